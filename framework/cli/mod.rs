@@ -1,0 +1,127 @@
+//! The command line: one file per command. The only floor that reads the environment, prints and exits.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Kind};
+
+mod dead_letters;
+mod destroy;
+mod plan;
+mod run;
+mod sinks;
+mod test;
+mod validate;
+
+/// What vendors push, received and kept: one YAML file per vendor, one binary.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check connectors offline: no network, no environment, no secrets
+    Validate(validate::Arguments),
+    /// Play every case of a connector
+    Test(test::Arguments),
+    /// Show what provisioning would do and why, and write nothing anywhere
+    Plan(plan::Arguments),
+    /// Provision, receive, check, store and deliver: the main job
+    Run(run::Arguments),
+    /// Remove at the vendor what this instance created
+    Destroy(destroy::Arguments),
+    /// List, show, retry, export or drop what could not be accepted or delivered
+    DeadLetters(dead_letters::Arguments),
+    /// List or drop the cursors of sinks
+    Sinks(sinks::Arguments),
+}
+
+/// The flags that make an instance out of a connector.
+#[derive(Debug, Clone, Args)]
+pub struct InstanceFlags {
+    /// The connector's folder or its connector.yaml (may be left out with --config)
+    pub path: Option<PathBuf>,
+    /// A configuration file with one or many instances
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A setting's value
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub settings: Vec<String>,
+    /// Where a secret's value stands
+    #[arg(long = "secret", value_name = "NAME=env:VAR|file:PATH")]
+    pub secrets: Vec<String>,
+    /// The instance's id (default: the connector's name)
+    #[arg(long)]
+    pub id: Option<String>,
+    /// The base of the public URL that the vendor posts to; the receiver's path is appended
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Where the store is
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Allow calls to loopback addresses, and plain http to 127.0.0.0/8 and [::1]
+    #[arg(long)]
+    pub allow_loopback: bool,
+    /// Send outgoing calls through this proxy
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// Trust the certificates in this PEM file too
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// How logs are written to stderr
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For a person at a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Parses the command line, runs the command, prints what went wrong, and gives the exit code:
+/// 0 ok, 1 findings, 2 usage or configuration, 3 remote or I/O.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Validate(arguments) => validate::run(arguments),
+        Command::Test(arguments) => test::run(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Destroy(arguments) => destroy::run(arguments),
+        Command::DeadLetters(arguments) => dead_letters::run(arguments),
+        Command::Sinks(arguments) => sinks::run(arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error.kind {
+        Kind::Finding => 1,
+        Kind::Configuration => 2,
+        Kind::Refused | Kind::Passing | Kind::Io => 3,
+    }
+}
+
+/// A runtime for the commands that talk to the world.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::new(Kind::Io, "cannot start the runtime").because(e))
+}

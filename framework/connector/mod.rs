@@ -1,0 +1,10 @@
+//! As meant: a spec compiled, every template parsed, every name checked.
+
+pub mod clock;
+pub mod instance;
+pub mod model;
+pub mod pick;
+pub mod record;
+pub mod schema;
+pub mod secret;
+pub mod template;

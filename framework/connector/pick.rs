@@ -1,0 +1,80 @@
+//! Picks: where in what came in a value stands. They can be inverted, which is what the stand-in does.
+
+use serde_json::Value as Json;
+
+/// A JSON Pointer (RFC 6901), parsed. The empty pointer is the whole document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Pointer(pub Vec<String>);
+
+impl Pointer {
+    /// Parses RFC 6901 text; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(format!("a JSON Pointer begins with `/`: `/{text}`"));
+        };
+        rest.split('/')
+            .map(|token| {
+                let mut tail = token;
+                while let Some(at) = tail.find('~') {
+                    tail = &tail[at + 1..];
+                    if !(tail.starts_with('0') || tail.starts_with('1')) {
+                        return Err(
+                            "in a JSON Pointer `~` is written `~0`, and `/` inside a name `~1`".to_owned()
+                        );
+                    }
+                }
+                Ok(token.replace("~1", "/").replace("~0", "~"))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// The value it leads to in a document, if there is one.
+    pub fn resolve<'a>(&self, document: &'a Json) -> Option<&'a Json> {
+        self.0.iter().try_fold(document, |at, token| match at {
+            Json::Object(map) => map.get(token),
+            Json::Array(list) if token == "0" || !token.starts_with('0') => {
+                token.parse::<usize>().ok().and_then(|index| list.get(index))
+            }
+            _ => None,
+        })
+    }
+}
+
+impl std::fmt::Display for Pointer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
+    }
+}
+
+/// One place in what came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pick {
+    /// A pointer into the item (receiving) or the answer's body (provisioning).
+    Item(Pointer),
+    /// A pointer into the whole body.
+    Body(Pointer),
+    /// A header, its name in lower case.
+    Header(String),
+    /// A parameter of the query.
+    Query(String),
+    /// A field of a form.
+    Form(String),
+}
+
+/// How a time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeFormat {
+    /// RFC 3339 text.
+    #[default]
+    Rfc3339,
+    /// Seconds since 1970, number or text.
+    Unix,
+    /// Milliseconds since 1970, number or text.
+    UnixMs,
+    /// RFC 9110 HTTP-date.
+    HttpDate,
+}

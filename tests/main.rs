@@ -1,0 +1,21 @@
+//! One test binary: one file per promise or boundary.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
+
+mod bad_specs;
+mod calls;
+mod cases;
+mod configuration;
+mod hostile;
+mod house;
+mod kill;
+mod main_job;
+mod provisioning;
+mod queue;
+mod receiving;
+mod simulation;
+mod sinks;
+mod spec_language;
+mod store_faults;
+mod support;
+mod templates;
+mod tls;
