@@ -1,5 +1,7 @@
 //! One worker per sink, from the queue to where records go.
 
+pub mod config;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -2,6 +2,8 @@
 //!
 //! Traits only: nothing above them knows which implementation runs. [`local`] is SQLite.
 
+pub mod limits;
+
 use std::ops::Range;
 use std::time::Duration;
 

@@ -1,1 +1,3 @@
 //! The floor `receive`.
+
+pub mod limits;

@@ -1,0 +1,48 @@
+//! The bounds of the receiver, and what they are unless the configuration says otherwise.
+
+use std::time::Duration;
+
+/// The bounds of one listener.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open connections in all.
+    pub connections: usize,
+    /// Bytes of a body as sent; more is 413.
+    pub body: usize,
+    /// Bytes of a body after inflating.
+    pub inflated: usize,
+    /// Time for the headers of a request, and for the TLS handshake.
+    pub header_time: Duration,
+    /// Time for a whole body.
+    pub body_time: Duration,
+    /// Bytes a second that a body must come with, averaged after the first seconds.
+    pub least_rate: usize,
+    /// Bytes of bodies in memory at once, of all requests that have shown the key.
+    pub in_flight: usize,
+    /// The same for requests that have not: their own budget, so that they cannot starve the vendor.
+    pub in_flight_strangers: usize,
+    /// How long a connection may idle between requests.
+    pub idle: Duration,
+    /// Nesting of a record.
+    pub depth: usize,
+    /// How long a graceful stop waits for what is in flight.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            body: 16 << 20,
+            inflated: 64 << 20,
+            header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(60),
+            least_rate: 1024,
+            in_flight: 64 << 20,
+            in_flight_strangers: 4 << 20,
+            idle: Duration::from_secs(75),
+            depth: 64,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
