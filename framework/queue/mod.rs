@@ -178,8 +178,10 @@ pub struct Cursor {
 pub trait State: Send + Sync + 'static {
     /// The document, if there is one.
     async fn load(&self, instance: &InstanceId) -> Result<Option<Json>>;
-    /// Replaces it; synced when this returns.
-    async fn save(&self, instance: &InstanceId, document: &Json) -> Result<()>;
+    /// Replaces it if it still equals `was`, the document as it was loaded (`None`: there was none); synced
+    /// when this returns `true`. `false`: somebody else wrote meanwhile (`destroy` beside a running `run`),
+    /// nothing changed, and the caller loads again.
+    async fn save(&self, instance: &InstanceId, was: Option<&Json>, document: &Json) -> Result<bool>;
     /// The latest event time that was committed for it.
     async fn latest_event_time(&self, instance: &InstanceId) -> Result<Option<Timestamp>>;
 }
