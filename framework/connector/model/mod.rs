@@ -1,0 +1,67 @@
+//! A connector as meant: what `compile` makes of a spec, and what every floor above works from.
+//!
+//! Shapes only; nothing here has behaviour, and nothing that is required is optional.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+
+use super::schema::RecordSchema;
+use super::template::Vars;
+
+mod auth;
+mod call;
+mod provision;
+mod receiver;
+mod settings;
+mod verify;
+
+pub use auth::*;
+pub use call::*;
+pub use provision::*;
+pub use receiver::*;
+pub use settings::*;
+pub use verify::*;
+
+/// One vendor's stream, ready to run.
+#[derive(Debug)]
+pub struct Connector {
+    /// The folder's name, and the default id of an instance.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// Who pushes.
+    pub vendor: String,
+    /// One sentence.
+    pub summary: Option<String>,
+    /// The folder the spec stands in; other files of the connector are named from here.
+    pub folder: PathBuf,
+    /// The spec's file as it was given on the command line or in the configuration.
+    pub file: PathBuf,
+    /// What a person fills in, in the order of the spec.
+    pub settings: Vec<Setting>,
+    /// What a person fills in and nobody prints.
+    pub secrets: Vec<SecretSpec>,
+    /// Names for what is said more than once.
+    pub vars: Vars,
+    /// Ways to sign a call, by name.
+    pub auths: BTreeMap<String, Auth>,
+    /// The vendor's side.
+    pub provision: Option<Provision>,
+    /// Our side.
+    pub receiver: Receiver,
+    /// What a record looks like.
+    pub output: Output,
+    /// Items as the vendor sends them.
+    pub samples: Vec<Json>,
+}
+
+/// What a record looks like.
+#[derive(Debug)]
+pub struct Output {
+    /// The compiled schema of one record.
+    pub schema: RecordSchema,
+    /// The known types of event, with what each means; empty: not listed.
+    pub known_types: BTreeMap<String, String>,
+}

@@ -1,0 +1,115 @@
+//! The vendor's side: what we own there, how it is found, made, kept and removed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::call::Call;
+use crate::connector::pick::{Pick, Pointer};
+use crate::connector::template::{Condition, Tree};
+
+/// The vendor's side of the stream.
+#[derive(Debug)]
+pub struct Provision {
+    /// When this instance provisions at all; `None` is always.
+    pub when: Option<Condition>,
+    /// What we own at the vendor, in order of making.
+    pub resources: Vec<Resource>,
+}
+
+/// Where the vendor says what went wrong.
+#[derive(Debug, Default)]
+pub struct Errors {
+    /// Picks into the answer's body; the first that is there is the vendor's sentence.
+    pub message: Vec<Pick>,
+    /// What to do about a status.
+    pub advice: BTreeMap<u16, String>,
+}
+
+/// Something we own at the vendor.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its name in `state.NAME`.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// How it should be, in the shape of the vendor's answer.
+    pub desired: Tree,
+    /// There is always one, without an id: checked and updated, never created.
+    pub singleton: bool,
+    /// Places of `desired` that no update can change.
+    pub immutable: Vec<Pointer>,
+    /// Places of `desired` that the vendor never shows.
+    pub write_only: Vec<Pointer>,
+    /// What the vendor adds when all is well.
+    pub healthy_example: Json,
+    /// What differs from that when it is not.
+    pub unhealthy_example: Option<Json>,
+    /// How it is found without an id.
+    pub find: Option<Find>,
+    /// How it is made.
+    pub create: Vec<Step>,
+    /// What is done once to one that was found.
+    pub adopt: Vec<Step>,
+    /// How drift is mended; empty: by making a new one.
+    pub update: Vec<Step>,
+    /// How it is looked at.
+    pub check: Option<Check>,
+    /// How it is made healthy again.
+    pub repair: Vec<Step>,
+    /// How it is removed.
+    pub delete: Vec<Step>,
+}
+
+/// How a resource is found without an id.
+#[derive(Debug)]
+pub struct Find {
+    /// The call that lists.
+    pub call: Call,
+    /// Where in the answer the list stands.
+    pub items: Pointer,
+    /// Which item is ours.
+    pub condition: Condition,
+    /// What is kept of it: picks into the item.
+    pub save: Vec<(String, Pick)>,
+}
+
+/// How a resource is looked at.
+#[derive(Debug)]
+pub struct Check {
+    /// The call that reads it.
+    pub call: Call,
+    /// Where in the answer it stands.
+    pub current: Pointer,
+    /// How often.
+    pub every: Duration,
+    /// When it is well; `None`: whenever it is there.
+    pub healthy: Option<Condition>,
+    /// When it is gone, beside 404 and 410.
+    pub gone: Option<Condition>,
+}
+
+/// One step of an operation.
+#[derive(Debug)]
+pub struct Step {
+    /// What it is called in messages.
+    pub name: Option<String>,
+    /// Whether it is taken.
+    pub when: Option<Condition>,
+    /// What is sent; a step without one waits.
+    pub call: Option<Call>,
+    /// What it waits for.
+    pub until: Option<Until>,
+}
+
+/// What a step waits for.
+#[derive(Debug)]
+pub struct Until {
+    /// The condition.
+    pub condition: Condition,
+    /// How often it is tried.
+    pub every: Duration,
+    /// How long at most.
+    pub at_most: Duration,
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Builds Forebay and runs every test. Needs Rust; installs what else the tests use (strace).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+if ! command -v strace >/dev/null; then
+  # Faults of the disk are injected at the system call, where a kill alone shows nothing.
+  as_root=""; [ "$(id -u)" = 0 ] || as_root="sudo"
+  if command -v apt-get >/dev/null; then
+    $as_root apt-get install -y -qq strace >/dev/null || { $as_root apt-get update -qq && $as_root apt-get install -y -qq strace >/dev/null; }
+  elif command -v dnf >/dev/null; then $as_root dnf install -y -q strace
+  elif command -v apk >/dev/null; then $as_root apk add -q strace
+  else echo "test.sh: install strace, then run this again" >&2; exit 2
+  fi
+fi
+
+cargo build --bins --quiet
+if cargo nextest --version >/dev/null 2>&1; then
+  exec cargo nextest run "$@"
+else
+  exec cargo test "$@"
+fi
