@@ -13,6 +13,28 @@ use super::template::Scope;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(Arc<str>);
 
+impl InstanceId {
+    /// Takes a text that has the shape of an id; `None` when it has not.
+    pub fn parse(text: &str) -> Option<Self> {
+        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let bytes = text.as_bytes();
+        let ends = bytes.first().copied().is_some_and(letter) && bytes.last().copied().is_some_and(letter);
+        let whole = bytes.len() <= 63 && bytes.iter().all(|b| letter(*b) || *b == b'-');
+        (ends && whole).then(|| Self(text.into()))
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A connector with its settings, its secrets and an id.
 #[derive(Debug)]
 pub struct Instance {

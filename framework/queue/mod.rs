@@ -160,7 +160,8 @@ pub trait Queue: Send + Sync + 'static {
     /// The next records for a sink, at most so many bytes (always at least one record). Waits until there
     /// are some; `None` when the queue is closed.
     async fn read(&self, sink: &SinkKey, max_records: usize, max_bytes: usize) -> Result<Option<Chunk>>;
-    /// Moves a sink's cursor over what it has safely.
+    /// Moves a sink's cursor over what it has safely. With `done: 0` it only keeps the note: the file sink
+    /// has the file it is about to write to remembered first.
     async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()>;
 }
 
