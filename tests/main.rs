@@ -18,4 +18,5 @@ mod spec_language;
 mod store_faults;
 mod support;
 mod templates;
+mod tenant;
 mod tls;
