@@ -1,1 +1,7 @@
-//! The floor `spec`.
+//! As written: the YAML of a connector, with the place of every word, and what can be wrong with it.
+//!
+//! Nothing here knows what a spec means; that is `connector`.
+
+pub mod load;
+pub mod mistake;
+pub mod path;

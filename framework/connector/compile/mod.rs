@@ -1,0 +1,67 @@
+//! Spec to connector: every template parsed, every name checked, every mistake collected.
+//!
+//! The one function that goes from the spec as written to the connector as meant. It reads the other files
+//! of the connector and nothing else; no network, no environment.
+
+use std::path::Path as FilePath;
+
+use serde_json::Value as Json;
+
+use self::names::Defined;
+use self::reader::{At, Compiler};
+use super::model::Connector;
+use crate::spec::mistake::Mistake;
+use crate::spec::path::Path;
+
+mod auth;
+mod calls;
+mod names;
+mod output;
+mod provision;
+mod reader;
+mod receiver;
+mod settings;
+mod texts;
+mod urls;
+mod values;
+mod verify;
+
+/// Compiles the values of a spec. Mistakes come back in any case; the connector only where none of them is
+/// an error.
+pub fn compile(spec: &Json, file: &FilePath) -> (Option<Connector>, Vec<Mistake>) {
+    let folder = file.parent().unwrap_or(FilePath::new("")).to_owned();
+    let top = At { value: spec, path: Path::default() };
+    let mut compiler = Compiler::new(folder.clone(), Defined::of(&top));
+    let connector = compiler.connector(&top, file);
+    let sound = compiler.is_sound();
+    (connector.filter(|_| sound), compiler.into_mistakes())
+}
+
+impl Compiler {
+    fn connector(&mut self, top: &At<'_>, file: &FilePath) -> Option<Connector> {
+        let settings = self.settings(top);
+        let secrets = self.secrets(top);
+        let vars = self.vars(top);
+        let auths = self.auths(top);
+        let provision = self.provision(top);
+        let receiver = self.receiver(top);
+        let output = self.output(top);
+        let samples = self.samples(top);
+        Some(Connector {
+            name: top.text_of("name")?.to_owned(),
+            title: top.text_of("title")?.to_owned(),
+            vendor: top.text_of("vendor")?.to_owned(),
+            summary: top.text_of("summary").map(str::to_owned),
+            folder: self.folder.clone(),
+            file: file.to_owned(),
+            settings,
+            secrets,
+            vars: vars?,
+            auths,
+            provision,
+            receiver: receiver?,
+            output: output?,
+            samples,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! What a record looks like, and the samples: the other files of a connector.
+
+use std::collections::BTreeMap;
+use std::path::Path as FilePath;
+
+use serde_json::Value as Json;
+
+use super::reader::{At, Compiler};
+use crate::connector::model::Output;
+use crate::connector::schema::RecordSchema;
+use crate::spec::load;
+use crate::spec::mistake::{Code, Mistake, Place};
+
+/// The most that another file of a connector may hold.
+const MAX_FILE: u64 = 16 << 20;
+
+impl Compiler {
+    /// The schema of a record and the known types.
+    pub fn output(&mut self, top: &At<'_>) -> Option<Output> {
+        let at = top.get("output")?;
+        self.not_built_keys(&at, &["headers", "map"]);
+        let schema = at.get("schema").and_then(|at| self.record_schema(&at));
+        let known_types = at.get("known_types").map(|at| self.known_types(&at)).unwrap_or_default();
+        Some(Output { schema: schema?, known_types })
+    }
+
+    fn record_schema(&mut self, at: &At<'_>) -> Option<RecordSchema> {
+        let json = self.json_file(at)?;
+        match RecordSchema::compile(&json) {
+            Ok(schema) => Some(schema),
+            Err(wrong) => {
+                let message = format!("the schema of a record is no JSON Schema that can be used: {wrong}");
+                self.report(
+                    Mistake::new(Code::BadSchema, Place::value(&at.path), message)
+                        .help("JSON Schema 2020-12; every $ref stays inside the file"),
+                );
+                None
+            }
+        }
+    }
+
+    fn known_types(&mut self, at: &At<'_>) -> BTreeMap<String, String> {
+        let read = match at.text() {
+            Some(_) => self.yaml_file(at),
+            None => Some(at.value.clone()),
+        };
+        match read {
+            Some(Json::Object(map)) => {
+                map.into_iter().map(|(code, name)| (code, name.as_str().unwrap_or_default().to_owned())).collect()
+            }
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// The samples: items as the vendor sends them.
+    pub fn samples(&mut self, top: &At<'_>) -> Vec<Json> {
+        top.get("samples").iter().flat_map(At::items).filter_map(|at| self.json_file(&at)).collect()
+    }
+
+    fn json_file(&mut self, at: &At<'_>) -> Option<Json> {
+        let text = self.file(at)?;
+        serde_json::from_str(&text).map_err(|e| self.bad_file(at, &format!("it is no JSON: {e}"))).ok()
+    }
+
+    fn yaml_file(&mut self, at: &At<'_>) -> Option<Json> {
+        let text = self.file(at)?;
+        load::values(&text).map_err(|e| self.bad_file(at, &e.message)).ok()
+    }
+
+    /// The text of another file of the connector.
+    pub fn file(&mut self, at: &At<'_>) -> Option<String> {
+        let path = self.folder.join(at.text()?);
+        read_bounded(&path).map_err(|e| self.bad_file(at, &e)).ok()
+    }
+
+    fn bad_file(&mut self, at: &At<'_>, why: &str) {
+        let name = at.text().unwrap_or_default();
+        self.report(
+            Mistake::new(Code::BadFile, Place::value(&at.path), format!("`{name}` cannot be used: {why}"))
+                .help("files are named from the folder that the spec stands in"),
+        );
+    }
+}
+
+fn read_bounded(path: &FilePath) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > MAX_FILE {
+        return Err(format!("it has {size} bytes, and at most {MAX_FILE} are read"));
+    }
+    std::fs::read_to_string(path).map_err(|e| e.to_string())
+}

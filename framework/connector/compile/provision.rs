@@ -1,0 +1,91 @@
+//! The vendor's side: resources and their operations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use super::calls::Shared;
+use super::names::Here;
+use super::reader::{At, Compiler};
+use crate::connector::model::{Check, Errors, Find, Provision, Resource};
+use crate::connector::pick::Pointer;
+
+/// How often a resource is looked at where the spec does not say.
+const CHECK_EVERY: Duration = Duration::from_secs(15 * 60);
+
+impl Compiler {
+    /// The vendor's side, where the spec has one.
+    pub fn provision(&mut self, top: &At<'_>) -> Option<Provision> {
+        let at = top.get("provision")?;
+        let when = at.get("when").and_then(|at| self.condition(&at, Here::Settings));
+        let errors = at.get("errors").map(|at| self.errors(&at)).unwrap_or_default();
+        let shared = Shared { at: Some(at.clone()), errors: Arc::new(errors) };
+        let resources = at
+            .get("resources")
+            .map(|at| at.entries().filter_map(|(name, at)| self.resource(name, &at, &shared)).collect())
+            .unwrap_or_default();
+        Some(Provision { when, resources })
+    }
+
+    fn errors(&mut self, at: &At<'_>) -> Errors {
+        let message = at.get("message").map(|at| self.picks(&at)).unwrap_or_default();
+        let mut advice = BTreeMap::new();
+        for (status, text) in at.get("advice").iter().flat_map(At::entries) {
+            if let (Some(status), Some(text)) = (self.status_key(&text, status), text.text()) {
+                advice.insert(status, text.to_owned());
+            }
+        }
+        Errors { message, advice }
+    }
+
+    fn resource<'a>(&mut self, name: &str, at: &At<'a>, shared: &Shared<'a>) -> Option<Resource> {
+        self.not_built_keys(at, &["when", "for_each", "renew"]);
+        let desired = at.get("desired").and_then(|at| self.tree(&at, Here::Desired));
+        let example = |key: &str| at.get("examples").and_then(|at| at.get(key)).map(|at| at.value.clone());
+        let find = at.get("find").and_then(|at| self.find(&at, shared));
+        let mut steps = |key: &str, here| at.get(key).map(|at| self.steps(&at, shared, here)).unwrap_or_default();
+        let create = steps("create", Here::Create);
+        let adopt = steps("adopt", Here::Create);
+        let update = steps("update", Here::Update);
+        let repair = steps("repair", Here::Update);
+        let delete = steps("delete", Here::Delete);
+        let check = at.get("check").and_then(|at| self.check(&at, shared));
+        Some(Resource {
+            name: name.to_owned(),
+            title: at.text_of("title").map_or_else(|| name.replace('_', " "), str::to_owned),
+            desired: desired?,
+            singleton: at.flag("singleton"),
+            immutable: at.get("immutable").map(|at| self.pointers(&at)).unwrap_or_default(),
+            write_only: at.get("write_only").map(|at| self.pointers(&at)).unwrap_or_default(),
+            healthy_example: example("healthy").unwrap_or_else(|| Json::Object(Map::new())),
+            unhealthy_example: example("unhealthy"),
+            find,
+            create,
+            adopt,
+            update,
+            check,
+            repair,
+            delete,
+        })
+    }
+
+    fn find<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>) -> Option<Find> {
+        let call = self.call(at, shared, Here::Find);
+        let items = at.get("items").map_or(Some(Pointer::default()), |at| self.pointer(&at));
+        let condition = at.get("where").and_then(|at| self.condition(&at, Here::Where));
+        let mut call = call?;
+        let save = std::mem::take(&mut call.save);
+        Some(Find { call, items: items?, condition: condition?, save })
+    }
+
+    fn check<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>) -> Option<Check> {
+        let call = self.call(at, shared, Here::Check);
+        let current = at.get("current").map_or(Some(Pointer::default()), |at| self.pointer(&at));
+        let every = at.get("every").map_or(Some(CHECK_EVERY), |at| self.duration(&at));
+        let healthy = at.get("healthy").and_then(|at| self.condition(&at, Here::Current));
+        let gone = at.get("gone").and_then(|at| self.condition(&at, Here::Answer));
+        Some(Check { call: call?, current: current?, every: every?, healthy, gone })
+    }
+}

@@ -1,0 +1,125 @@
+//! Our side: path, rules, decoding, picks, answers and the sender.
+
+use serde_json::Value as Json;
+
+use super::names::Here;
+use super::reader::{At, Compiler};
+use super::values::time_format;
+use crate::connector::model::{
+    Decode, EventPicks, OnReuse, Receiver, Records, Reply, ReplyBody, Respond, Rule, Sender, StatusRange,
+};
+use crate::connector::pick::Pointer;
+use crate::spec::mistake::Place;
+
+impl Compiler {
+    /// Our side.
+    pub fn receiver(&mut self, top: &At<'_>) -> Option<Receiver> {
+        let at = top.get("receiver")?;
+        let path = self.text_of(&at, "path", Here::Path);
+        let verify = at.get("verify").and_then(|at| self.verify(&at));
+        let rules = at.get("rules").map(|at| at.items().filter_map(|at| self.rule(&at)).collect());
+        let decode = at.get("decode").and_then(|at| self.decode(&at));
+        let records = self.records(at.get("records"));
+        let event = self.event(at.get("event"));
+        let respond = self.respond(at.get("respond"));
+        let sender = self.sender(at.get("sender"));
+        Some(Receiver {
+            path: path?,
+            verify: verify?,
+            rules: rules.unwrap_or_default(),
+            decode: decode?,
+            records,
+            event,
+            respond,
+            sender,
+        })
+    }
+
+    fn rule(&mut self, at: &At<'_>) -> Option<Rule> {
+        self.not_built_keys(at, &["path", "capture", "run"]);
+        Some(Rule {
+            name: at.text_of("name")?.to_owned(),
+            method: at.text_of("method").and_then(|method| method.parse().ok()),
+            when: at.get("when").and_then(|at| self.condition(&at, Here::Request)),
+            verified: at.text_of("verify") != Some("skip"),
+            respond: at.get("respond").and_then(|at| self.reply(&at, Here::Reply)),
+            sample: at.get("sample").map_or(Json::Null, |at| at.value.clone()),
+        })
+    }
+
+    fn decode(&mut self, at: &At<'_>) -> Option<Decode> {
+        match at.text_of("format")? {
+            "json" => Some(Decode::Json),
+            "json_lines" => Some(Decode::JsonLines { also_json: at.has("also") }),
+            format @ ("form" | "xml" | "syslog" | "none") => {
+                self.not_built(Place::value(&at.path.join("format")), &format!("the format `{format}`"));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn records(&mut self, at: Option<At<'_>>) -> Records {
+        if let Some(at) = &at {
+            self.not_built_keys(at, &["then_each", "layers", "otherwise"]);
+        }
+        let mut pointers = |key: &str| {
+            let pointers = at.as_ref().and_then(|at| at.get(key)).map(|at| self.pointers(&at));
+            pointers.unwrap_or_else(|| vec![Pointer::default()])
+        };
+        Records { each: pointers("each"), unwrap: pointers("unwrap") }
+    }
+
+    fn event(&mut self, at: Option<At<'_>>) -> EventPicks {
+        let part = |key: &str| at.as_ref().and_then(|at| at.get(key));
+        let mut picks = |key: &str| part(key).map(|at| self.picks(&at)).unwrap_or_default();
+        let (id, time, kind) = (picks("id"), picks("time"), picks("type"));
+        let written = part("time").and_then(|at| at.one_or_many().into_iter().find(|at| at.has("format")));
+        EventPicks {
+            id,
+            time,
+            time_format: time_format(written.as_ref().and_then(|at| at.text_of("format"))),
+            kind,
+            on_reuse: match at.as_ref().and_then(|at| at.text_of("on_reuse")) {
+                Some("drop") => OnReuse::Drop,
+                Some("deliver") => OnReuse::Deliver,
+                _ => OnReuse::DeadLetter,
+            },
+        }
+    }
+
+    fn respond(&mut self, at: Option<At<'_>>) -> Respond {
+        let mut reply = |key: &str| {
+            at.as_ref().and_then(|at| at.get(key)).and_then(|at| self.reply(&at, Here::Respond))
+        };
+        let accepted =
+            reply("accepted").unwrap_or(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Empty });
+        Respond { accepted, rejected: reply("rejected"), ignored: reply("ignored") }
+    }
+
+    fn reply(&mut self, at: &At<'_>, here: Here) -> Option<Reply> {
+        self.not_built_keys(at, &["xml"]);
+        let status = at.get("status").and_then(|at| self.status(&at));
+        let headers = at.get("headers").map(|at| self.headers(&at, here)).unwrap_or_default();
+        let body = if let Some(at) = at.get("json") {
+            ReplyBody::Json(self.tree(&at, here)?)
+        } else if let Some(at) = at.get("text") {
+            ReplyBody::Text(self.text(&at, here)?)
+        } else {
+            ReplyBody::Empty
+        };
+        Some(Reply { status: status?, headers, body })
+    }
+
+    fn sender(&mut self, at: Option<At<'_>>) -> Sender {
+        let part = |key: &str| at.as_ref().and_then(|at| at.get(key));
+        Sender {
+            success: part("success").map_or_else(|| vec![StatusRange(200, 299)], |at| self.statuses(&at)),
+            timeout: part("timeout").and_then(|at| self.duration(&at)),
+            attempts: part("attempts").and_then(|at| at.value.as_u64()).and_then(|n| u32::try_from(n).ok()),
+            stops_on: part("stops_on").map(|at| self.statuses(&at)).unwrap_or_default(),
+            gives_up_after: part("gives_up_after").and_then(|at| self.duration(&at)),
+            ordered: at.as_ref().is_some_and(|at| at.flag("ordered")),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Small values with a notation of their own: picks, pointers, durations, statuses, methods.
+
+use std::time::Duration;
+
+use super::reader::{At, Compiler};
+use crate::connector::model::StatusRange;
+use crate::connector::pick::{Pick, Pointer, TimeFormat};
+use crate::spec::mistake::{Code, Mistake, Place};
+
+impl Compiler {
+    /// A JSON Pointer.
+    pub fn pointer(&mut self, at: &At<'_>) -> Option<Pointer> {
+        match Pointer::parse(at.text()?) {
+            Ok(pointer) => Some(pointer),
+            Err(wrong) => {
+                self.report(
+                    Mistake::new(Code::BadPointer, Place::value(&at.path), format!("this is no JSON Pointer: {wrong}"))
+                        .help("a pointer names the keys that lead to a value: `/data/date`; the whole is \"\""),
+                );
+                None
+            }
+        }
+    }
+
+    /// One pointer, or several.
+    pub fn pointers(&mut self, at: &At<'_>) -> Vec<Pointer> {
+        at.one_or_many().iter().filter_map(|at| self.pointer(at)).collect()
+    }
+
+    /// A pick: a pointer, or a map with one place.
+    pub fn pick(&mut self, at: &At<'_>) -> Option<Pick> {
+        if at.text().is_some() {
+            return self.pointer(at).map(Pick::Item);
+        }
+        self.not_built_keys(at, &["value"]);
+        self.place(at)
+    }
+
+    /// The place that a map names: `header`, `query`, `form`, `item` or `body`.
+    pub fn place(&mut self, at: &At<'_>) -> Option<Pick> {
+        if let Some(name) = at.get("header") {
+            return self.header_name(&name).map(|name| Pick::Header(name.to_ascii_lowercase()));
+        }
+        if let Some(name) = at.text_of("query") {
+            return Some(Pick::Query(name.to_owned()));
+        }
+        if let Some(name) = at.text_of("form") {
+            return Some(Pick::Form(name.to_owned()));
+        }
+        if let Some(at) = at.get("item") {
+            return self.pointer(&at).map(Pick::Item);
+        }
+        at.get("body").and_then(|at| self.pointer(&at)).map(Pick::Body)
+    }
+
+    /// One pick, or several.
+    pub fn picks(&mut self, at: &At<'_>) -> Vec<Pick> {
+        at.one_or_many().iter().filter_map(|at| self.pick(at)).collect()
+    }
+
+    /// Names and what is saved under them.
+    pub fn saves(&mut self, at: &At<'_>) -> Vec<(String, Pick)> {
+        at.entries().filter_map(|(name, at)| Some((name.to_owned(), self.pick(&at)?))).collect()
+    }
+
+    /// `5m`, `90s`, `250ms`, `2h`, `7d`.
+    pub fn duration(&mut self, at: &At<'_>) -> Option<Duration> {
+        let text = at.text()?;
+        let duration = duration(text);
+        if duration.is_none() {
+            self.report(
+                Mistake::new(Code::BadDuration, Place::value(&at.path), format!("`{text}` is no duration"))
+                    .help("write a number and a unit: 250ms, 30s, 5m, 2h, 7d"),
+            );
+        }
+        duration
+    }
+
+    /// Statuses: numbers and classes such as `2xx`.
+    pub fn statuses(&mut self, at: &At<'_>) -> Vec<StatusRange> {
+        at.items().filter_map(|at| self.status_range(&at)).collect()
+    }
+
+    fn status_range(&mut self, at: &At<'_>) -> Option<StatusRange> {
+        let range = match at.text() {
+            Some(text) => match text.strip_suffix("xx").and_then(|digit| digit.parse::<u16>().ok()) {
+                Some(class @ 1..=5) => Some(StatusRange(class * 100, class * 100 + 99)),
+                _ => text.parse().ok().and_then(status).map(|n| StatusRange(n, n)),
+            },
+            None => at.value.as_u64().and_then(status).map(|n| StatusRange(n, n)),
+        };
+        if range.is_none() {
+            self.bad_status(at);
+        }
+        range
+    }
+
+    /// One status of an answer.
+    pub fn status(&mut self, at: &At<'_>) -> Option<u16> {
+        let found = at.value.as_u64().and_then(status);
+        if found.is_none() && at.value.is_u64() {
+            self.bad_status(at);
+        }
+        found
+    }
+
+    fn bad_status(&mut self, at: &At<'_>) {
+        let message = format!("{} is no HTTP status", at.value);
+        self.report(
+            Mistake::new(Code::BadStatus, Place::value(&at.path), message)
+                .help("a status is a number from 100 to 599; a class of them is written `2xx`"),
+        );
+    }
+
+    /// The name of a header.
+    pub fn header_name<'a>(&mut self, at: &At<'a>) -> Option<&'a str> {
+        let name = at.text()?;
+        if http::HeaderName::from_bytes(name.as_bytes()).is_ok() {
+            return Some(name);
+        }
+        self.report(
+            Mistake::new(Code::BadHeader, Place::value(&at.path), format!("`{name}` cannot be the name of a header"))
+                .help("letters, digits and `-`: X-Api-Key"),
+        );
+        None
+    }
+}
+
+/// A status that HTTP has.
+fn status(number: u64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|n| (100..600).contains(n))
+}
+
+/// A duration as it is written.
+pub fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3_600),
+        "d" => seconds(86_400),
+        _ => None,
+    }
+}
+
+/// The format of a time.
+pub fn time_format(name: Option<&str>) -> TimeFormat {
+    match name {
+        Some("unix") => TimeFormat::Unix,
+        Some("unix_ms") => TimeFormat::UnixMs,
+        Some("http_date") => TimeFormat::HttpDate,
+        _ => TimeFormat::Rfc3339,
+    }
+}

@@ -1,0 +1,74 @@
+//! YAML text to values: merge keys applied, numeric keys as text. The only file that imports serde_yaml.
+
+use serde_json::{Map, Number, Value as Json};
+use serde_yaml::Value as Yaml;
+
+use super::mistake::{Code, Mistake, Place};
+use super::path::Path;
+
+/// The values of a YAML document, anchors and `<<` resolved.
+pub fn values(text: &str) -> Result<Json, Mistake> {
+    let syntax = |e: serde_yaml::Error| {
+        Mistake::new(Code::Syntax, Place::value(&Path::default()), format!("this is no YAML: {e}"))
+    };
+    let mut yaml: Yaml = serde_yaml::from_str(text).map_err(syntax)?;
+    yaml.apply_merge().map_err(syntax)?;
+    json(yaml, &Path::default())
+}
+
+fn json(yaml: Yaml, path: &Path) -> Result<Json, Mistake> {
+    Ok(match yaml {
+        Yaml::Null => Json::Null,
+        Yaml::Bool(b) => Json::Bool(b),
+        Yaml::String(text) => Json::String(text),
+        Yaml::Number(number) => Json::Number(json_number(&number, path)?),
+        Yaml::Sequence(list) => Json::Array(
+            list.into_iter()
+                .enumerate()
+                .map(|(n, item)| json(item, &path.join(n.to_string())))
+                .collect::<Result<_, _>>()?,
+        ),
+        Yaml::Mapping(map) => {
+            let mut object = Map::with_capacity(map.len());
+            for (key, value) in map {
+                let key = json_key(key, path)?;
+                let value = json(value, &path.join(&*key))?;
+                object.insert(key, value);
+            }
+            Json::Object(object)
+        }
+        Yaml::Tagged(tagged) => {
+            return Err(foreign(path, format!("the YAML tag `{}` means nothing here", tagged.tag))
+                .help("leave the tag out; a text that begins with `!` wants quotes"));
+        }
+    })
+}
+
+fn json_number(number: &serde_yaml::Number, path: &Path) -> Result<Number, Mistake> {
+    if let Some(n) = number.as_i64() {
+        return Ok(n.into());
+    }
+    if let Some(n) = number.as_u64() {
+        return Ok(n.into());
+    }
+    number
+        .as_f64()
+        .and_then(Number::from_f64)
+        .ok_or_else(|| foreign(path, format!("`{number}` is a number that JSON does not have")))
+}
+
+/// A key as text: `409:` is the key "409".
+fn json_key(key: Yaml, path: &Path) -> Result<String, Mistake> {
+    match key {
+        Yaml::String(text) => Ok(text),
+        Yaml::Number(number) => Ok(number.to_string()),
+        Yaml::Bool(b) => Ok(b.to_string()),
+        Yaml::Null => Ok("null".to_owned()),
+        Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => Err(foreign(path, "a key here is a list or a map")
+            .help("to YAML, `{{ name }}` without quotes is a map inside a map: write \"{{ name }}\"")),
+    }
+}
+
+fn foreign(path: &Path, message: impl Into<String>) -> Mistake {
+    Mistake::new(Code::Foreign, Place::value(path), message)
+}

@@ -1,0 +1,195 @@
+//! A mistake in a spec: a stable code, a place by path, what is wrong and how to mend it.
+//!
+//! Whoever finds one knows the path of the key; `places` turns paths into lines and columns, and `render`
+//! writes them for people and for programs.
+
+use std::ops::Range;
+
+use super::path::Path;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The spec cannot be run.
+    Error,
+    /// The spec runs, and probably does not do what was meant.
+    Warning,
+}
+
+/// Which part of a pair is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The key.
+    Key,
+    /// The whole value.
+    Value,
+    /// These bytes of the value's text, counted in the text itself (not in the file).
+    Within(Range<usize>),
+}
+
+/// A place in a spec.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The keys that lead there.
+    pub path: Path,
+    /// Which part of it.
+    pub part: Part,
+}
+
+impl Place {
+    /// The key at a path.
+    pub fn key(path: &Path) -> Self {
+        Self { path: path.clone(), part: Part::Key }
+    }
+    /// The value at a path.
+    pub fn value(path: &Path) -> Self {
+        Self { path: path.clone(), part: Part::Value }
+    }
+    /// Bytes of the text at a path.
+    pub fn within(path: &Path, bytes: Range<usize>) -> Self {
+        Self { path: path.clone(), part: Part::Within(bytes) }
+    }
+}
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mistake {
+    /// What kind of mistake.
+    pub code: Code,
+    /// Where.
+    pub place: Place,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+    /// Other places that explain it, each with a few words.
+    pub related: Vec<(Place, String)>,
+}
+
+impl Mistake {
+    /// A mistake without help yet.
+    pub fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self { code, place, message: message.into(), help: None, related: Vec::new() }
+    }
+
+    /// Says how to mend it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Points at another place that explains it.
+    pub fn related(mut self, place: Place, words: impl Into<String>) -> Self {
+        self.related.push((place, words.into()));
+        self
+    }
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $id:literal $severity:ident,)+) => {
+        /// The kinds of mistakes. A code never changes its meaning and is never used again for another.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Code {
+            /// Every code there is.
+            pub const ALL: &[Code] = &[$(Code::$name,)+];
+
+            /// As it is printed.
+            pub fn id(self) -> &'static str {
+                match self { $(Code::$name => $id,)+ }
+            }
+
+            /// How bad it is.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$name => Severity::$severity,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The file cannot be read, or is larger than a spec may be.
+    Unreadable = "FB101" Error,
+    /// The text is no YAML.
+    Syntax = "FB102" Error,
+    /// A map has the same key twice.
+    DuplicateKey = "FB103" Error,
+    /// Too deep, or its aliases stand for too much.
+    TooLarge = "FB104" Error,
+    /// A key or value that YAML has and the language has not: maps as keys, tags, several documents.
+    Foreign = "FB105" Error,
+
+    /// A key the language does not know at this place.
+    UnknownKey = "FB201" Error,
+    /// A key that must be there is not.
+    MissingKey = "FB202" Error,
+    /// A value of another type.
+    WrongType = "FB203" Error,
+    /// A value that is not one of those that stand to choice.
+    NotInList = "FB204" Error,
+    /// Two keys that cannot stand together.
+    Exclusive = "FB205" Error,
+    /// Too few, too many, too small, too large.
+    OutOfBounds = "FB206" Error,
+    /// A text that is not written as it must be.
+    Malformed = "FB207" Error,
+
+    /// A template that cannot be parsed.
+    TemplateSyntax = "FB301" Error,
+    /// An expression that cannot be parsed.
+    ExpressionSyntax = "FB302" Error,
+    /// Braces in a key that takes a bare expression.
+    Braces = "FB303" Error,
+    /// A name that exists nowhere.
+    UnknownName = "FB304" Error,
+    /// A setting, secret, var, auth, resource or saved value that the spec does not define.
+    Undefined = "FB305" Error,
+    /// A name that exists, but not at this place of the life.
+    NotHere = "FB306" Error,
+    /// Vars that need each other.
+    Cycle = "FB307" Error,
+
+    /// A JSON Pointer that cannot be one.
+    BadPointer = "FB401" Error,
+    /// A URL that cannot be called.
+    BadUrl = "FB402" Error,
+    /// A duration that cannot be one.
+    BadDuration = "FB403" Error,
+    /// A regular expression that cannot be one.
+    BadRegex = "FB404" Error,
+    /// A status that HTTP does not have.
+    BadStatus = "FB405" Error,
+    /// A header name that HTTP does not take.
+    BadHeader = "FB406" Error,
+    /// A schema that is no JSON Schema.
+    BadSchema = "FB407" Error,
+    /// Another file of the connector is missing or cannot be read.
+    BadFile = "FB408" Error,
+    /// A sample that does not fit the spec.
+    BadSample = "FB409" Error,
+    /// A value that does not fit its own setting: a default outside the enum.
+    BadDefault = "FB410" Error,
+    /// The name is not the folder's.
+    BadName = "FB411" Error,
+
+    /// A secret that would stand in a URL.
+    SecretInUrl = "FB501" Error,
+    /// A verification that lets anybody in.
+    OpenDoor = "FB502" Error,
+    /// A resource that is made and cannot be found or removed again.
+    Orphan = "FB503" Error,
+    /// A timestamp that is checked and not signed.
+    UnsignedTime = "FB504" Warning,
+    /// The choice of an auth and the names under `auth` differ.
+    AuthChoice = "FB505" Error,
+    /// Words about a setting or secret that contradict each other.
+    Contradiction = "FB506" Error,
+    /// A condition that its own examples disprove.
+    Disproved = "FB507" Error,
+
+    /// Part of the language that this version cannot run yet.
+    NotBuilt = "FB601" Error,
+    /// The language's definition and its compiler disagree: a fault of ours.
+    Ours = "FB901" Error,
+}
