@@ -16,9 +16,8 @@ pub fn load(path: &Path) -> Result<Connector> {
     let wrong = |mistakes: Vec<String>| Error::new(Kind::Finding, mistakes.join("\n")).at(&place);
     let spec = load::values(&text).map_err(|m| wrong(vec![m.message]))?;
     let (connector, mistakes) = compile(&spec, &file);
-    connector.ok_or_else(|| {
-        wrong(mistakes.iter().map(|m| format!("{}: {}", m.place.path, m.message)).collect())
-    })
+    connector
+        .ok_or_else(|| wrong(mistakes.iter().map(|m| format!("{}: {}", m.place.path, m.message)).collect()))
 }
 
 /// The file of the spec: the path itself, or `connector.yaml` in it.

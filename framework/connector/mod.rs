@@ -1,7 +1,9 @@
 //! As meant: a spec compiled, every template parsed, every name checked.
 
 pub mod clock;
+pub mod compile;
 pub mod instance;
+pub mod load;
 pub mod model;
 pub mod pick;
 pub mod record;

@@ -24,9 +24,13 @@ impl Scope {
 
 /// Text with `{{ }}` inside. One lone `{{ expr }}` keeps its type.
 #[derive(Debug, Clone)]
-pub struct Text;
+pub struct Text(Arc<str>);
 
 impl Text {
+    /// Parses a text.
+    pub fn compile(source: &str) -> Result<Self> {
+        Ok(Self(source.into()))
+    }
     /// The text.
     pub fn render(&self, _scope: &Scope) -> Result<String> {
         todo!()
@@ -37,7 +41,7 @@ impl Text {
     }
     /// As it stands in the spec.
     pub fn source(&self) -> &str {
-        todo!()
+        &self.0
     }
 }
 
@@ -55,6 +59,10 @@ pub enum Tree {
 }
 
 impl Tree {
+    /// Parses the texts in data.
+    pub fn compile(data: &Json) -> Result<Self> {
+        Ok(Self::Value(data.clone()))
+    }
     /// The data; `None` where the whole is `omit`.
     pub fn render(&self, _scope: &Scope) -> Result<Option<Json>> {
         todo!()
@@ -63,19 +71,30 @@ impl Tree {
 
 /// An expression that is true or false. What foreign data lack equals nothing.
 #[derive(Debug, Clone)]
-pub struct Condition;
+pub struct Condition(Arc<str>);
 
 impl Condition {
+    /// Parses an expression.
+    pub fn compile(source: &str) -> Result<Self> {
+        Ok(Self(source.into()))
+    }
     /// Whether it holds.
     pub fn holds(&self, _scope: &Scope) -> Result<bool> {
         todo!()
     }
     /// As it stands in the spec.
     pub fn source(&self) -> &str {
-        todo!()
+        &self.0
     }
 }
 
 /// The vars of a spec: worked out where they are used, from the scope they are used in.
 #[derive(Debug, Clone, Default)]
 pub struct Vars;
+
+impl Vars {
+    /// The vars by name.
+    pub fn new(_texts: Vec<(String, Text)>) -> Self {
+        Self
+    }
+}

@@ -64,8 +64,10 @@ fn json_key(key: Yaml, path: &Path) -> Result<String, Mistake> {
         Yaml::Number(number) => Ok(number.to_string()),
         Yaml::Bool(b) => Ok(b.to_string()),
         Yaml::Null => Ok("null".to_owned()),
-        Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => Err(foreign(path, "a key here is a list or a map")
-            .help("to YAML, `{{ name }}` without quotes is a map inside a map: write \"{{ name }}\"")),
+        Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => {
+            Err(foreign(path, "a key here is a list or a map")
+                .help("to YAML, `{{ name }}` without quotes is a map inside a map: write \"{{ name }}\""))
+        }
     }
 }
 

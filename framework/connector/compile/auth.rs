@@ -12,7 +12,9 @@ impl Compiler {
     /// All auths, by name.
     pub fn auths(&mut self, top: &At<'_>) -> BTreeMap<String, Auth> {
         top.get("auth")
-            .map(|at| at.entries().filter_map(|(name, at)| Some((name.to_owned(), self.auth(&at)?))).collect())
+            .map(|at| {
+                at.entries().filter_map(|(name, at)| Some((name.to_owned(), self.auth(&at)?))).collect()
+            })
             .unwrap_or_default()
     }
 

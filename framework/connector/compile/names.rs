@@ -26,7 +26,9 @@ impl Defined {
             top.get(key).map(|at| at.entries().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
         };
         let vars = top.get("vars").map(|at| {
-            at.entries().map(|(name, at)| (name.to_owned(), at.text().unwrap_or_default().to_owned())).collect()
+            at.entries()
+                .map(|(name, at)| (name.to_owned(), at.text().unwrap_or_default().to_owned()))
+                .collect()
         });
         Self {
             settings: names("settings"),

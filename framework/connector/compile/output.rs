@@ -45,9 +45,10 @@ impl Compiler {
             None => Some(at.value.clone()),
         };
         match read {
-            Some(Json::Object(map)) => {
-                map.into_iter().map(|(code, name)| (code, name.as_str().unwrap_or_default().to_owned())).collect()
-            }
+            Some(Json::Object(map)) => map
+                .into_iter()
+                .map(|(code, name)| (code, name.as_str().unwrap_or_default().to_owned()))
+                .collect(),
             _ => BTreeMap::new(),
         }
     }

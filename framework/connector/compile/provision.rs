@@ -45,7 +45,8 @@ impl Compiler {
         let desired = at.get("desired").and_then(|at| self.tree(&at, Here::Desired));
         let example = |key: &str| at.get("examples").and_then(|at| at.get(key)).map(|at| at.value.clone());
         let find = at.get("find").and_then(|at| self.find(&at, shared));
-        let mut steps = |key: &str, here| at.get(key).map(|at| self.steps(&at, shared, here)).unwrap_or_default();
+        let mut steps =
+            |key: &str, here| at.get(key).map(|at| self.steps(&at, shared, here)).unwrap_or_default();
         let create = steps("create", Here::Create);
         let adopt = steps("adopt", Here::Create);
         let update = steps("update", Here::Update);

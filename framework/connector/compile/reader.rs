@@ -37,9 +37,11 @@ impl<'a> At<'a> {
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'a> {
         let path = self.path.clone();
         let value: &'a Json = self.value;
-        value.as_object().into_iter().flatten().map(move |(key, value)| {
-            (key.as_str(), At { value, path: path.join(key.as_str()) })
-        })
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(move |(key, value)| (key.as_str(), At { value, path: path.join(key.as_str()) }))
     }
 
     /// The items of a list; none where this is no list.

@@ -89,9 +89,8 @@ impl Compiler {
     }
 
     fn respond(&mut self, at: Option<At<'_>>) -> Respond {
-        let mut reply = |key: &str| {
-            at.as_ref().and_then(|at| at.get(key)).and_then(|at| self.reply(&at, Here::Respond))
-        };
+        let mut reply =
+            |key: &str| at.as_ref().and_then(|at| at.get(key)).and_then(|at| self.reply(&at, Here::Respond));
         let accepted =
             reply("accepted").unwrap_or(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Empty });
         Respond { accepted, rejected: reply("rejected"), ignored: reply("ignored") }

@@ -12,7 +12,9 @@ const SCHEMA_WORDS: &[&str] = &["type", "format", "pattern", "enum", "items"];
 impl Compiler {
     /// All settings, in the order of the spec.
     pub fn settings(&mut self, top: &At<'_>) -> Vec<Setting> {
-        top.get("settings").map(|at| at.entries().map(|(name, at)| self.setting(name, &at)).collect()).unwrap_or_default()
+        top.get("settings")
+            .map(|at| at.entries().map(|(name, at)| self.setting(name, &at)).collect())
+            .unwrap_or_default()
     }
 
     fn setting(&mut self, name: &str, at: &At<'_>) -> Setting {
@@ -35,7 +37,9 @@ impl Compiler {
 
     /// All secrets, in the order of the spec.
     pub fn secrets(&mut self, top: &At<'_>) -> Vec<SecretSpec> {
-        top.get("secrets").map(|at| at.entries().map(|(name, at)| self.secret(name, &at)).collect()).unwrap_or_default()
+        top.get("secrets")
+            .map(|at| at.entries().map(|(name, at)| self.secret(name, &at)).collect())
+            .unwrap_or_default()
     }
 
     fn secret(&mut self, name: &str, at: &At<'_>) -> SecretSpec {
@@ -60,7 +64,8 @@ impl Compiler {
 }
 
 fn generate(at: &At<'_>) -> Generate {
-    let bytes = at.value.get("bytes").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(32);
+    let bytes =
+        at.value.get("bytes").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(32);
     Generate { bytes, encoding: encoding(at.text_of("encoding")).unwrap_or(Encoding::Base64Url) }
 }
 

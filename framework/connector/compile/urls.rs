@@ -12,10 +12,18 @@ impl Compiler {
     }
 
     /// A URL that begins at a byte of a text: `POST https://…`.
-    pub fn url_within(&mut self, at: &At<'_>, start: usize, _here: Here, _secret_in_url: bool) -> Option<Text> {
+    pub fn url_within(
+        &mut self,
+        at: &At<'_>,
+        start: usize,
+        _here: Here,
+        _secret_in_url: bool,
+    ) -> Option<Text> {
         let source = at.text()?.get(start..)?;
         Text::compile(source)
-            .map_err(|e| self.report(Mistake::new(Code::TemplateSyntax, Place::value(&at.path), e.to_string())))
+            .map_err(|e| {
+                self.report(Mistake::new(Code::TemplateSyntax, Place::value(&at.path), e.to_string()))
+            })
             .ok()
     }
 

@@ -14,8 +14,12 @@ impl Compiler {
             Ok(pointer) => Some(pointer),
             Err(wrong) => {
                 self.report(
-                    Mistake::new(Code::BadPointer, Place::value(&at.path), format!("this is no JSON Pointer: {wrong}"))
-                        .help("a pointer names the keys that lead to a value: `/data/date`; the whole is \"\""),
+                    Mistake::new(
+                        Code::BadPointer,
+                        Place::value(&at.path),
+                        format!("this is no JSON Pointer: {wrong}"),
+                    )
+                    .help("a pointer names the keys that lead to a value: `/data/date`; the whole is \"\""),
                 );
                 None
             }
@@ -119,8 +123,12 @@ impl Compiler {
             return Some(name);
         }
         self.report(
-            Mistake::new(Code::BadHeader, Place::value(&at.path), format!("`{name}` cannot be the name of a header"))
-                .help("letters, digits and `-`: X-Api-Key"),
+            Mistake::new(
+                Code::BadHeader,
+                Place::value(&at.path),
+                format!("`{name}` cannot be the name of a header"),
+            )
+            .help("letters, digits and `-`: X-Api-Key"),
         );
         None
     }
