@@ -1,0 +1,79 @@
+//! The sinks: standard output, files, requests to another server.
+//!
+//! `run` makes them from what the configuration says. What they need from the world is in [`Outside`].
+
+pub mod file;
+pub mod stdout;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use super::Sink;
+use super::config::{SinkConfig, Target};
+use crate::call::Transport;
+use crate::connector::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::queue::{Chunk, SinkKey};
+
+/// Where the stdout sinks of all instances write; the lock keeps lines whole. Give it an unbuffered writer:
+/// the sink counts what was taken, so that a line that was written in part goes on where it stopped.
+pub type Stdout = Arc<Mutex<dyn Write + Send>>;
+
+/// What sinks need from the world.
+#[derive(Clone)]
+pub struct Outside {
+    /// Standard output.
+    pub stdout: Stdout,
+    /// How requests leave.
+    pub transport: Arc<dyn Transport>,
+    /// What the time is, for rotation.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Makes a sink. It touches nothing before it is opened.
+pub fn make(config: &SinkConfig, key: &SinkKey, outside: &Outside) -> Box<dyn Sink> {
+    match &config.target {
+        Target::Stdout => Box::new(stdout::StdoutSink::new(outside.stdout.clone())),
+        Target::File { path, rotate } => {
+            Box::new(file::FileSink::new(path.clone(), *rotate, outside.clock.clone()))
+        }
+        Target::Http(_) => todo!("{key:?}"),
+    }
+}
+
+/// What is wrong with a sink's configuration that can be told before anything starts, without writing.
+pub fn check(config: &SinkConfig) -> Result<()> {
+    let Target::File { path, .. } = &config.target else { return Ok(()) };
+    let wrong = |sentence: &str, help: &str| {
+        let place = format!("sink {}: {}", config.name, path.display());
+        Err(Error::new(Kind::Configuration, sentence).at(place).help(help))
+    };
+    let folder = file::folder(path);
+    if !folder.is_dir() {
+        return wrong("the folder of the file does not exist", "create it, or name another file");
+    }
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            wrong("this is no regular file", "name a file; records for another program go to `stdout`")
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The records of a chunk, in order.
+fn records(chunk: &Chunk) -> impl Iterator<Item = &[u8]> + Clone {
+    chunk
+        .records
+        .iter()
+        .map(|range| chunk.bytes.get(range.clone()).expect("the queue cuts up the bytes that it gives"))
+}
+
+/// Records as JSON Lines. A record holds no raw line break: they are taken out before it is stored.
+fn json_lines<'a>(records: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(records.clone().map(|record| record.len() + 1).sum());
+    for record in records {
+        lines.extend_from_slice(record);
+        lines.push(b'\n');
+    }
+    lines
+}

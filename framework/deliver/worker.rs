@@ -1,0 +1,316 @@
+//! A sink's worker: reads from the queue, gives to the sink, moves the cursor. One task per sink.
+//!
+//! `run` starts it and waits for it. It retries for ever with bounded waits, and ends when it is told to
+//! stop, when the queue is closed, or when the sink is gone. It never moves a cursor over a record that the
+//! sink has not safely, and never skips one but into the dead letters.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::backoff::{Backoff, Pace};
+use super::{Outcome, Sink, SinkStatus};
+use crate::connector::clock::Clock;
+use crate::error::{Result, escaped};
+use crate::queue::{Chunk, Cursor, DeadLetter, DeadReason, DeadWhat, Origin, Progress, Queue, SinkKey};
+
+/// How long a worker that was told to stop looks for further records: those in the queue come at once.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// What a worker works with.
+pub struct Job {
+    /// Whose sink it is.
+    pub key: SinkKey,
+    /// Where it stood when the process started.
+    pub cursor: Cursor,
+    /// Where records come from.
+    pub queue: Arc<dyn Queue>,
+    /// What the time is, for dead letters.
+    pub clock: Arc<dyn Clock>,
+    /// How fast it tries again, and how long it drains.
+    pub pace: Pace,
+    /// Where it says how the sink fares.
+    pub status: watch::Sender<SinkStatus>,
+    /// When to stop.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Delivers until it is told to stop or the queue is closed. The error is of a sink that is gone for good.
+pub async fn run(sink: Box<dyn Sink>, job: Job) -> Result<()> {
+    let stop = Stop { signal: job.shutdown.clone(), drain: job.pace.drain, deadline: None };
+    let backoff = Backoff::new(job.pace);
+    let counts = Counts::new(&job.key);
+    let mut worker = Worker { sink, job, stop, backoff, counts };
+    // 1. The sink learns where it stood.
+    if worker.open().await == Flow::Stop {
+        return Ok(());
+    }
+    // 2. Chunk by chunk, each until the whole of it is done.
+    while let Some(chunk) = worker.next().await {
+        if worker.finish(chunk).await? == Flow::Stop {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a worker goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Flow {
+    On,
+    Stop,
+}
+
+struct Worker {
+    sink: Box<dyn Sink>,
+    job: Job,
+    stop: Stop,
+    backoff: Backoff,
+    counts: Counts,
+}
+
+impl Worker {
+    async fn open(&mut self) -> Flow {
+        loop {
+            match self.stop.within(self.sink.open(&self.job.cursor)).await {
+                None => return Flow::Stop,
+                Some(Ok(())) => return Flow::On,
+                Some(Err(error)) => {
+                    if self.fail(SinkStatus::Held(error.to_string()), None).await == Flow::Stop {
+                        return Flow::Stop;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next chunk. A small one is read a second time once its first record has waited for others.
+    async fn next(&mut self) -> Option<Chunk> {
+        let chunk = self.read().await?;
+        let portions = self.sink.portions();
+        let small = chunk.records.len() < portions.records && chunk.bytes.len() < portions.bytes;
+        if !small || portions.age.is_zero() || matches!(chunk.origin, Origin::Retry { .. }) {
+            return Some(chunk);
+        }
+        // When this wait is cut short by a stop, the read below finds at least the same records.
+        self.stop.pause(portions.age).await;
+        self.read().await
+    }
+
+    async fn read(&mut self) -> Option<Chunk> {
+        let portions = self.sink.portions();
+        loop {
+            let read = self.job.queue.read(&self.job.key, portions.records, portions.bytes);
+            match self.stop.or_nothing(read).await? {
+                Ok(chunk) => return chunk,
+                Err(error) => {
+                    warn!(instance = %self.job.key.instance, sink = %self.job.key.sink, %error, "cannot read the queue");
+                    let wait = self.backoff.wait(None);
+                    if self.stop.pause(wait).await == Flow::Stop {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives one chunk to the sink until the whole of it is done.
+    async fn finish(&mut self, mut chunk: Chunk) -> Result<Flow> {
+        while !chunk.records.is_empty() {
+            let Some(outcome) = self.stop.within(self.sink.deliver(&chunk)).await else {
+                return Ok(Flow::Stop);
+            };
+            let flow = match outcome {
+                Outcome::Done { done, note, refused } => {
+                    let flow = self.advance(&chunk, done, note, &refused).await;
+                    chunk = rest(chunk, done);
+                    flow
+                }
+                Outcome::RetryAfter { wait, reason, held } => {
+                    let status = if held { SinkStatus::Held(reason) } else { SinkStatus::Retrying(reason) };
+                    self.fail(status, wait).await
+                }
+                Outcome::Gone(error) => {
+                    self.say(SinkStatus::Held(error.to_string()));
+                    return Err(error);
+                }
+            };
+            if flow == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// Moves the cursor. Until that has worked nothing more is given to the sink: what it has and the store
+    /// does not know of is one chunk at most, which it recognises or gets a second time.
+    async fn advance(
+        &mut self,
+        chunk: &Chunk,
+        done: usize,
+        note: Option<String>,
+        refused: &[(usize, String)],
+    ) -> Flow {
+        self.say(SinkStatus::Well);
+        loop {
+            let dead = refused.iter().map(|refused| self.dead_letter(chunk, refused)).collect();
+            let progress = Progress { done, note: note.clone(), dead };
+            match self.stop.within(self.job.queue.advance(&self.job.key, chunk, progress)).await {
+                Some(Ok(())) => {
+                    self.backoff.reset();
+                    self.counts.delivered(chunk, done, refused.len());
+                    return Flow::On;
+                }
+                Some(Err(error)) => {
+                    warn!(instance = %self.job.key.instance, sink = %self.job.key.sink, %error,
+                        "delivered, but the cursor did not move; trying again");
+                    let wait = self.backoff.wait(None);
+                    if self.stop.pause(wait).await == Flow::Stop {
+                        return Flow::Stop;
+                    }
+                }
+                None => return Flow::Stop,
+            }
+        }
+    }
+
+    fn dead_letter(&self, chunk: &Chunk, (index, why): &(usize, String)) -> DeadLetter {
+        let range = chunk.records.get(*index).cloned().unwrap_or_default();
+        warn!(instance = %self.job.key.instance, sink = %self.job.key.sink, reason = %why, "record refused for good");
+        DeadLetter {
+            what: DeadWhat::Record,
+            reason: DeadReason::SinkRefused,
+            detail: escaped(why, 1000),
+            bytes: chunk.bytes.slice(range),
+            id: None,
+            sink: Some(self.job.key.sink.clone()),
+            at: self.job.clock.now(),
+        }
+    }
+
+    /// Says what is wrong and waits.
+    async fn fail(&mut self, status: SinkStatus, asked: Option<Duration>) -> Flow {
+        self.counts.retries.increment(1);
+        self.say(status);
+        let wait = self.backoff.wait(asked);
+        self.stop.pause(wait).await
+    }
+
+    /// Says how the sink fares, in the log only when that has changed.
+    fn say(&mut self, status: SinkStatus) {
+        let changed = self.job.status.send_if_modified(|was| {
+            let changed = *was != status;
+            was.clone_from(&status);
+            changed
+        });
+        if !changed {
+            return;
+        }
+        self.counts.held.set(if matches!(status, SinkStatus::Held(_)) { 1.0 } else { 0.0 });
+        let (instance, sink) = (&self.job.key.instance, &self.job.key.sink);
+        match status {
+            SinkStatus::Well => info!(%instance, %sink, "the sink takes records again"),
+            SinkStatus::Retrying(reason) => warn!(%instance, %sink, %reason, "the sink failed; trying again"),
+            SinkStatus::Held(reason) => error!(%instance, %sink, %reason,
+                "the sink is held until somebody acts; its records wait in the queue"),
+        }
+    }
+}
+
+/// What is left of a chunk when its first `done` records are.
+fn rest(mut chunk: Chunk, done: usize) -> Chunk {
+    let done = done.min(chunk.records.len());
+    chunk.records.drain(..done);
+    match &mut chunk.origin {
+        Origin::Log { from } => from.0 += done as u64,
+        Origin::Retry { letters } => drop(letters.drain(..done.min(letters.len()))),
+    }
+    chunk
+}
+
+/// The metrics of one sink.
+struct Counts {
+    records: metrics::Counter,
+    bytes: metrics::Counter,
+    refused: metrics::Counter,
+    retries: metrics::Counter,
+    held: metrics::Gauge,
+}
+
+impl Counts {
+    fn new(key: &SinkKey) -> Self {
+        let labels = [("instance", key.instance.to_string()), ("sink", key.sink.clone())];
+        Self {
+            records: metrics::counter!("forebay_delivered_records_total", &labels),
+            bytes: metrics::counter!("forebay_delivered_bytes_total", &labels),
+            refused: metrics::counter!("forebay_sink_refused_records_total", &labels),
+            retries: metrics::counter!("forebay_sink_retries_total", &labels),
+            held: metrics::gauge!("forebay_sink_held", &labels),
+        }
+    }
+
+    fn delivered(&self, chunk: &Chunk, done: usize, refused: usize) {
+        let bytes: usize = chunk.records.iter().take(done).map(|range| range.len()).sum();
+        self.records.increment(done.saturating_sub(refused) as u64);
+        self.bytes.increment(bytes as u64);
+        self.refused.increment(refused as u64);
+    }
+}
+
+/// The signal to stop, and how long there is to go on after it.
+struct Stop {
+    signal: watch::Receiver<bool>,
+    drain: Duration,
+    deadline: Option<Instant>,
+}
+
+impl Stop {
+    /// Resolves when the signal is given, or when nobody is left to give it.
+    async fn signalled(&mut self) -> Instant {
+        if self.deadline.is_none() {
+            // An error means that the sender is gone, which ends a worker like a signal does.
+            drop(self.signal.wait_for(|stop| *stop).await);
+        }
+        *self.deadline.get_or_insert_with(|| Instant::now() + self.drain)
+    }
+
+    /// Runs something to its end; after the signal only until the drain is over, then `None`.
+    async fn within<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let over = async {
+            let deadline = self.signalled().await;
+            tokio::time::sleep_until(deadline).await;
+        };
+        tokio::select! {
+            biased;
+            out = work => Some(out),
+            () = over => None,
+        }
+    }
+
+    /// Waits for something that may never come; after the signal it gets one last look.
+    async fn or_nothing<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let over = async {
+            let deadline = self.signalled().await;
+            tokio::time::sleep_until(deadline.min(Instant::now() + LAST_LOOK)).await;
+        };
+        // Past the deadline the look is not taken at all, however much there still is.
+        tokio::select! {
+            biased;
+            () = over => None,
+            out = work => Some(out),
+        }
+    }
+
+    /// Waits so long, unless the signal comes.
+    async fn pause(&mut self, wait: Duration) -> Flow {
+        tokio::select! {
+            biased;
+            _ = self.signalled() => Flow::Stop,
+            () = tokio::time::sleep(wait) => Flow::On,
+        }
+    }
+}
