@@ -5,6 +5,7 @@ pub mod compile;
 pub mod instance;
 pub mod load;
 pub mod model;
+pub mod node;
 pub mod pick;
 pub mod record;
 pub mod schema;

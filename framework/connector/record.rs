@@ -6,6 +6,21 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::node::Node;
+
+/// A record that was cut out and read, but not checked. Id, check and bytes all come of one tree.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    /// The record as the vendor sent it, byte for byte; raw line breaks between tokens are taken out.
+    pub bytes: Bytes,
+    /// The same, read.
+    pub tree: Node<'a>,
+    /// What tells it from every other event of its instance: the picked id, or a hash of body and index.
+    pub id: Bytes,
+    /// When it happened, as the vendor says.
+    pub time: Option<Timestamp>,
+}
+
 /// A record that passed the output schema, with what the picks found.
 #[derive(Debug, Clone)]
 pub struct Checked {

@@ -1,19 +1,217 @@
 //! The schema of one record, compiled. The only file beside `spec` that imports jsonschema.
+//!
+//! It checks the tree that was read from the request, without building another one. Patterns run in
+//! linear time, `format` asserts nothing, and no `$ref` leads outside the schema.
 
+use std::borrow::Cow;
+
+use jsonschema::json::{Array as ArrayView, Json as Representation, JsonNumber, Node as NodeView};
+use jsonschema::json::{NodeIdentity, Object as ObjectView};
+use jsonschema::{JsonType, PatternOptions, Validator};
 use serde_json::Value as Json;
+
+use super::node::{self, Node, Number, Parsed, Shape};
+use super::record::{Checked, Record};
+use crate::error::escaped;
 
 /// The compiled schema of one record.
 #[derive(Debug)]
-pub struct RecordSchema(jsonschema::Validator);
+pub struct RecordSchema {
+    validator: Validator<Read>,
+}
+
+/// Why a record is not what the schema says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The JSON Pointer of the value that is wrong; empty for the record itself.
+    pub pointer: String,
+    /// What is wrong with it: escaped, bounded, one line.
+    pub sentence: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = if self.pointer.is_empty() { "the record" } else { &self.pointer };
+        write!(f, "{place}: {}", self.sentence)
+    }
+}
 
 impl RecordSchema {
-    /// Compiles a JSON Schema (2020-12 where it does not say). The error says what is wrong with it.
+    /// Compiles a schema (draft 2020-12 unless it says otherwise); the error says what is wrong with it.
     pub fn compile(schema: &Json) -> Result<Self, String> {
-        // Without default features the crate resolves no reference that leaves the document.
-        jsonschema::options()
-            .with_pattern_options(jsonschema::PatternOptions::regex())
-            .build(schema)
-            .map(Self)
-            .map_err(|e| e.to_string())
+        let options = jsonschema::options_for::<Read>()
+            .with_pattern_options(PatternOptions::regex())
+            .should_validate_formats(false)
+            .offline();
+        let validator = options.build(schema).map_err(|error| {
+            let place = error.instance_path().to_string();
+            escaped(&format!("{place}{}{error}", if place.is_empty() { "" } else { ": " }), 400)
+        })?;
+        Ok(Self { validator })
+    }
+
+    /// Checks a record. Only what passes here can be stored.
+    pub fn check(&self, record: Record<'_>) -> Result<Checked, Failure> {
+        if self.validator.is_valid(record.tree) {
+            Ok(Checked { bytes: record.bytes, id: record.id, time: record.time })
+        } else {
+            Err(self.failure(record.tree))
+        }
+    }
+
+    /// What is wrong with a record that did not come in by a request: a sample, an example.
+    pub fn fault(&self, record: &Json) -> Option<Failure> {
+        match Parsed::read(&record.to_string()) {
+            Ok(parsed) if self.validator.is_valid(parsed.root()) => None,
+            Ok(parsed) => Some(self.failure(parsed.root())),
+            Err(sentence) => Some(Failure { pointer: String::new(), sentence }),
+        }
+    }
+
+    /// The first error, worked out again with its place: only records that fail pay for it.
+    fn failure(&self, tree: Node<'_>) -> Failure {
+        match self.validator.validate(tree) {
+            Ok(()) => Failure { pointer: String::new(), sentence: "the schema refuses it".to_owned() },
+            Err(error) => Failure {
+                pointer: escaped(&error.instance_path().to_string(), 200),
+                sentence: escaped(&error.masked_with("the value").to_string(), 300),
+            },
+        }
+    }
+}
+
+/// The trees of `node.rs`, as jsonschema looks at them.
+struct Read;
+
+impl Representation for Read {
+    type Node<'a> = Node<'a>;
+    type PreparedKey = String;
+    // An object is a list of members here: going over them once beats looking each name up.
+    const KEYS_PER_LOOKUP: usize = 64;
+    type StringBuffer = Option<Parsed>;
+
+    fn prepare_key(key: &str) -> String {
+        key.to_owned()
+    }
+
+    fn with_string_node<T>(
+        buffer: &mut Option<Parsed>,
+        string: &str,
+        f: impl FnOnce(Self::Node<'_>) -> T,
+    ) -> T {
+        f(buffer.insert(Parsed::text(string)).root())
+    }
+}
+
+impl<'a> NodeView<'a, Read> for Node<'a> {
+    type Object = Members<'a>;
+    type Array = Elements<'a>;
+    type Number = Number;
+
+    fn as_object(&self) -> Option<Members<'a>> {
+        if let Shape::Map(map) = self.shape() { Some(Members(map)) } else { None }
+    }
+    fn as_array(&self) -> Option<Elements<'a>> {
+        if let Shape::List(list) = self.shape() { Some(Elements(list)) } else { None }
+    }
+    fn as_string(&self) -> Option<Cow<'a, str>> {
+        self.text().map(Cow::Borrowed)
+    }
+    fn as_number(&self) -> Option<Number> {
+        if let Shape::Number(number) = self.shape() { Some(number) } else { None }
+    }
+    fn as_boolean(&self) -> Option<bool> {
+        if let Shape::Bool(value) = self.shape() { Some(value) } else { None }
+    }
+    fn is_null(&self) -> bool {
+        Node::is_null(*self)
+    }
+    fn json_type(&self) -> JsonType {
+        match self.shape() {
+            Shape::Null => JsonType::Null,
+            Shape::Bool(_) => JsonType::Boolean,
+            Shape::Number(_) => JsonType::Number,
+            Shape::Text(_) => JsonType::String,
+            Shape::List(_) => JsonType::Array,
+            Shape::Map(_) => JsonType::Object,
+        }
+    }
+    fn to_value(&self) -> Cow<'a, Json> {
+        Cow::Owned(self.to_json())
+    }
+    fn identity(&self) -> Option<NodeIdentity> {
+        Some(NodeIdentity::new(self.address()))
+    }
+}
+
+/// The members of an object.
+struct Members<'a>(&'a sonic_rs::Object);
+
+impl<'a> ObjectView<'a, Read> for Members<'a> {
+    type Node = Node<'a>;
+    type MemberName = &'a str;
+    type MembersIter = Box<dyn Iterator<Item = (&'a str, Node<'a>)> + 'a>;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn get(&self, key: &String) -> Option<Node<'a>> {
+        node::member(self.0, key)
+    }
+    fn members(&self) -> Self::MembersIter {
+        Box::new(node::members(self.0))
+    }
+}
+
+/// The elements of a list.
+struct Elements<'a>(&'a sonic_rs::Array);
+
+impl<'a> ArrayView<'a, Read> for Elements<'a> {
+    type Node = Node<'a>;
+    type ElementsIter =
+        std::iter::Map<std::slice::Iter<'a, sonic_rs::Value>, fn(&sonic_rs::Value) -> Node<'_>>;
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn elements(&self) -> Self::ElementsIter {
+        node::elements(self.0)
+    }
+}
+
+impl JsonNumber for Number {
+    fn as_u64(&self) -> Option<u64> {
+        match *self {
+            Self::Unsigned(number) => Some(number),
+            Self::Signed(number) => u64::try_from(number).ok(),
+            Self::Float(_) => None,
+        }
+    }
+    fn as_i64(&self) -> Option<i64> {
+        match *self {
+            Self::Unsigned(number) => i64::try_from(number).ok(),
+            Self::Signed(number) => Some(number),
+            Self::Float(_) => None,
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "the schema's arithmetic is that of doubles")]
+    fn as_f64(&self) -> Option<f64> {
+        Some(match *self {
+            Self::Unsigned(number) => number as f64,
+            Self::Signed(number) => number as f64,
+            Self::Float(number) => number,
+        })
+    }
+    fn as_str(&self) -> Cow<'_, str> {
+        self.text()
+    }
+    fn to_number(&self) -> Cow<'_, serde_json::Number> {
+        Cow::Owned(self.to_json().unwrap_or_else(|| 0.into()))
+    }
+    fn is_integer(&self) -> bool {
+        match *self {
+            Self::Unsigned(_) | Self::Signed(_) => true,
+            Self::Float(number) => number.fract() == 0.0,
+        }
     }
 }
