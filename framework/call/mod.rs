@@ -1,4 +1,21 @@
 //! Every outgoing HTTP call: rendered, signed, sent, retried and read in one place.
+//!
+//! `render` makes a request of a call, `auth` signs it, `transport` sends it, `retry` says when it is sent
+//! again, `caller` is the order of these. What went wrong is told by `failure`, and never holds a secret.
+
+pub mod address;
+pub mod auth;
+pub mod caller;
+pub mod curl;
+pub mod exchange;
+pub mod failure;
+pub mod mask;
+pub mod render;
+pub mod retry;
+pub mod token;
+pub mod transport;
+
+use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,8 +33,15 @@ pub struct Request {
     pub body: Bytes,
 }
 
+impl fmt::Debug for Request {
+    /// Method and host alone: the path, the headers and the body may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {})", self.method, self.url.host_str().unwrap_or_default())
+    }
+}
+
 /// One answer, read whole and bounded.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Response {
     /// The status.
     pub status: http::StatusCode,
@@ -25,6 +49,13 @@ pub struct Response {
     pub headers: http::HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Response {
+    /// Status and size alone: an answer of a token endpoint is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({}, {} bytes)", self.status, self.body.len())
+    }
 }
 
 /// Why there is no answer.

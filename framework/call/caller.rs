@@ -1,0 +1,284 @@
+//! The life of an outgoing call: rendered, signed, sent, read, judged, saved.
+//!
+//! Provisioning, the plan and the stand-in's tests call it. It never repeats a create of which it is not known
+//! what became, and it never tells a secret: what it says about a call is masked, escaped and cut.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value as Json};
+
+use super::auth::{Credentials, Grant, credentials, named, sign};
+use super::exchange::{Exchange, failure, message, picked, response_scope};
+use super::failure::{CallError, Failure};
+use super::mask::Mask;
+use super::render::{draft, request};
+use super::retry::{Pace, Repeat, is_passing};
+use super::token::{Token, Tokens, jwt_scopes};
+use super::{Request, Response, Transport};
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::connector::model::{Call, ResponseFormat};
+use crate::connector::template::Scope;
+use crate::error::escaped;
+
+/// An answer that is a success, read.
+#[derive(Clone)]
+pub struct Answer {
+    /// The status, 2xx.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body where it is JSON; `None` where it is empty, or text was expected.
+    pub json: Option<Json>,
+    /// The body as text.
+    pub text: String,
+    /// What the call's `save` keeps, by name.
+    pub saved: Map<String, Json>,
+    /// What conditions call `response`.
+    pub response: Json,
+}
+
+/// Makes the calls of all instances. One per process: the tokens are kept here.
+pub struct Caller {
+    exchange: Exchange,
+    tokens: Tokens,
+}
+
+/// A call's credentials, ready to be put on it.
+struct Signer {
+    auth: Option<String>,
+    credentials: Credentials,
+}
+
+impl Caller {
+    /// A caller with its way out, its clock and the bounds of its retries.
+    pub fn new(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, pace: Pace) -> Self {
+        Self { exchange: Exchange { transport, clock, pace }, tokens: Tokens::default() }
+    }
+
+    /// Makes one call. The scope holds what the call's texts may name; `response` is added for its `ok`.
+    pub async fn call(
+        &self,
+        instance: &Instance,
+        call: &Call,
+        scope: &Scope,
+        repeat: Repeat,
+    ) -> Result<Answer, CallError> {
+        // 1. Render: nothing is sent unless all of it can be.
+        let mut mask = Mask::of(instance);
+        let signer = signer(instance, call, scope, &mut mask)?;
+        let mut request = request(draft(call, scope)?, &mask)?;
+        // 2. Sign.
+        let mut token = self.sign(instance, &signer, &mut request, None, &mut mask).await?;
+        // 3. Send; a token that is refused is fetched anew, once.
+        let mut answer = self.exchange.send(&request, repeat, &mask).await?;
+        if answer.status == StatusCode::UNAUTHORIZED && token.is_some() {
+            token = self.sign(instance, &signer, &mut request, token.as_ref(), &mut mask).await?;
+            answer = self.exchange.send(&request, repeat, &mask).await?;
+        }
+        // 4. Read, judge, save.
+        let held = held_scopes(&signer, token.as_ref());
+        let judge = Judge { exchange: &self.exchange, call, request: &request, mask: &mask, repeat };
+        judge.judge(answer, scope, signer.auth.as_deref(), held.as_ref())
+    }
+
+    /// What the credentials of a call permit, fetching a token where the auth needs one; `None` where it
+    /// cannot be told.
+    pub async fn token_scopes(
+        &self,
+        instance: &Instance,
+        call: &Call,
+        scope: &Scope,
+    ) -> Result<Option<BTreeSet<String>>, CallError> {
+        let mut mask = Mask::of(instance);
+        let signer = signer(instance, call, scope, &mut mask)?;
+        let token = self.token(instance, &signer, None, &mask).await?;
+        Ok(held_scopes(&signer, token.as_ref()))
+    }
+
+    /// Puts the credentials on a request; returns the token where one was fetched for it.
+    async fn sign(
+        &self,
+        instance: &Instance,
+        signer: &Signer,
+        request: &mut Request,
+        refused: Option<&Token>,
+        mask: &mut Mask,
+    ) -> Result<Option<Token>, CallError> {
+        let token = self.token(instance, signer, refused, mask).await?;
+        match (&signer.credentials, &token) {
+            (Credentials::None, _) => {}
+            (Credentials::Headers(headers), _) => sign(request, headers.iter().cloned()),
+            (Credentials::Bearer(value, _), _) => sign(request, [(AUTHORIZATION, value.clone())]),
+            (Credentials::Client(_), Some(token)) => {
+                mask.add("token", &token.text);
+                sign(request, [(AUTHORIZATION, token.header.clone())]);
+            }
+            (Credentials::Client(_), None) => {}
+        }
+        Ok(token)
+    }
+
+    async fn token(
+        &self,
+        instance: &Instance,
+        signer: &Signer,
+        refused: Option<&Token>,
+        mask: &Mask,
+    ) -> Result<Option<Token>, CallError> {
+        let grant: &Grant = match &signer.credentials {
+            Credentials::None | Credentials::Headers(_) | Credentials::Bearer(..) => return Ok(None),
+            Credentials::Client(grant) => grant,
+        };
+        let auth = signer.auth.as_deref().unwrap_or_default();
+        self.tokens.get(&self.exchange, (&instance.id, auth), grant, refused, mask).await.map(Some)
+    }
+}
+
+fn signer(instance: &Instance, call: &Call, scope: &Scope, mask: &mut Mask) -> Result<Signer, CallError> {
+    Ok(match named(&instance.connector, call, scope)? {
+        None => Signer { auth: None, credentials: Credentials::None },
+        Some((name, auth)) => Signer { credentials: credentials(auth, scope, mask)?, auth: Some(name) },
+    })
+}
+
+fn held_scopes(signer: &Signer, token: Option<&Token>) -> Option<BTreeSet<String>> {
+    match &signer.credentials {
+        Credentials::None | Credentials::Headers(_) => None,
+        Credentials::Bearer(_, text) => jwt_scopes(text),
+        Credentials::Client(_) => token.and_then(|token| token.scopes.clone()),
+    }
+}
+
+/// What is made of an answer.
+struct Judge<'a> {
+    exchange: &'a Exchange,
+    call: &'a Call,
+    request: &'a Request,
+    mask: &'a Mask,
+    repeat: Repeat,
+}
+
+impl Judge<'_> {
+    fn judge(
+        &self,
+        answer: Response,
+        scope: &Scope,
+        auth: Option<&str>,
+        held: Option<&BTreeSet<String>>,
+    ) -> Result<Answer, CallError> {
+        let json: Option<Json> = serde_json::from_slice(&answer.body).ok();
+        let response = response_scope(&answer, json.as_ref());
+        if !answer.status.is_success() {
+            let mut failure = self.refusal(&answer, json.as_ref(), response);
+            failure.help = self.advice(answer.status, auth, held);
+            return Err(self.sorted(answer.status, failure));
+        }
+        if self.call.response == ResponseFormat::Json
+            && json.is_none()
+            && !answer.body.trim_ascii().is_empty()
+        {
+            return Err(self.unusable(&answer, "the answer is no JSON"));
+        }
+        if let Some(ok) = &self.call.ok
+            && !ok.holds(&scope.with("response", response.clone()))?
+        {
+            let mut failure = self.refusal(&answer, json.as_ref(), response);
+            failure.help = Some(format!("the answer does not meet the call's `ok: {}`", ok.source()));
+            return Err(CallError::Refused(failure));
+        }
+        let mut saved = Map::new();
+        for (name, pick) in &self.call.save {
+            match picked(pick, &answer, json.as_ref()) {
+                Some(value) if !value.is_null() => {
+                    saved.insert(name.clone(), value);
+                }
+                _ => {
+                    return Err(
+                        self.unusable(&answer, &format!("the answer has nothing to save as `{name}`"))
+                    );
+                }
+            }
+        }
+        let json = if self.call.response == ResponseFormat::Json { json } else { None };
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        Ok(Answer { status: answer.status, headers: answer.headers, json, text, saved, response })
+    }
+
+    /// A 2xx answer that cannot be used. What was created is there all the same: somebody must look for it.
+    fn unusable(&self, answer: &Response, sentence: &str) -> CallError {
+        let failure = failure(self.request, Some(answer.status), sentence.to_owned(), self.mask);
+        match self.repeat {
+            Repeat::Safe => CallError::Unreadable(failure),
+            Repeat::Never => CallError::Unclear(failure),
+        }
+    }
+
+    fn refusal(&self, answer: &Response, json: Option<&Json>, response: Json) -> Failure {
+        let said = message(&self.call.errors, answer, json, self.mask);
+        let sentence = said.unwrap_or_else(|| "no reason was given".to_owned());
+        let mut failure = failure(self.request, Some(answer.status), sentence, self.mask);
+        failure.wait = self.exchange.asked(answer);
+        failure.response = Some(response);
+        failure
+    }
+
+    fn sorted(&self, status: StatusCode, failure: Failure) -> CallError {
+        match status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => CallError::Gone(failure),
+            StatusCode::TOO_MANY_REQUESTS => CallError::Passing(failure),
+            _ if is_passing(status) => match self.repeat {
+                Repeat::Safe => CallError::Passing(failure),
+                Repeat::Never => CallError::Unclear(failure),
+            },
+            _ => CallError::Refused(failure),
+        }
+    }
+
+    /// What to do about a status: the spec's advice, and for 401 and 403 what the call needs and the token has.
+    fn advice(
+        &self,
+        status: StatusCode,
+        auth: Option<&str>,
+        held: Option<&BTreeSet<String>>,
+    ) -> Option<String> {
+        let mut advice: Vec<String> =
+            self.call.errors.advice.get(&status.as_u16()).cloned().into_iter().collect();
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                advice.extend(self.permission(held));
+                if advice.is_empty() {
+                    advice.push(match auth {
+                        Some(auth) => format!("check the secrets of the auth `{auth}`, and what they permit"),
+                        None => "the call is not signed: does the spec name an `auth` for it?".to_owned(),
+                    });
+                }
+            }
+            _ if status.is_redirection() => {
+                advice.push("redirects are not followed: is the base URL right?".to_owned());
+            }
+            _ => {}
+        }
+        (!advice.is_empty()).then(|| advice.join("; "))
+    }
+
+    fn permission(&self, held: Option<&BTreeSet<String>>) -> Option<String> {
+        let needed = self.call.scope.as_deref()?;
+        Some(match held {
+            None => format!("the call needs the scope {needed}"),
+            Some(held) if held.contains(needed) => {
+                format!("the call needs the scope {needed}, which the token has")
+            }
+            Some(held) => {
+                let shown: Vec<&str> = held.iter().map(String::as_str).collect();
+                let shown = if shown.is_empty() { "none".to_owned() } else { escaped(&shown.join(" "), 300) };
+                format!(
+                    "the call needs the scope {needed}; the token has {shown}: grant it to the application and try again"
+                )
+            }
+        })
+    }
+}
