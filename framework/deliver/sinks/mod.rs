@@ -3,13 +3,15 @@
 //! `run` makes them from what the configuration says. What they need from the world is in [`Outside`].
 
 pub mod file;
+pub mod http;
 pub mod stdout;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::Sink;
-use super::config::{SinkConfig, Target};
+use super::config::{HttpTarget, SinkConfig, Target};
 use crate::call::Transport;
 use crate::connector::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -37,19 +39,33 @@ pub fn make(config: &SinkConfig, key: &SinkKey, outside: &Outside) -> Box<dyn Si
         Target::File { path, rotate } => {
             Box::new(file::FileSink::new(path.clone(), *rotate, outside.clock.clone()))
         }
-        Target::Http(_) => todo!("{key:?}"),
+        Target::Http(target) => Box::new(http::HttpSink::new(
+            target.clone(),
+            key.clone(),
+            outside.transport.clone(),
+            outside.clock.clone(),
+        )),
     }
 }
 
 /// What is wrong with a sink's configuration that can be told before anything starts, without writing.
 pub fn check(config: &SinkConfig) -> Result<()> {
-    let Target::File { path, .. } = &config.target else { return Ok(()) };
-    let wrong = |sentence: &str, help: &str| {
-        let place = format!("sink {}: {}", config.name, path.display());
-        Err(Error::new(Kind::Configuration, sentence).at(place).help(help))
+    let checked = match &config.target {
+        Target::Stdout => Ok(()),
+        Target::File { path, .. } => check_file(path),
+        Target::Http(target) => check_http(target),
     };
-    let folder = file::folder(path);
-    if !folder.is_dir() {
+    checked.map_err(|error| {
+        let place = error.place.clone().map(|place| format!(": {place}")).unwrap_or_default();
+        error.at(format!("sink {}{place}", config.name))
+    })
+}
+
+fn check_file(path: &Path) -> Result<()> {
+    let wrong = |sentence: &str, help: &str| {
+        Err(Error::new(Kind::Configuration, sentence).at(path.display().to_string()).help(help))
+    };
+    if !file::folder(path).is_dir() {
         return wrong("the folder of the file does not exist", "create it, or name another file");
     }
     match std::fs::metadata(path) {
@@ -58,6 +74,20 @@ pub fn check(config: &SinkConfig) -> Result<()> {
         }
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+fn check_http(target: &HttpTarget) -> Result<()> {
+    let wrong = |sentence: &str, help: &str| Err(Error::new(Kind::Configuration, sentence).help(help));
+    if !matches!(target.url.scheme(), "https" | "http") {
+        return wrong("the URL is neither https nor http", "write it as https://host/path");
+    }
+    if !target.url.username().is_empty() || target.url.password().is_some() {
+        return wrong(
+            "the URL holds a user or a password, which would be printed with it",
+            "give them in a header: `authorization: {env: NAME}`",
+        );
+    }
+    http::operators_headers(target).map(|_| ())
 }
 
 /// The records of a chunk, in order.
