@@ -24,6 +24,9 @@ use crate::error::{Error, Kind, Result, escaped};
 pub struct Options {
     /// `--allow-loopback`: loopback addresses are admitted, and plain http to them.
     pub allow_loopback: bool,
+    /// The servers are the operator's own word (sinks), not a spec's: private addresses and plain http are
+    /// called too.
+    pub operators_own: bool,
     /// `--proxy`: everything but loopback goes through it.
     pub proxy: Option<Url>,
     /// `--ca-file`: roots beside the public ones, as PEM.
@@ -40,12 +43,24 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             allow_loopback: false,
+            operators_own: false,
             proxy: None,
             extra_roots_pem: None,
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(30),
             max_answer_bytes: 8 << 20,
         }
+    }
+}
+
+impl Options {
+    fn loopback(&self) -> bool {
+        self.allow_loopback || self.operators_own
+    }
+
+    /// Why an address is not called.
+    fn refused(&self, ip: IpAddr) -> Option<&'static str> {
+        if self.operators_own { None } else { refused(ip, self.allow_loopback) }
     }
 }
 
@@ -91,6 +106,7 @@ impl HttpTransport {
         let loopback = ip.is_some_and(is_loopback);
         match url.scheme() {
             "https" => {}
+            "http" if self.options.operators_own => {}
             "http" if loopback && self.options.allow_loopback => {}
             "http" if loopback => {
                 return Err(refusal(format!(
@@ -104,12 +120,12 @@ impl HttpTransport {
                 )));
             }
         }
-        if let Some(why) = ip.and_then(|ip| refused(ip, self.options.allow_loopback)) {
+        if let Some(why) = ip.and_then(|ip| self.options.refused(ip)) {
             return Err(refusal(refused_sentence(&host.to_string(), None, why)));
         }
         match (&self.proxied, &host) {
             // The proxy's loopback is not ours.
-            (Some(_), Host::Domain(name)) if is_localhost(name) && !self.options.allow_loopback => {
+            (Some(_), Host::Domain(name)) if is_localhost(name) && !self.options.loopback() => {
                 Err(refusal(refused_sentence(name, None, "loopback")))
             }
             (Some(_), Host::Domain(name)) if is_localhost(name) => Ok(&self.direct),
@@ -162,7 +178,7 @@ impl HttpTransport {
 /// A client of its own settings: none of them comes from the environment.
 fn client(options: &Options, tls: rustls::ClientConfig, proxy: Option<&Url>) -> Result<reqwest::Client> {
     let resolver = CheckedResolver {
-        allow_loopback: options.allow_loopback,
+        options: options.clone(),
         // The proxy is the operator's own word, and mostly in a private network.
         trusted: proxy.and_then(|url| url.host_str()).map(str::to_owned),
     };
@@ -221,13 +237,13 @@ fn tls(extra_roots_pem: Option<&[u8]>) -> Result<rustls::ClientConfig> {
 
 /// Resolves by the system and hands out only what may be connected to.
 struct CheckedResolver {
-    allow_loopback: bool,
+    options: Options,
     trusted: Option<String>,
 }
 
 impl reqwest::dns::Resolve for CheckedResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let allow_loopback = self.allow_loopback;
+        let options = self.options.clone();
         let trusted = self.trusted.as_deref() == Some(name.as_str());
         Box::pin(async move {
             let name = name.as_str();
@@ -241,7 +257,7 @@ impl reqwest::dns::Resolve for CheckedResolver {
             let mut why = None;
             let open: Vec<SocketAddr> = found
                 .into_iter()
-                .filter(|at| match refused(at.ip(), allow_loopback) {
+                .filter(|at| match options.refused(at.ip()) {
                     Some(reason) if !trusted => {
                         why.get_or_insert((at.ip(), reason));
                         false

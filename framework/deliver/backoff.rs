@@ -2,8 +2,9 @@
 //!
 //! Workers call it. It sleeps nowhere and keeps only a count of failures.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use crate::call::retry::chance;
 
 /// How fast a worker tries again, and how long it goes on when it is told to stop.
 #[derive(Debug, Clone, Copy)]
@@ -53,16 +54,10 @@ impl Backoff {
         let doubled = self.pace.first.saturating_mul(1 << self.failures.min(16)).min(self.pace.most);
         self.failures = self.failures.saturating_add(1);
         match asked {
-            Some(asked) => asked.min(self.pace.most_asked) + self.pace.first.mul_f64(jitter()),
-            None => doubled.mul_f64(0.5 + jitter() / 2.0),
+            Some(asked) => asked.min(self.pace.most_asked) + self.pace.first.mul_f64(chance()),
+            None => doubled.mul_f64(0.5 + chance() / 2.0),
         }
     }
-}
-
-/// A number from 0 to 1. The standard library seeds each `RandomState` anew, which is random enough to
-/// spread retries.
-fn jitter() -> f64 {
-    f64::from(RandomState::new().hash_one(0_u8) as u32) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
