@@ -3,6 +3,7 @@
 //! Traits only: nothing above them knows which implementation runs. [`local`] is SQLite.
 
 pub mod limits;
+pub mod local;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -30,6 +31,15 @@ pub struct Batch {
     pub dead: Vec<DeadLetter>,
     /// What becomes of other bytes under a known id.
     pub on_reuse: OnReuse,
+}
+
+impl Batch {
+    /// Bytes that it brings, before compression.
+    pub fn size(&self) -> u64 {
+        let records: usize = self.records.iter().map(|record| record.bytes().len()).sum();
+        let dead: usize = self.dead.iter().map(|letter| letter.bytes.len()).sum();
+        (records + dead) as u64
+    }
 }
 
 /// A record or body that could not be accepted or delivered, kept whole with its reason.

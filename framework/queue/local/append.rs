@@ -1,0 +1,176 @@
+//! What a group of batches becomes: blocks, dead letters and ids, planned in memory, then written in one
+//! transaction by the writer.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use super::block::{self, Sealed, crc, seal};
+use super::dedupe::{MARK, Mark, Seen};
+use super::fault::Fault;
+use super::known::{Known, Memory, key, stored};
+use super::letters;
+use crate::connector::instance::InstanceId;
+use crate::connector::model::OnReuse;
+use crate::connector::record::Checked;
+use crate::queue::{Batch, DeadLetter, DeadReason, DeadWhat, Receipt};
+
+/// What becomes of ids that are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dedupe {
+    /// By the batch's `on_reuse`.
+    ByRule,
+    /// Everything is delivered: a person sent a letter again that was one because of its id.
+    Force,
+}
+
+/// What one batch becomes.
+#[derive(Debug, Default)]
+pub(super) struct Planned {
+    pub(super) receipt: Receipt,
+    records: Vec<Bytes>,
+    pub(super) dead: Vec<DeadLetter>,
+    latest: Option<i64>,
+    /// Where the window stood before it.
+    before: usize,
+}
+
+/// What the transaction of a group will write.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    blocks: Vec<Sealed>,
+    /// The last block of each instance of the group, still open.
+    open: BTreeMap<InstanceId, Open>,
+    letters: Vec<(i64, DeadLetter)>,
+    marks: Vec<u8>,
+}
+
+/// A block in the making.
+#[derive(Debug, Default)]
+struct Open {
+    records: Vec<Bytes>,
+    size: usize,
+}
+
+/// Tells new records of a batch from known ones, and remembers the new ones.
+pub(super) fn judge(memory: &mut Memory, batch: Batch, dedupe: Dedupe) -> Planned {
+    let mut planned = Planned { dead: batch.dead, before: memory.window.len(), ..Planned::default() };
+    for record in batch.records {
+        let mark = Mark::of(&memory.key, &batch.instance, record.id(), record.bytes());
+        let seen = memory.window.look(&mark);
+        if seen != Seen::Same {
+            memory.window.remember(mark);
+        }
+        let deliver = match (seen, dedupe, batch.on_reuse) {
+            (Seen::New, _, _) | (_, Dedupe::Force, _) | (Seen::Reused, _, OnReuse::Deliver) => true,
+            (Seen::Same, Dedupe::ByRule, _) | (Seen::Reused, Dedupe::ByRule, OnReuse::Drop) => false,
+            (Seen::Reused, Dedupe::ByRule, OnReuse::DeadLetter) => {
+                planned.dead.push(reused(&record, batch.received));
+                continue;
+            }
+        };
+        planned.latest = planned.latest.max(record.time().map(|time| time.as_millisecond()));
+        if deliver {
+            planned.records.push(record.bytes().clone());
+        } else {
+            planned.receipt.duplicates += 1;
+        }
+    }
+    planned.receipt.stored = count(planned.records.len());
+    planned.receipt.dead = count(planned.dead.len());
+    planned
+}
+
+fn reused(record: &Checked, at: jiff::Timestamp) -> DeadLetter {
+    DeadLetter {
+        what: DeadWhat::Record,
+        reason: DeadReason::IdReused,
+        detail: "an event with this id and other bytes came before".to_owned(),
+        bytes: record.bytes().clone(),
+        id: Some(record.id().clone()),
+        sink: None,
+        at,
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Takes back what [`judge`] remembered: the batch is refused.
+pub(super) fn unjudge(memory: &mut Memory, planned: &Planned) {
+    memory.window.forget_after(planned.before);
+}
+
+impl Plan {
+    /// Adds a batch: its records get their positions here.
+    pub(super) fn add(
+        &mut self,
+        tx: &Connection,
+        memory: &mut Memory,
+        instance: &InstanceId,
+        planned: Planned,
+    ) -> Result<(), Fault> {
+        let fresh = memory.window.len() - planned.before;
+        self.marks.extend(memory.window.newest(fresh).flat_map(Mark::to_bytes));
+        let known = memory.instance(tx, instance)?;
+        known.latest = known.latest.max(planned.latest);
+        let number = known.number;
+        self.letters.extend(planned.dead.into_iter().map(|letter| (number, letter)));
+        let open = self.open.entry(instance.clone()).or_default();
+        for record in planned.records {
+            open.size += record.len();
+            open.records.push(record);
+            if open.size >= block::FULL {
+                self.blocks.push(close(known, open));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Writes it into a transaction. Returns how many ids the commit remembers.
+    pub(super) fn write(mut self, tx: &Connection, memory: &mut Memory, now: i64) -> Result<usize, Fault> {
+        for (instance, open) in &mut self.open {
+            let known = memory.instance(tx, instance)?;
+            if !open.records.is_empty() {
+                self.blocks.push(close(known, open));
+            }
+            tx.prepare_cached("UPDATE instances SET next = ?, latest = ? WHERE number = ?")?.execute((
+                stored(known.next),
+                known.latest,
+                known.number,
+            ))?;
+        }
+        let mut insert =
+            tx.prepare_cached("INSERT INTO blocks(key, count, at, checksum, body) VALUES (?, ?, ?, ?, ?)")?;
+        for sealed in &self.blocks {
+            insert.execute((sealed.key, sealed.count, now, sealed.checksum, &sealed.body))?;
+        }
+        for (number, letter) in &self.letters {
+            letters::insert(tx, *number, letter)?;
+        }
+        if !self.marks.is_empty() {
+            tx.prepare_cached("INSERT INTO ids(seq, at, checksum, body) VALUES (?, ?, ?, ?)")?.execute((
+                memory.next_ids,
+                now,
+                crc(&[&self.marks]),
+                &self.marks,
+            ))?;
+        }
+        Ok(self.marks.len() / MARK)
+    }
+}
+
+fn close(known: &mut Known, open: &mut Open) -> Sealed {
+    let sealed = seal(key(known.number, known.next), &open.records);
+    known.next += u64::from(sealed.count);
+    open.records.clear();
+    open.size = 0;
+    sealed
+}

@@ -1,0 +1,89 @@
+//! A block: a run of records of one instance, compressed, with a checksum of its own.
+//!
+//! The writer makes them, readers cut them up. The checksum covers the key and the count too, so that a block
+//! under a wrong name is found as surely as one with a flipped byte.
+
+use bytes::Bytes;
+
+/// Raw bytes after which a block is full. A single larger record has a block to itself.
+pub(super) const FULL: usize = 1 << 20;
+
+/// A block as stored.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) key: i64,
+    pub(super) count: u32,
+    pub(super) checksum: u32,
+    pub(super) body: Vec<u8>,
+}
+
+/// A block as read.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    /// The first record's position.
+    pub(super) first: u64,
+    /// All records, one after the other.
+    pub(super) bytes: Bytes,
+    /// Where each record ends in `bytes`.
+    pub(super) ends: Vec<usize>,
+}
+
+/// Compresses records into a block.
+pub(super) fn seal(key: i64, records: &[Bytes]) -> Sealed {
+    let raw: usize = records.iter().map(|record| 4 + record.len()).sum();
+    let mut payload = Vec::with_capacity(raw);
+    for record in records {
+        payload.extend_from_slice(&length(record).to_le_bytes());
+    }
+    for record in records {
+        payload.extend_from_slice(record);
+    }
+    let body = lz4_flex::compress_prepend_size(&payload);
+    let count = u32::try_from(records.len()).expect("a block is bounded by its bytes, and so in its records");
+    Sealed { key, count, checksum: checksum(key, count, &body), body }
+}
+
+fn length(record: &Bytes) -> u32 {
+    u32::try_from(record.len()).expect("a record is bounded by the size of an inflated body, far below 4 GiB")
+}
+
+fn checksum(key: i64, count: u32, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&key.to_le_bytes());
+    hasher.update(&count.to_le_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// Reads a block; `None` when it is damaged.
+pub(super) fn unseal(sealed: &Sealed, first: u64) -> Option<Block> {
+    if checksum(sealed.key, sealed.count, &sealed.body) != sealed.checksum {
+        return None;
+    }
+    let payload = Bytes::from(lz4_flex::decompress_size_prepended(&sealed.body).ok()?);
+    let lengths = usize::try_from(sealed.count).ok()?.checked_mul(4)?;
+    let bytes = payload.get(lengths..).map(|_| payload.slice(lengths..))?;
+    let mut end = 0usize;
+    let mut ends = Vec::with_capacity(lengths / 4);
+    for length in payload.get(..lengths)?.chunks_exact(4) {
+        end = end.checked_add(usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?)?;
+        ends.push(end);
+    }
+    (end == bytes.len()).then_some(Block { first, bytes, ends })
+}
+
+impl Block {
+    /// Where the record of this index begins.
+    pub(super) fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0)
+    }
+}
+
+/// The checksum of bytes that stand alone: ids of a commit, dead letters, cursors.
+pub(super) fn crc(parts: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize()
+}

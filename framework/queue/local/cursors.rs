@@ -1,0 +1,118 @@
+//! Cursors: where each sink stands, and the records that all sinks have, which are trimmed.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::block::crc;
+use super::fault::Fault;
+use super::known::{key, position, position_of, stored};
+use crate::queue::{Cursor, Position};
+
+/// A sink's cursor, for people.
+#[derive(Debug, Clone)]
+pub struct SinkState {
+    /// The sink's name.
+    pub sink: String,
+    /// Whether the last `run` had it.
+    pub registered: bool,
+    /// Where it stands.
+    pub cursor: Cursor,
+    /// Records that it has not got.
+    pub behind: u64,
+}
+
+/// The cursor of a sink. One whose checksum is wrong counts as standing at the oldest record: delivered twice is
+/// better than lost.
+pub(super) fn load(db: &Connection, number: i64, sink: &str) -> Result<Option<Cursor>, Fault> {
+    let row: Option<(i64, Option<String>, i64)> = db
+        .prepare_cached("SELECT position, note, checksum FROM cursors WHERE instance = ? AND sink = ?")?
+        .query_row((number, sink), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((at, note, checksum)) = row else { return Ok(None) };
+    if checksum == i64::from(check(number, sink, at, note.as_deref())) {
+        return Ok(Some(Cursor { position: Position(position(at)?), note }));
+    }
+    tracing::error!(sink, "the cursor of this sink was damaged; it starts at the oldest record kept");
+    Ok(Some(Cursor { position: Position(oldest(db, number)?), note: None }))
+}
+
+/// Puts a cursor where it is now.
+pub(super) fn save(tx: &Connection, number: i64, sink: &str, cursor: &Cursor) -> rusqlite::Result<()> {
+    let at = stored(cursor.position.0);
+    let note = cursor.note.as_deref();
+    tx.prepare_cached(
+        "INSERT INTO cursors(instance, sink, position, note, registered, checksum) VALUES (?, ?, ?, ?, 1, ?)
+         ON CONFLICT(instance, sink) DO UPDATE
+         SET position = excluded.position, note = excluded.note, checksum = excluded.checksum, registered = 1",
+    )?
+    .execute((number, sink, at, note, check(number, sink, at, note)))
+    .map(drop)
+}
+
+fn check(number: i64, sink: &str, at: i64, note: Option<&str>) -> u32 {
+    crc(&[&number.to_le_bytes(), sink.as_bytes(), &at.to_le_bytes(), note.unwrap_or_default().as_bytes()])
+}
+
+/// The position of the oldest record kept; of the next one where none is.
+pub(super) fn oldest(db: &Connection, number: i64) -> Result<u64, Fault> {
+    let first: Option<i64> = db
+        .prepare_cached("SELECT min(key) FROM blocks WHERE key >= ? AND key < ?")?
+        .query_row((key(number, 0), key(number + 1, 0)), |row| row.get(0))?;
+    match first {
+        Some(first) => Ok(position_of(first)),
+        None => next(db, number),
+    }
+}
+
+/// The position of the next record of an instance.
+pub(super) fn next(db: &Connection, number: i64) -> Result<u64, Fault> {
+    let next: Option<i64> = db
+        .prepare_cached("SELECT next FROM instances WHERE number = ?")?
+        .query_row([number], |row| row.get(0))
+        .optional()?;
+    position(next.unwrap_or(0))
+}
+
+/// All cursors of an instance.
+pub(super) fn list(db: &Connection, number: i64) -> Result<Vec<SinkState>, Fault> {
+    let mut statement = db.prepare_cached("SELECT sink, registered FROM cursors WHERE instance = ?")?;
+    let names: Vec<(String, bool)> =
+        statement.query_map([number], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let next = next(db, number)?;
+    let mut found = Vec::with_capacity(names.len());
+    for (sink, registered) in names {
+        if let Some(cursor) = load(db, number, &sink)? {
+            let behind = next.saturating_sub(cursor.position.0);
+            found.push(SinkState { sink, registered, cursor, behind });
+        }
+    }
+    Ok(found)
+}
+
+/// Sets which sinks this `run` has: new ones start at the oldest record kept.
+pub(super) fn register(tx: &Connection, number: i64, sinks: &[String]) -> Result<Vec<SinkState>, Fault> {
+    tx.execute("UPDATE cursors SET registered = 0 WHERE instance = ?", [number])?;
+    for sink in sinks {
+        let cursor = match load(tx, number, sink)? {
+            Some(cursor) => cursor,
+            None => Cursor { position: Position(oldest(tx, number)?), note: None },
+        };
+        save(tx, number, sink, &cursor)?;
+    }
+    list(tx, number)
+}
+
+/// Removes a cursor. `false`: there is none.
+pub(super) fn remove(tx: &Connection, number: i64, sink: &str) -> rusqlite::Result<bool> {
+    tx.execute("DELETE FROM cursors WHERE instance = ? AND sink = ?", (number, sink)).map(|n| n > 0)
+}
+
+/// Deletes the blocks that every sink of the instance has. An instance without any sink keeps all.
+pub(super) fn trim(tx: &Connection, number: i64) -> rusqlite::Result<usize> {
+    let least: Option<i64> = tx
+        .prepare_cached("SELECT min(position) FROM cursors WHERE instance = ?")?
+        .query_row([number], |row| row.get(0))?;
+    let Some(least) = least else { return Ok(0) };
+    let base = key(number, 0);
+    tx.prepare_cached("DELETE FROM blocks WHERE key >= ?1 AND key < ?2 AND key + count <= ?2")?
+        .execute((base, base + least))
+}

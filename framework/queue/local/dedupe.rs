@@ -1,0 +1,189 @@
+//! The ids of the last records, in memory: which are new, which are known with the same bytes, and which come
+//! again with other bytes.
+//!
+//! The writer alone holds it. It keeps no ids but keyed hashes of them (a key per store), so that what a
+//! stranger shapes cannot collide. About 35 bytes an id, whatever the id's length.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+
+use hashbrown::HashTable;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::connector::instance::InstanceId;
+
+/// The hash of an instance and an id (128 bits), and of a record's bytes. 64 bits are enough for the bytes:
+/// they only tell versions of one id apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    id: [u64; 2],
+    bytes: u64,
+}
+
+/// The size of a mark in the store.
+pub(super) const MARK: usize = 24;
+
+/// What is known of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing.
+    New,
+    /// It came with these bytes.
+    Same,
+    /// It came, with other bytes only.
+    Reused,
+}
+
+impl Mark {
+    /// The mark of a record under the store's key.
+    pub(super) fn of(key: &[u8; 16], instance: &InstanceId, id: &[u8], bytes: &[u8]) -> Self {
+        let mut hasher = SipHasher13::new_with_key(key);
+        hasher.write(instance.as_str().as_bytes());
+        // No instance's id holds a zero, so no two pairs of instance and id are written alike.
+        hasher.write(&[0]);
+        hasher.write(id);
+        let id = hasher.finish128();
+        let mut hasher = SipHasher13::new_with_key(key);
+        hasher.write(bytes);
+        Self { id: [id.h1, id.h2], bytes: hasher.finish128().h1 }
+    }
+
+    /// As it is stored.
+    pub(super) fn to_bytes(self) -> [u8; MARK] {
+        let mut out = [0; MARK];
+        for (slot, word) in out.chunks_exact_mut(8).zip([self.id[0], self.id[1], self.bytes]) {
+            slot.copy_from_slice(&word.to_le_bytes());
+        }
+        out
+    }
+
+    /// From what is stored.
+    pub(super) fn from_bytes(stored: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u64::from_le_bytes(stored.get(at..at + 8)?.try_into().ok()?));
+        Some(Self { id: [word(0)?, word(8)?], bytes: word(16)? })
+    }
+}
+
+/// Marks of one commit, oldest commits first.
+#[derive(Debug)]
+struct Run {
+    /// The row of `ids` that holds them.
+    seq: i64,
+    /// When it was committed, in milliseconds.
+    at: i64,
+    /// How many of them are still remembered.
+    left: usize,
+}
+
+/// The window of ids that are remembered.
+#[derive(Debug)]
+pub(super) struct Window {
+    count: usize,
+    age_ms: i64,
+    /// The number of the oldest entry; numbers wrap.
+    first: u32,
+    entries: VecDeque<Mark>,
+    runs: VecDeque<Run>,
+    /// Numbers of entries by their id's hash.
+    index: HashTable<u32>,
+}
+
+impl Window {
+    /// An empty window of these bounds.
+    pub(super) fn new(count: usize, age: std::time::Duration) -> Self {
+        // Numbers of entries are 32 bits, and half of their range must stay free to tell old from new.
+        let count = count.min(1 << 31);
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            count,
+            age_ms,
+            first: 0,
+            entries: VecDeque::new(),
+            runs: VecDeque::new(),
+            index: HashTable::new(),
+        }
+    }
+
+    /// What is known of this mark.
+    pub(super) fn look(&self, mark: &Mark) -> Seen {
+        let mut seen = Seen::New;
+        for number in self.index.iter_hash(mark.id[0]) {
+            match self.entry(*number) {
+                Some(known) if known == mark => return Seen::Same,
+                Some(known) if known.id == mark.id => seen = Seen::Reused,
+                Some(_) | None => {}
+            }
+        }
+        seen
+    }
+
+    fn entry(&self, number: u32) -> Option<&Mark> {
+        self.entries.get(number.wrapping_sub(self.first) as usize)
+    }
+
+    /// Adds a mark that belongs to the commit in the making.
+    pub(super) fn remember(&mut self, mark: Mark) {
+        let Self { first, entries, index, .. } = self;
+        let number = first.wrapping_add(entries.len() as u32);
+        entries.push_back(mark);
+        let hash = |number: &u32| entries.get(number.wrapping_sub(*first) as usize).map_or(0, |m| m.id[0]);
+        index.insert_unique(mark.id[0], number, hash);
+    }
+
+    /// How many marks there are; what [`Window::forget_after`] takes.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The newest `n` marks, oldest of them first.
+    pub(super) fn newest(&self, n: usize) -> impl Iterator<Item = Mark> + '_ {
+        self.entries.iter().skip(self.entries.len().saturating_sub(n)).copied()
+    }
+
+    /// Takes back every mark but the oldest `len`: their batch was refused, and no id may be burnt by it.
+    pub(super) fn forget_after(&mut self, len: usize) {
+        while self.entries.len() > len {
+            let number = self.first.wrapping_add(self.entries.len() as u32 - 1);
+            if let Some(mark) = self.entries.pop_back() {
+                self.unindex(mark, number);
+            }
+        }
+    }
+
+    fn unindex(&mut self, mark: Mark, number: u32) {
+        if let Ok(entry) = self.index.find_entry(mark.id[0], |n| *n == number) {
+            entry.remove();
+        }
+    }
+
+    /// Closes a commit: its last `marks` marks stand in this row of `ids`.
+    pub(super) fn committed(&mut self, seq: i64, at: i64, marks: usize) {
+        self.runs.push_back(Run { seq, at, left: marks });
+    }
+
+    /// Forgets what is beyond the window's count or age. Returns the last row of `ids` of which nothing is
+    /// remembered any more.
+    pub(super) fn expire(&mut self, now: i64) -> Option<i64> {
+        let mut done = None;
+        while let Some(run) = self.runs.front_mut() {
+            let old = now.saturating_sub(run.at) > self.age_ms;
+            if !old && self.entries.len() <= self.count {
+                break;
+            }
+            let surplus = if old { run.left } else { run.left.min(self.entries.len() - self.count) };
+            run.left -= surplus;
+            if run.left == 0 {
+                done = Some(run.seq);
+                self.runs.pop_front();
+            }
+            for _ in 0..surplus {
+                let number = self.first;
+                if let Some(mark) = self.entries.pop_front() {
+                    self.unindex(mark, number);
+                }
+                self.first = self.first.wrapping_add(1);
+            }
+        }
+        done
+    }
+}

@@ -1,0 +1,91 @@
+//! What went wrong with the store, told apart by what is done about it, with a sentence for people.
+
+use rusqlite::ErrorCode;
+
+use crate::error::{Error, Kind};
+
+/// A failure of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) kind: FaultKind,
+    /// What SQLite or the system said.
+    pub(super) said: String,
+}
+
+/// What is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// The disk or the file's limit is full.
+    Full,
+    /// The database's content makes no sense: it is set aside.
+    Damaged,
+    /// Another process holds it too long.
+    Busy,
+    /// A newer program wrote it.
+    Newer,
+    /// Reading, writing or syncing failed.
+    Broken,
+}
+
+impl Fault {
+    pub(super) fn damaged(said: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Damaged, said: said.into() }
+    }
+
+    pub(super) fn newer(version: i64) -> Self {
+        Self { kind: FaultKind::Newer, said: format!("it has format version {version}") }
+    }
+
+    pub(super) fn broken(said: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Broken, said: said.into() }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => FaultKind::Full,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => FaultKind::Damaged,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => FaultKind::Busy,
+            Some(_) => FaultKind::Broken,
+            // No code: a row that is missing, or a column of another type than we wrote.
+            None => FaultKind::Damaged,
+        };
+        Self { kind, said: error.to_string() }
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => FaultKind::Full,
+            _ => FaultKind::Broken,
+        };
+        Self { kind, said: error.to_string() }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        let (kind, sentence, help) = match fault.kind {
+            FaultKind::Full => (Kind::Io, "the disk is full", "make room where the data folder is"),
+            FaultKind::Damaged => (
+                Kind::Io,
+                "the store is damaged",
+                "start `forebay run`: it sets the damaged file aside and keeps what is readable",
+            ),
+            FaultKind::Busy => {
+                (Kind::Passing, "another process holds the store", "try again when it has finished")
+            }
+            FaultKind::Newer => (
+                Kind::Configuration,
+                "a newer forebay wrote this store",
+                "use that version, or another --data-dir",
+            ),
+            FaultKind::Broken => {
+                (Kind::Io, "the store cannot be read or written", "look at the disk and at the system's log")
+            }
+        };
+        Error::new(kind, sentence).because(fault.said).help(help)
+    }
+}

@@ -1,0 +1,138 @@
+//! What the writer knows of the store without asking it: its key, its instances, the ids of the window.
+//!
+//! Read anew from the database whenever that was opened again, so that a transaction whose outcome was
+//! unclear is known as the database has it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::block::crc;
+use super::dedupe::{MARK, Mark, Window};
+use super::fault::Fault;
+use super::schema::{self, POSITION_BITS};
+use crate::connector::instance::InstanceId;
+use crate::queue::limits::Limits;
+
+/// An instance as the log knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// Its number in keys.
+    pub(super) number: i64,
+    /// The position of the next record.
+    pub(super) next: u64,
+    /// The latest event time, in milliseconds.
+    pub(super) latest: Option<i64>,
+}
+
+/// What the writer knows.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// The key of the store's hashes.
+    pub(super) key: [u8; 16],
+    pub(super) instances: HashMap<InstanceId, Known>,
+    pub(super) window: Window,
+    /// The next row of `ids`.
+    pub(super) next_ids: i64,
+    /// How many rows of `ids` could not be read.
+    pub(super) forgotten: u64,
+}
+
+impl Memory {
+    /// Reads it.
+    pub(super) fn load(db: &Connection, limits: &Limits, now: i64) -> Result<Self, Fault> {
+        let key = schema::get(db, "key")?
+            .and_then(|key| <[u8; 16]>::try_from(key).ok())
+            .ok_or_else(|| Fault::damaged("its key is missing"))?;
+        let mut memory = Self {
+            key,
+            instances: HashMap::new(),
+            window: Window::new(limits.dedupe_count, limits.dedupe_age),
+            next_ids: 1,
+            forgotten: 0,
+        };
+        memory.load_instances(db)?;
+        memory.load_ids(db, limits, now)?;
+        Ok(memory)
+    }
+
+    fn load_instances(&mut self, db: &Connection) -> Result<(), Fault> {
+        let mut statement = db.prepare("SELECT id, number, next, latest FROM instances")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let id: String = row.get(0)?;
+            let id = InstanceId::parse(&id).ok_or_else(|| Fault::damaged("an instance's id is none"))?;
+            let next = position(row.get(2)?)?;
+            self.instances.insert(id, Known { number: row.get(1)?, next, latest: row.get(3)? });
+        }
+        Ok(())
+    }
+
+    fn load_ids(&mut self, db: &Connection, limits: &Limits, now: i64) -> Result<(), Fault> {
+        let oldest = now.saturating_sub(i64::try_from(limits.dedupe_age.as_millis()).unwrap_or(i64::MAX));
+        let mut statement =
+            db.prepare("SELECT seq, at, checksum, body FROM ids WHERE at >= ? ORDER BY seq")?;
+        let mut rows = statement.query([oldest])?;
+        while let Some(row) = rows.next()? {
+            let (seq, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let body = row.get_ref(3)?.as_blob().map_err(|e| Fault::damaged(e.to_string()))?;
+            self.next_ids = self.next_ids.max(seq.saturating_add(1));
+            if i64::from(crc(&[body])) != row.get::<_, i64>(2)? {
+                self.forgotten += 1;
+                continue;
+            }
+            let before = self.window.len();
+            for mark in body.chunks_exact(MARK).filter_map(Mark::from_bytes) {
+                self.window.remember(mark);
+            }
+            self.window.committed(seq, at, self.window.len() - before);
+            self.window.expire(now);
+        }
+        Ok(())
+    }
+
+    /// The instance, made now if it is new. Numbers are given by the database, since other processes may make
+    /// an instance too.
+    pub(super) fn instance(&mut self, tx: &Connection, id: &InstanceId) -> Result<&mut Known, Fault> {
+        match self.instances.entry(id.clone()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(slot) => Ok(slot.insert(ensure(tx, id)?)),
+        }
+    }
+}
+
+/// The row of an instance, made if it is new.
+pub(super) fn ensure(tx: &Connection, id: &InstanceId) -> Result<Known, Fault> {
+    tx.execute("INSERT OR IGNORE INTO instances(id) VALUES (?)", [id.as_str()])?;
+    find(tx, id)?.ok_or_else(|| Fault::damaged("an instance's row cannot be found"))
+}
+
+/// The row of an instance.
+pub(super) fn find(db: &Connection, id: &InstanceId) -> Result<Option<Known>, Fault> {
+    let row: Option<(i64, i64, Option<i64>)> = db
+        .prepare_cached("SELECT number, next, latest FROM instances WHERE id = ?")?
+        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    row.map(|(number, next, latest)| Ok(Known { number, next: position(next)?, latest })).transpose()
+}
+
+/// A position as it is stored.
+pub(super) fn position(stored: i64) -> Result<u64, Fault> {
+    u64::try_from(stored).map_err(|_| Fault::damaged("a position is negative"))
+}
+
+/// A position as it is put into the store.
+pub(super) fn stored(position: u64) -> i64 {
+    i64::try_from(position).expect("an instance has fewer than 2^43 records in all")
+}
+
+/// The key of the block that begins at this position.
+pub(super) fn key(number: i64, position: u64) -> i64 {
+    (number << POSITION_BITS) | stored(position)
+}
+
+/// The position in a block's key.
+pub(super) fn position_of(key: i64) -> u64 {
+    (key & ((1 << POSITION_BITS) - 1)).unsigned_abs()
+}

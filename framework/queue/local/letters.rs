@@ -1,0 +1,213 @@
+//! Dead letters: kept whole, listed, shown, sent again, dropped.
+//!
+//! Every function takes a connection, since the writer calls them inside its transactions and
+//! `forebay dead-letters` calls them from a process of its own.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::block::crc;
+use super::fault::Fault;
+use crate::queue::{DeadLetter, DeadReason, DeadWhat};
+
+/// Letters that one read gives to a sink or a decoder again.
+const AT_ONCE: usize = 100;
+/// Bytes of letters that one read gives out, but for a single larger one.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// Which dead letters are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this reason only.
+    pub reason: Option<DeadReason>,
+    /// Refused by this sink only.
+    pub sink: Option<String>,
+}
+
+/// A dead letter as the store holds it.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its number: what people name it by.
+    pub number: i64,
+    /// Whether a person asked for it to be sent again.
+    pub retry: bool,
+    /// Bytes of the letter, before compression.
+    pub size: u64,
+    /// Everything else. In a listing `bytes` is empty.
+    pub letter: DeadLetter,
+}
+
+const COLUMNS: &str = "number, retry, size, what, reason, detail, id, sink, at";
+
+/// Adds a letter.
+pub(super) fn insert(tx: &Connection, instance: i64, letter: &DeadLetter) -> rusqlite::Result<()> {
+    let body = lz4_flex::compress_prepend_size(&letter.bytes);
+    tx.prepare_cached(
+        "INSERT INTO letters(instance, what, reason, detail, id, sink, at, size, checksum, body)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute((
+        instance,
+        what_name(letter.what),
+        reason_name(letter.reason),
+        &letter.detail,
+        letter.id.as_deref(),
+        &letter.sink,
+        letter.at.as_millisecond(),
+        i64::try_from(letter.bytes.len()).unwrap_or(i64::MAX),
+        crc(&[&body]),
+        &body,
+    ))
+    .map(drop)
+}
+
+/// Letters of an instance without their bytes, from a number on, at most `max`.
+pub(super) fn list(
+    db: &Connection,
+    instance: i64,
+    filter: &Filter,
+    after: i64,
+    max: usize,
+) -> Result<Vec<Stored>, Fault> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM letters WHERE instance = ?1 AND number > ?2
+         AND (?3 IS NULL OR reason = ?3) AND (?4 IS NULL OR sink = ?4) ORDER BY number LIMIT ?5"
+    ))?;
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let rows =
+        statement.query_map((instance, after, filter.reason.map(reason_name), &filter.sink, max), head)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// One letter, whole.
+pub(super) fn show(db: &Connection, instance: i64, number: i64) -> Result<Option<Stored>, Fault> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, checksum, body FROM letters WHERE instance = ? AND number = ?"
+    ))?;
+    let mut rows = statement.query((instance, number))?;
+    rows.next()?.map(whole).transpose()
+}
+
+/// Letters to be sent again: those that this sink refused, or, without a sink, those that were never accepted.
+pub(super) fn to_retry(db: &Connection, instance: i64, sink: Option<&str>) -> Result<Vec<Stored>, Fault> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS}, checksum, body FROM letters
+         WHERE retry = 1 AND instance = ? AND sink IS ? ORDER BY number LIMIT ?"
+    ))?;
+    let mut rows = statement.query((instance, sink, i64::try_from(AT_ONCE).unwrap_or(i64::MAX)))?;
+    let (mut found, mut size) = (Vec::new(), 0usize);
+    while let Some(row) = rows.next()? {
+        let stored = whole(row)?;
+        size = size.saturating_add(stored.letter.bytes.len());
+        if !found.is_empty() && size > BYTES_AT_ONCE {
+            break;
+        }
+        found.push(stored);
+    }
+    Ok(found)
+}
+
+/// Marks a letter to be sent again. `false`: there is none of this number.
+pub(super) fn mark(tx: &Connection, instance: i64, number: i64) -> rusqlite::Result<bool> {
+    tx.prepare_cached("UPDATE letters SET retry = 1 WHERE instance = ? AND number = ?")?
+        .execute((instance, number))
+        .map(|n| n > 0)
+}
+
+/// Removes a letter. `false`: there is none of this number.
+pub(super) fn remove(tx: &Connection, instance: i64, number: i64) -> rusqlite::Result<bool> {
+    tx.prepare_cached("DELETE FROM letters WHERE instance = ? AND number = ?")?
+        .execute((instance, number))
+        .map(|n| n > 0)
+}
+
+/// Why this letter is one; `None` when it is gone.
+pub(super) fn reason(db: &Connection, instance: i64, number: i64) -> Result<Option<DeadReason>, Fault> {
+    let name: Option<String> = db
+        .prepare_cached("SELECT reason FROM letters WHERE instance = ? AND number = ?")?
+        .query_row((instance, number), |row| row.get(0))
+        .optional()?;
+    name.map(|name| reason_of(&name)).transpose()
+}
+
+/// How many letters the store holds, and their bytes.
+pub(super) fn totals(db: &Connection) -> rusqlite::Result<(u64, u64)> {
+    db.prepare_cached("SELECT letters, bytes FROM totals")?.query_row([], |row| {
+        let (letters, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok((letters.max(0).unsigned_abs(), bytes.max(0).unsigned_abs()))
+    })
+}
+
+fn head(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let word = |index: usize| row.get::<_, String>(index);
+    let conversion = |_: Fault| rusqlite::Error::InvalidQuery;
+    Ok(Stored {
+        number: row.get(0)?,
+        retry: row.get(1)?,
+        size: row.get::<_, i64>(2)?.max(0).unsigned_abs(),
+        letter: DeadLetter {
+            what: what_of(&word(3)?).map_err(conversion)?,
+            reason: reason_of(&word(4)?).map_err(conversion)?,
+            detail: word(5)?,
+            bytes: Bytes::new(),
+            id: row.get::<_, Option<Vec<u8>>>(6)?.map(Bytes::from),
+            sink: row.get(7)?,
+            at: Timestamp::from_millisecond(row.get(8)?).unwrap_or(Timestamp::UNIX_EPOCH),
+        },
+    })
+}
+
+fn whole(row: &Row<'_>) -> Result<Stored, Fault> {
+    let mut stored = head(row)?;
+    let body = row.get_ref(10)?.as_blob().map_err(|e| Fault::damaged(e.to_string()))?;
+    if i64::from(crc(&[body])) != row.get::<_, i64>(9)? {
+        return Err(Fault::damaged(format!("the checksum of dead letter {} is wrong", stored.number)));
+    }
+    let bytes = lz4_flex::decompress_size_prepended(body).map_err(|e| Fault::damaged(e.to_string()))?;
+    stored.letter.bytes = Bytes::from(bytes);
+    Ok(stored)
+}
+
+/// The name of a kind, in the store and for people.
+pub fn what_name(what: DeadWhat) -> &'static str {
+    match what {
+        DeadWhat::Body => "body",
+        DeadWhat::Record => "record",
+    }
+}
+
+fn what_of(name: &str) -> Result<DeadWhat, Fault> {
+    match name {
+        "body" => Ok(DeadWhat::Body),
+        "record" => Ok(DeadWhat::Record),
+        other => Err(Fault::damaged(format!("a dead letter is a `{}`", other.escape_debug()))),
+    }
+}
+
+/// Every reason.
+pub const REASONS: [DeadReason; 5] = [
+    DeadReason::Undecodable,
+    DeadReason::Schema,
+    DeadReason::TooDeep,
+    DeadReason::IdReused,
+    DeadReason::SinkRefused,
+];
+
+/// The name of a reason, in the store, for people and for metrics.
+pub fn reason_name(reason: DeadReason) -> &'static str {
+    match reason {
+        DeadReason::Undecodable => "undecodable",
+        DeadReason::Schema => "schema",
+        DeadReason::TooDeep => "too_deep",
+        DeadReason::IdReused => "id_reused",
+        DeadReason::SinkRefused => "sink_refused",
+    }
+}
+
+fn reason_of(name: &str) -> Result<DeadReason, Fault> {
+    REASONS
+        .into_iter()
+        .find(|reason| reason_name(*reason) == name)
+        .ok_or_else(|| Fault::damaged(format!("a dead letter's reason is `{}`", name.escape_debug())))
+}

@@ -1,0 +1,334 @@
+//! The queue and the store on this machine: one SQLite database in the data folder.
+//!
+//! `run` holds a [`Local`]; `dead-letters`, `sinks` and `destroy` open the same folder beside it with
+//! [`Beside`]. One thread writes and commits for everybody who waits ([`writer`]); readers have connections of
+//! their own. Nothing outside this folder knows SQLite.
+
+mod append;
+mod beside;
+mod block;
+mod cursors;
+mod dedupe;
+mod fault;
+mod known;
+mod letters;
+mod lock;
+mod open;
+mod reader;
+mod salvage;
+mod schema;
+mod shared;
+mod space;
+mod state;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Transaction;
+use serde_json::Value as Json;
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::beside::Beside;
+pub use self::cursors::SinkState;
+pub use self::letters::{Filter, REASONS, Stored, reason_name, what_name};
+
+use self::append::Dedupe;
+use self::fault::{Fault, FaultKind};
+use self::known::{Memory, ensure};
+use self::reader::Found;
+use self::shared::Shared;
+use self::writer::{Append, Job, Store, Task, WAITING, Writer};
+use super::limits::Limits;
+use super::{
+    Batch, Chunk, Cursor, DeadReason, Origin, Position, Progress, Queue, Receipt, Refusal, SinkKey, State,
+};
+use crate::connector::clock::Clock;
+use crate::connector::instance::InstanceId;
+use crate::error::{Error, Kind, Result};
+
+/// How often a reader that waits looks for letters that another process marked.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The store of a `run`.
+#[derive(Debug)]
+pub struct Local {
+    folder: PathBuf,
+    shared: Arc<Shared>,
+    /// `None` once it is closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Local {
+    /// Opens the store of a data folder, made if there is none. Refused while another process runs on it.
+    ///
+    /// # Errors
+    /// `Configuration`: another process holds it, or a newer program wrote it. `Io`: it cannot be read, written
+    /// or locked.
+    pub fn open(folder: &Path, limits: Limits, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
+        let at = |fault: Fault| Error::from(fault).at(folder.display().to_string());
+        open::folder(folder).map_err(at)?;
+        let lock = lock::take(folder)?;
+        let now = clock.now().as_millisecond();
+        let (db, memory) = open::checked(folder, &limits, now, open::Check::IfUnclean).map_err(at)?;
+        let shared = Arc::new(Shared::new(folder.to_owned()));
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let store = Store::Well(db, memory);
+        let writer = Writer { folder: folder.to_owned(), limits, clock, shared: shared.clone(), store, lock };
+        let thread = std::thread::Builder::new()
+            .name("forebay-store".to_owned())
+            .spawn(move || writer.run(waiting))
+            .map_err(|e| Error::new(Kind::Io, "cannot start the thread that writes").because(e))?;
+        let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
+        Ok(Arc::new(Self { folder: folder.to_owned(), shared, jobs, thread }))
+    }
+
+    /// Where the store is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes no more work, finishes what is under way, and closes the database. Readers get `None`.
+    pub async fn close(&self) -> Result<()> {
+        self.shared.closed();
+        drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        match joined {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Error::new(Kind::Io, "the thread that writes the store ended early")),
+        }
+    }
+
+    /// Says which sinks an instance has. Returns every cursor of it: those that are not `registered` belong to
+    /// sinks that were removed, and hold their records until `forebay sinks drop`.
+    pub async fn register_sinks(&self, instance: &InstanceId, sinks: &[String]) -> Result<Vec<SinkState>> {
+        let (instance, sinks) = (instance.clone(), sinks.to_vec());
+        self.work(move |tx, memory| {
+            let number = memory.instance(tx, &instance)?.number;
+            Ok(Ok(cursors::register(tx, number, &sinks)?))
+        })
+        .await
+    }
+
+    /// Every cursor of an instance.
+    pub async fn sinks(&self, instance: &InstanceId) -> Result<Vec<SinkState>> {
+        let instance = instance.clone();
+        self.read_with(move |db| match known::find(db, &instance)? {
+            Some(known) => cursors::list(db, known.number),
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+
+    /// The cursor of one sink; `None` before it is registered.
+    pub async fn cursor(&self, sink: &SinkKey) -> Result<Option<Cursor>> {
+        let sink = sink.clone();
+        self.read_with(move |db| match known::find(db, &sink.instance)? {
+            Some(known) => cursors::load(db, known.number, &sink.sink),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Letters of bodies and records that were never accepted, which a person asked to have decoded again. They
+    /// stay until [`Local::settle_retry`] takes them.
+    pub async fn take_retries(&self, instance: &InstanceId) -> Result<Vec<Stored>> {
+        let instance = instance.clone();
+        self.read_with(move |db| match known::find(db, &instance)? {
+            Some(known) => letters::to_retry(db, known.number, None),
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+
+    /// Stores what became of a letter that was decoded again, and removes the letter in the same transaction. A
+    /// letter that was one for its id is delivered whatever the window says.
+    pub async fn settle_retry(&self, number: i64, batch: Batch) -> Result<Receipt, Refusal> {
+        let instance = batch.instance.clone();
+        let found = self.read_with(move |db| match known::find(db, &instance)? {
+            Some(known) => letters::reason(db, known.number, number),
+            None => Ok(None),
+        });
+        let dedupe = match found.await.map_err(Refusal::Broken)? {
+            Some(DeadReason::IdReused) => Dedupe::Force,
+            Some(
+                DeadReason::Undecodable | DeadReason::Schema | DeadReason::TooDeep | DeadReason::SinkRefused,
+            ) => Dedupe::ByRule,
+            None => return Ok(Receipt::default()),
+        };
+        let instance = batch.instance.clone();
+        let also = move |tx: &Transaction<'_>| {
+            let known = ensure(tx, &instance)?;
+            letters::remove(tx, known.number, number).map(drop).map_err(Fault::from)
+        };
+        self.store(batch, dedupe, Some(Box::new(also))).await
+    }
+
+    async fn store(
+        &self,
+        batch: Batch,
+        dedupe: Dedupe,
+        also: Option<writer::Also>,
+    ) -> Result<Receipt, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Append(Append { batch, dedupe, reply, also });
+        let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };
+        if jobs.send(job).await.is_err() {
+            return Err(Refusal::Closing);
+        }
+        drop(jobs);
+        answer.await.unwrap_or_else(|_| Err(Refusal::Broken(gone())))
+    }
+
+    fn jobs(&self) -> Option<mpsc::Sender<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the writer do something inside its next transaction.
+    async fn work<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>, &mut Memory) -> Result<Result<T>, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let Some(jobs) = self.jobs() else { return Err(gone()) };
+        jobs.send(Job::Work(Box::new(Task::new(work, reply)))).await.map_err(|_| gone())?;
+        drop(jobs);
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Reads on a thread that may wait for the disk.
+    async fn read_with<T, F>(&self, read: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.try_read(read).await.map_err(Error::from)
+    }
+
+    async fn try_read<T, F>(&self, read: F) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || shared.with_reader(read))
+            .await
+            .unwrap_or_else(|_| Err(Fault::broken("reading was stopped")))
+    }
+
+    /// Has the whole database looked at, after a reader met damage.
+    async fn inspect(&self) {
+        let (done, looked) = oneshot::channel();
+        if let Some(jobs) = self.jobs()
+            && jobs.send(Job::Inspect(done)).await.is_ok()
+        {
+            drop(jobs);
+            let _ = looked.await;
+        }
+    }
+
+    /// Sets a damaged block aside, so that nothing is stuck behind it.
+    async fn set_aside(&self, sink: &SinkKey, key: i64) -> Result<()> {
+        let (folder, shared, instance) = (self.folder.clone(), self.shared.clone(), sink.instance.clone());
+        self.work(move |tx, _| {
+            let lost = salvage::set_aside(tx, &folder, &instance, key)?;
+            shared.lost.fetch_add(lost, std::sync::atomic::Ordering::Relaxed);
+            Ok(Ok(()))
+        })
+        .await
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Passing, "the store is closed")
+}
+
+#[async_trait]
+impl Queue for Local {
+    async fn append(&self, batch: Batch) -> Result<Receipt, Refusal> {
+        self.store(batch, Dedupe::ByRule, None).await
+    }
+
+    async fn read(&self, sink: &SinkKey, max_records: usize, max_bytes: usize) -> Result<Option<Chunk>> {
+        let mut news = self.shared.subscribe();
+        loop {
+            if news.borrow_and_update().closed {
+                return Ok(None);
+            }
+            let key = sink.clone();
+            let found = self.try_read(move |db| reader::next(db, &key, max_records, max_bytes)).await;
+            match found {
+                Ok(Found::Chunk(chunk)) => return Ok(Some(chunk)),
+                Ok(Found::Damaged { key }) => {
+                    self.set_aside(sink, key).await?;
+                    continue;
+                }
+                Ok(Found::Unregistered) => return Err(unregistered(sink)),
+                Ok(Found::Nothing) => {}
+                Err(fault) if fault.kind == FaultKind::Damaged => self.inspect().await,
+                Err(fault) => return Err(fault.into()),
+            }
+            let _ = tokio::time::timeout(LOOK, news.changed()).await;
+        }
+    }
+
+    async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()> {
+        let (sink, origin) = (sink.clone(), chunk.origin.clone());
+        self.work(move |tx, memory| {
+            let number = memory.instance(tx, &sink.instance)?.number;
+            let Some(mut cursor) = cursors::load(tx, number, &sink.sink)? else {
+                return Ok(Err(unregistered(&sink)));
+            };
+            match origin {
+                Origin::Log { from } if progress.done > 0 => {
+                    cursor.position = Position(from.0 + progress.done as u64);
+                }
+                Origin::Log { .. } => {}
+                Origin::Retry { letters } => {
+                    for letter in letters.iter().take(progress.done) {
+                        letters::remove(tx, number, *letter)?;
+                    }
+                }
+            }
+            for letter in &progress.dead {
+                letters::insert(tx, number, letter)?;
+            }
+            cursor.note = progress.note.or(cursor.note);
+            cursors::save(tx, number, &sink.sink, &cursor)?;
+            cursors::trim(tx, number)?;
+            Ok(Ok(()))
+        })
+        .await
+    }
+}
+
+fn unregistered(sink: &SinkKey) -> Error {
+    Error::new(Kind::Configuration, format!("the sink `{}` of `{}` has no cursor", sink.sink, sink.instance))
+}
+
+#[async_trait]
+impl State for Local {
+    async fn load(&self, instance: &InstanceId) -> Result<Option<Json>> {
+        let instance = instance.clone();
+        self.read_with(move |db| state::load(db, &instance)).await
+    }
+
+    async fn save(&self, instance: &InstanceId, was: Option<&Json>, document: &Json) -> Result<bool> {
+        let (instance, was, document) = (instance.clone(), was.cloned(), document.clone());
+        self.work(move |tx, _| Ok(Ok(state::save(tx, &instance, was.as_ref(), &document)?))).await
+    }
+
+    async fn latest_event_time(&self, instance: &InstanceId) -> Result<Option<Timestamp>> {
+        let instance = instance.clone();
+        let latest = self.read_with(move |db| state::latest(db, &instance)).await?;
+        Ok(latest.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    }
+}

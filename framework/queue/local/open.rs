@@ -1,0 +1,92 @@
+//! Opening a store: the folder, the database, its check; and closing it cleanly.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use rusqlite::Connection;
+
+use super::fault::{Fault, FaultKind};
+use super::known::Memory;
+use super::{schema, space};
+use crate::queue::limits::Limits;
+
+/// When the whole database is read and checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// When it was not closed cleanly.
+    IfUnclean,
+    /// In any case.
+    Always,
+}
+
+/// Makes the folder: for its owner alone.
+pub(super) fn folder(folder: &Path) -> Result<(), Fault> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    Ok(())
+}
+
+/// Opens the database, made new if there is none, and checks it. From here on it counts as not closed.
+pub(super) fn checked(
+    folder: &Path,
+    limits: &Limits,
+    now: i64,
+    check: Check,
+) -> Result<(Connection, Memory), Fault> {
+    match try_checked(folder, limits, now, check) {
+        Err(fault) if fault.kind == FaultKind::Damaged => {
+            super::salvage::salvage(folder, &fault, now)?;
+            try_checked(folder, limits, now, Check::Always)
+        }
+        outcome => outcome,
+    }
+}
+
+fn try_checked(
+    folder: &Path,
+    limits: &Limits,
+    now: i64,
+    check: Check,
+) -> Result<(Connection, Memory), Fault> {
+    make(folder)?;
+    let db = schema::connect(folder)?;
+    // Whatever an earlier process left in the log goes into the database before anything is built on it.
+    space::checkpoint(&db, "TRUNCATE")?;
+    let clean = schema::get(&db, "closed")?.is_some_and(|closed| closed == b"cleanly");
+    if check == Check::Always || !clean {
+        quick_check(&db)?;
+    }
+    schema::put(&db, "closed", b"no")?;
+    let memory = Memory::load(&db, limits, now)?;
+    if memory.forgotten > 0 {
+        tracing::error!(commits = memory.forgotten, "ids of damaged commits are forgotten");
+    }
+    Ok((db, memory))
+}
+
+/// Makes the database if there is none.
+pub(super) fn make(folder: &Path) -> Result<(), Fault> {
+    let path = schema::file(folder);
+    // SQLite gives its other files the mode of this one.
+    drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    let mut key = [0; 16];
+    SystemRandom::new().fill(&mut key).map_err(|_| Fault::broken("the system has no random numbers"))?;
+    schema::create(folder, &key)?;
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+fn quick_check(db: &Connection) -> Result<(), Fault> {
+    let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if said == "ok" { Ok(()) } else { Err(Fault::damaged(said)) }
+}
+
+/// Closes it: nothing stays in the log, and the next start need not check.
+pub(super) fn close(db: Connection) -> Result<(), Fault> {
+    schema::put(&db, "closed", b"cleanly")?;
+    space::checkpoint(&db, "TRUNCATE")?;
+    db.close().map_err(|(_, error)| error.into())
+}

@@ -1,0 +1,112 @@
+//! What the writer, the readers and the callers share: news of commits, the readers' connections, figures.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::fault::Fault;
+use super::schema;
+use super::space::Usage;
+
+/// Connections that wait for the next reader at most.
+const IDLE: usize = 8;
+
+/// What writer and readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    folder: PathBuf,
+    news: watch::Sender<News>,
+    idle: Mutex<Idle>,
+    pub(super) bytes: AtomicU64,
+    pub(super) sync_micros: AtomicU64,
+    pub(super) lost: AtomicU64,
+}
+
+/// What readers wait for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct News {
+    /// Grows with every commit.
+    pub(super) commits: u64,
+    /// The queue is closed.
+    pub(super) closed: bool,
+}
+
+/// Connections for readers. Those of an older generation are closed instead of used again.
+#[derive(Debug, Default)]
+struct Idle {
+    generation: u64,
+    connections: Vec<Connection>,
+}
+
+impl Shared {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            news: watch::Sender::new(News::default()),
+            idle: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            sync_micros: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// The news from now on.
+    pub(super) fn subscribe(&self) -> watch::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Wakes every reader for good.
+    pub(super) fn closed(&self) {
+        self.news.send_modify(|news| news.closed = true);
+    }
+
+    /// A commit is safe on disk.
+    pub(super) fn committed(&self, took: Duration) {
+        self.sync_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        metrics::histogram!("forebay_sync_seconds").record(took.as_secs_f64());
+        self.changed();
+    }
+
+    /// Wakes every reader to look again.
+    pub(super) fn changed(&self) {
+        self.news.send_modify(|news| news.commits += 1);
+    }
+
+    pub(super) fn measured(&self, usage: &Usage) {
+        self.bytes.store(usage.used, Ordering::Relaxed);
+
+        metrics::gauge!("forebay_queue_bytes").set(usage.used as f64);
+    }
+
+    /// Closes every idle connection, and those in use when they come back: the file may be another now.
+    pub(super) fn reset_readers(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.generation += 1;
+        idle.connections.clear();
+    }
+
+    /// Reads with a connection of its own.
+    pub(super) fn with_reader<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let (generation, kept) = {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            (idle.generation, idle.connections.pop())
+        };
+        let db = match kept {
+            Some(db) => db,
+            None => schema::connect(&self.folder)?,
+        };
+        let outcome = read(&db);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if outcome.is_ok() && idle.generation == generation && idle.connections.len() < IDLE {
+            idle.connections.push(db);
+        }
+        outcome
+    }
+}

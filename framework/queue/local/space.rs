@@ -1,0 +1,86 @@
+//! Space: what the store takes, what it may take, and giving it back to the disk.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::fault::Fault;
+use crate::queue::limits::Limits;
+
+/// Pages that one step of giving back moves, so that a commit never waits long behind it.
+const STEP: u32 = 512;
+/// Free pages that are kept for the next blocks while there is work to do.
+const KEEP: u64 = 1024;
+/// Bytes of the write-ahead log after which it is copied into the database.
+const WAL: u64 = 16 << 20;
+
+/// What the store takes on disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Usage {
+    /// Bytes in use: pages that hold something, and the write-ahead log.
+    pub(super) used: u64,
+    /// Bytes of the write-ahead log.
+    pub(super) wal: u64,
+    /// Pages that hold nothing.
+    pub(super) free_pages: u64,
+    /// All pages.
+    pub(super) pages: u64,
+}
+
+/// Measures it.
+pub(super) fn measure(db: &Connection, folder: &Path) -> Result<Usage, Fault> {
+    let number = |pragma: &str| -> Result<u64, Fault> {
+        let n: i64 = db.prepare_cached(pragma)?.query_row([], |row| row.get(0))?;
+        Ok(n.max(0).unsigned_abs())
+    };
+    let page = number("PRAGMA page_size")?;
+    let pages = number("PRAGMA page_count")?;
+    let free_pages = number("PRAGMA freelist_count")?;
+    let wal = std::fs::metadata(folder.join("forebay.db-wal")).map(|file| file.len()).unwrap_or(0);
+    Ok(Usage { used: pages.saturating_sub(free_pages) * page + wal, wal, free_pages, pages })
+}
+
+/// Bytes that are free on the file system of the store.
+pub(super) fn free(folder: &Path) -> Result<u64, Fault> {
+    let system = rustix::fs::statvfs(folder).map_err(std::io::Error::from)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Which bound a batch of this size would break.
+pub(super) fn bound(usage: &Usage, free: u64, size: u64, limits: &Limits) -> Option<&'static str> {
+    if usage.used.saturating_add(size) > limits.max_bytes {
+        return Some("max_bytes");
+    }
+    (free < limits.min_free.saturating_add(size)).then_some("min_free")
+}
+
+/// Bytes that dead letters may take.
+pub(super) fn dead_share(limits: &Limits) -> u64 {
+    limits.max_bytes / 100 * u64::from(limits.dead_share)
+}
+
+/// Copies the write-ahead log into the database once it has grown.
+pub(super) fn checkpoint_when_due(db: &Connection, usage: &Usage) -> Result<(), Fault> {
+    if usage.wal > 4 * WAL {
+        // Readers kept it from starting over; wait for them this once.
+        return checkpoint(db, "TRUNCATE").map(drop);
+    }
+    if usage.wal > WAL { checkpoint(db, "PASSIVE").map(drop) } else { Ok(()) }
+}
+
+/// A checkpoint. `false`: other connections kept it from being complete.
+pub(super) fn checkpoint(db: &Connection, mode: &str) -> Result<bool, Fault> {
+    let busy: i64 = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
+    Ok(busy == 0)
+}
+
+/// Gives free pages back, one step. `false`: there is nothing more to give.
+pub(super) fn give_back(db: &Connection, usage: &Usage) -> Result<bool, Fault> {
+    if usage.free_pages <= KEEP.min(usage.pages / 4) {
+        return Ok(false);
+    }
+    let mut statement = db.prepare_cached(&format!("PRAGMA incremental_vacuum({STEP})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(true)
+}
