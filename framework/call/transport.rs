@@ -329,12 +329,13 @@ fn told(error: &reqwest::Error, host: &str) -> TransportError {
     TransportError { sent, passing: true, sentence: what }
 }
 
-/// The rustls error in an error, which an `io::Error` may wrap without naming it as its source.
+/// The rustls error in an error. An `io::Error` hands out the source of what it wraps, not what it wraps, and one
+/// may wrap another.
 fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    cause.downcast_ref::<rustls::Error>().or_else(|| {
-        let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-        inner.downcast_ref::<rustls::Error>()
-    })
+    if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+        return Some(error);
+    }
+    tls_error(cause.downcast_ref::<std::io::Error>()?.get_ref()?)
 }
 
 fn tls_told(error: &rustls::Error, host: &str, sent: bool) -> TransportError {
@@ -344,7 +345,8 @@ fn tls_told(error: &rustls::Error, host: &str, sent: bool) -> TransportError {
         return TransportError { sent, passing: true, sentence };
     };
     let why = match bad {
-        Bad::UnknownIssuer => {
+        // An authority of the same name but with another key shows as a bad signature.
+        Bad::UnknownIssuer | Bad::BadSignature => {
             "is signed by nobody known; if it is your own authority's, give its certificate with --ca-file"
                 .to_owned()
         }
