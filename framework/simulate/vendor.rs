@@ -1,0 +1,131 @@
+//! The stand-in vendor: an HTTP server that behaves as the spec says the vendor does.
+//!
+//! `simulate` starts it on a listener it is given; the instance under test calls it through
+//! [`super::transport::StandInTransport`]. It knows the connector and what the person configured, no vendor
+//! by name, and it is as strict as the spec allows: a request that the spec would not send is refused.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::answer::{Answer, Incoming, refusal};
+use super::faults::Faults;
+use super::guard::Guard;
+use super::routes::{self, Route};
+use super::shape;
+use super::shelf::Shelf;
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::connector::model::{Call, Connector};
+use crate::error::Result;
+
+/// The most that a request to the stand-in may carry.
+const BODY_CAP: usize = 1 << 20;
+
+/// The stand-in vendor.
+pub struct Vendor {
+    pub(super) instance: Arc<Instance>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) guard: Guard,
+    pub(super) shelf: Shelf,
+    pub(super) faults: Faults,
+    routes: Vec<Route>,
+}
+
+impl Vendor {
+    /// Derives the stand-in of an instance's connector.
+    pub fn new(instance: Arc<Instance>, clock: Arc<dyn Clock>, faults: Faults) -> Result<Arc<Self>> {
+        let routes = routes::derive(&instance)?;
+        let shelf = Shelf::new(&instance, clock.now());
+        Ok(Arc::new(Self { instance, clock, guard: Guard::default(), shelf, faults, routes }))
+    }
+
+    /// Serves until `shutdown` turns true.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                accepted = listener.accept() => {
+                    let Ok((stream, _)) = accepted else { continue };
+                    let vendor = self.clone();
+                    connections.spawn(async move {
+                        let service = hyper::service::service_fn(move |request| {
+                            let vendor = vendor.clone();
+                            async move { Ok::<_, Infallible>(vendor.receive(request).await) }
+                        });
+                        let mut server = hyper::server::conn::http1::Builder::new();
+                        // A connection that breaks is the other side's affair; it will say so.
+                        let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+                    });
+                }
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        connections.shutdown().await;
+    }
+
+    async fn receive(&self, request: http::Request<hyper::body::Incoming>) -> http::Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let answer = match Limited::new(body, BODY_CAP).collect().await {
+            Ok(body) => self.answer(&Incoming::read(&parts, body.to_bytes())),
+            Err(_) => Answer::empty(413),
+        };
+        answer.into_response()
+    }
+
+    /// The answer to one request: token, route, fault, who, shape, effect.
+    pub fn answer(&self, incoming: &Incoming) -> Answer {
+        self.try_answer(incoming).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the stand-in cannot answer");
+            refusal(self.connector(), 500, "the stand-in cannot answer; its log says why")
+        })
+    }
+
+    fn try_answer(&self, incoming: &Incoming) -> Result<Answer> {
+        let now = self.clock.now();
+        // 1. A token endpoint signs nobody in by a route of a resource.
+        if let Some(answer) = self.guard.token(&self.instance, incoming, now)? {
+            return Ok(answer);
+        }
+        // 2. The call of the spec that this is.
+        let asked = incoming.asked();
+        let Some((route, named)) = self.routes.iter().find_map(|r| r.fits(&asked).map(|named| (r, named))) else {
+            let elsewhere = self.routes.iter().any(|r| r.is_at(asked.host, asked.path));
+            return Ok(match elsewhere {
+                true => refusal(self.connector(), 405, "this method is not known here"),
+                false => refusal(self.connector(), 404, "nothing is here"),
+            });
+        };
+        let call = self.call(route);
+        // 3. A fault that is due comes before anything is done.
+        if let Some(answer) = self.faults.due(self, route.effect) {
+            return Ok(answer);
+        }
+        // 4. Who asks.
+        if !self.guard.admits(&self.instance, call, &incoming.headers, now)? {
+            return Ok(refusal(self.connector(), 401, "Invalid token").with_header("www-authenticate", "Bearer"));
+        }
+        // 5. Whether it has the shape that the spec gives it.
+        if let Some(wrong) = shape::wrong(&self.instance, call, incoming)? {
+            return Ok(refusal(self.connector(), 400, &wrong));
+        }
+        // 6. What it does.
+        self.shelf.act(&self.instance, route, &named, call, incoming)
+    }
+
+    fn call(&self, route: &Route) -> &Call {
+        let provision = self.connector().provision.as_ref().expect("a route comes of a resource");
+        routes::calls(&provision.resources[route.resource]).swap_remove(route.nth).1
+    }
+
+    fn connector(&self) -> &Connector {
+        &self.instance.connector
+    }
+}
