@@ -77,7 +77,13 @@ impl Incoming {
 
     /// What tells which call it is.
     pub fn asked(&self) -> Asked<'_> {
-        Asked { method: &self.method, host: &self.host, path: &self.path, query: &self.query, form: &self.form }
+        Asked {
+            method: &self.method,
+            host: &self.host,
+            path: &self.path,
+            query: &self.query,
+            form: &self.form,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Called by the plan of what is pushed. Ids and times are written through the spec's own picks, inverted;
 //! everything else of a sample stays as it is. The same number makes the same id.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 
 use super::invert::{fresh_like, replace_equal, write, write_time};
@@ -87,7 +87,7 @@ impl Maker {
         // Without ids the time is all that tells two events apart.
         let at = match self.has_ids() {
             true => at,
-            false => at.checked_add(jiff::SignedDuration::from_millis(i64::try_from(n).unwrap_or(0))).unwrap_or(at),
+            false => at.checked_sub(SignedDuration::from_secs(i64::try_from(n).unwrap_or(0))).unwrap_or(at),
         };
         self.write_time(&mut item, &mut headers, at);
         if reused {
@@ -140,7 +140,7 @@ fn first<'a>(pointers: &[Pointer], item: &'a Json) -> Option<&'a Json> {
     pointers.iter().find_map(|pointer| pointer.resolve(item))
 }
 
-/// Changes a record without touching its id: the last text in it that is no id or time grows by a word.
+/// Makes other bytes of a record without touching its id: a field more.
 fn mark(item: &mut Json, unwrap: &[Pointer]) {
     let at = unwrap.iter().find(|pointer| pointer.resolve(item).is_some()).cloned().unwrap_or_default();
     let Some(mut record) = at.resolve(item).cloned() else { return };
@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn other_bytes_under_a_known_id_are_other_bytes() {
         let maker = maker(json!({"log_id": "12345", "date": "2023-02-11T11:15:36.961Z"}));
-        let (one, other) = (maker.make(3, Timestamp::UNIX_EPOCH), maker.make_reused(3, Timestamp::UNIX_EPOCH));
+        let (one, other) =
+            (maker.make(3, Timestamp::UNIX_EPOCH), maker.make_reused(3, Timestamp::UNIX_EPOCH));
         assert_ne!(one.item, other.item);
         let id = |event: &Event| serde_json::from_str::<Json>(&event.item).unwrap()["log_id"].clone();
         assert_eq!(id(&one), id(&other));

@@ -34,12 +34,14 @@ impl Guard {
     /// The answer of a token endpoint, if the request is at one.
     pub fn token(&self, instance: &Instance, incoming: &Incoming, now: Timestamp) -> Result<Option<Answer>> {
         for (name, auth) in &instance.connector.auths {
-            let Auth::ClientCredentials { token_url, client_auth, client_id, client_secret, params } = auth else {
+            let Auth::ClientCredentials { token_url, client_auth, client_id, client_secret, params } = auth
+            else {
                 continue;
             };
             let Ok(url) = token_url.render(&instance.scope()) else { continue };
-            let url = url::Url::parse(&url)
-                .map_err(|e| Error::new(Kind::Finding, format!("auth `{name}`: token_url is no URL")).because(e))?;
+            let url = url::Url::parse(&url).map_err(|e| {
+                Error::new(Kind::Finding, format!("auth `{name}`: token_url is no URL")).because(e)
+            })?;
             if !incoming.host.eq_ignore_ascii_case(&authority(&url)) || incoming.path != url.path() {
                 continue;
             }
@@ -72,7 +74,13 @@ impl Guard {
     }
 
     /// Whether a request is signed as the call says.
-    pub fn admits(&self, instance: &Instance, call: &Call, headers: &HeaderMap, now: Timestamp) -> Result<bool> {
+    pub fn admits(
+        &self,
+        instance: &Instance,
+        call: &Call,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<bool> {
         let scope = instance.scope();
         let Some(name) = &call.auth else { return Ok(true) };
         let name = name.render(&scope)?;
@@ -82,7 +90,9 @@ impl Guard {
         let Some(auth) = instance.connector.auths.get(&name) else { return Ok(false) };
         let authorization = text_of(headers, "authorization");
         Ok(match auth {
-            Auth::Bearer { token } => authorization == Some(format!("Bearer {}", token.render(&scope)?).as_str()),
+            Auth::Bearer { token } => {
+                authorization == Some(format!("Bearer {}", token.render(&scope)?).as_str())
+            }
             Auth::Basic { username, password } => {
                 let pair = format!("{}:{}", username.render(&scope)?, password.render(&scope)?);
                 authorization == Some(basic(&pair).as_str())
@@ -121,7 +131,11 @@ impl Client<'_> {
             return Ok(Some(oauth_error(405, "invalid_request", "the token endpoint takes POST")));
         }
         let Some(sent) = self.parameters(incoming) else {
-            return Ok(Some(oauth_error(400, "invalid_request", "the body is not of the expected content type")));
+            return Ok(Some(oauth_error(
+                400,
+                "invalid_request",
+                "the body is not of the expected content type",
+            )));
         };
         let (id, secret) = (self.id.render(&scope)?, self.secret.render(&scope)?);
         let known = match self.how {
@@ -133,14 +147,19 @@ impl Client<'_> {
             ClientAuth::Basic => {
                 let given = text_of(&incoming.headers, "authorization");
                 let encoded = format!("{}:{}", form_encoded(&id), form_encoded(&secret));
-                given == Some(basic(&format!("{id}:{secret}")).as_str()) || given == Some(basic(&encoded).as_str())
+                given == Some(basic(&format!("{id}:{secret}")).as_str())
+                    || given == Some(basic(&encoded).as_str())
             }
         };
         if !known {
             return Ok(Some(oauth_error(401, "invalid_client", "Client authentication failed")));
         }
         if sent.get("grant_type").map(String::as_str) != Some("client_credentials") {
-            return Ok(Some(oauth_error(400, "unsupported_grant_type", "only client_credentials is known here")));
+            return Ok(Some(oauth_error(
+                400,
+                "unsupported_grant_type",
+                "only client_credentials is known here",
+            )));
         }
         let mut allowed: BTreeSet<&str> = BTreeSet::from(["grant_type"]);
         if self.how != ClientAuth::Basic {
@@ -151,7 +170,11 @@ impl Client<'_> {
             let value = value.value(&scope)?;
             let wanted = value.as_ref().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
             if sent.get(name) != wanted.as_ref() {
-                return Ok(Some(oauth_error(403, "access_denied", &format!("`{name}` is not what it must be"))));
+                return Ok(Some(oauth_error(
+                    403,
+                    "access_denied",
+                    &format!("`{name}` is not what it must be"),
+                )));
             }
         }
         let unknown = sent.keys().find(|name| !allowed.contains(name.as_str()));

@@ -98,7 +98,9 @@ pub fn derive(instance: &Instance) -> Result<Vec<Route>> {
         for (nth, (effect, call)) in calls(resource).into_iter().enumerate() {
             let route = route(number, nth, effect, call, &scope, &marks).map_err(|error| {
                 let place = format!("resource `{}`, `{} {}`", resource.name, call.method, call.url.source());
-                Error::new(Kind::Finding, "the stand-in cannot tell how this call will look").at(place).because(error)
+                Error::new(Kind::Finding, "the stand-in cannot tell how this call will look")
+                    .at(place)
+                    .because(error)
             })?;
             routes.push(route);
         }
@@ -124,7 +126,8 @@ fn marked_scope(instance: &Instance, resources: &[Resource]) -> Result<(Scope, V
 
 /// What the steps and the find of a resource save.
 pub fn saved_names(resource: &Resource) -> Vec<String> {
-    let calls = calls(resource).into_iter().flat_map(|(_, call)| call.save.iter().map(|(name, _)| name.clone()));
+    let calls =
+        calls(resource).into_iter().flat_map(|(_, call)| call.save.iter().map(|(name, _)| name.clone()));
     let found = resource.find.iter().flat_map(|find| find.save.iter().map(|(name, _)| name.clone()));
     calls.chain(found).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
@@ -148,7 +151,8 @@ fn route(
     let text = call.url.render(scope)?;
     let url = url::Url::parse(&text).map_err(|e| Error::new(Kind::Finding, "this is no URL").because(e))?;
     let pattern = |text: &str| Pattern::new(text, marks);
-    let mut query: Vec<_> = url.query_pairs().map(|(name, value)| (name.into_owned(), pattern(&value))).collect();
+    let mut query: Vec<_> =
+        url.query_pairs().map(|(name, value)| (name.into_owned(), pattern(&value))).collect();
     for (name, value) in &call.query {
         query.push((name.clone(), pattern(&value.render(scope)?)));
     }
@@ -228,8 +232,10 @@ impl Pattern {
     fn new(text: &str, marks: &[Mark]) -> Self {
         let mut pattern = Self { literals: Vec::new(), marks: Vec::new() };
         let mut rest = text;
-        while let Some((at, mark)) =
-            marks.iter().filter_map(|mark| rest.find(&mark.text).map(|at| (at, mark))).min_by_key(|(at, _)| *at)
+        while let Some((at, mark)) = marks
+            .iter()
+            .filter_map(|mark| rest.find(&mark.text).map(|at| (at, mark)))
+            .min_by_key(|(at, _)| *at)
         {
             pattern.literals.push(rest[..at].to_owned());
             pattern.marks.push((mark.resource.clone(), mark.name.clone()));

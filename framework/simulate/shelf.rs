@@ -172,7 +172,9 @@ impl Shelf {
             if of_this.peek().is_none() {
                 return Ok(false);
             }
-            let Some(healthy) = spec.check.as_ref().and_then(|check| check.healthy.as_ref()) else { continue };
+            let Some(healthy) = spec.check.as_ref().and_then(|check| check.healthy.as_ref()) else {
+                continue;
+            };
             for thing in of_this {
                 if !healthy.holds(&state.with("current", thing.object.clone()))? {
                     return Ok(false);

@@ -42,8 +42,8 @@ pub fn sign(instance: &Instance, push: &mut Unsigned, now: Timestamp) -> Result<
                 put(push, place, &time.as_str().map_or_else(|| time.to_string(), str::to_owned))?;
             }
             let key = key(instance, keys, *key_encoding, key_prefix.as_deref())?;
-            let message = message.render_bytes(&instance.scope().with("request", request(push)))?;
-            let mac = hmac::sign(&hmac::Key::new(algorithm(*hash), &key), &message);
+            let message = message.render(&instance.scope().with("request", request(push)))?;
+            let mac = hmac::sign(&hmac::Key::new(algorithm(*hash), &key), message.as_bytes());
             let text = encode(mac.as_ref(), signature.encoding);
             let text = format!("{}{text}", signature.prefix.as_deref().unwrap_or_default());
             put(push, &signature.place, &text)
@@ -90,8 +90,9 @@ fn put(push: &mut Unsigned, place: &Pick, text: &str) -> Result<()> {
             Ok(())
         }
         Pick::Item(pointer) | Pick::Body(pointer) => {
-            let mut body: Json = serde_json::from_slice(&push.body)
-                .map_err(|e| Error::new(Kind::Finding, "the body is no single document to sign").because(e))?;
+            let mut body: Json = serde_json::from_slice(&push.body).map_err(|e| {
+                Error::new(Kind::Finding, "the body is no single document to sign").because(e)
+            })?;
             write(&mut body, pointer, Json::String(text.to_owned()));
             push.body = body.to_string().into_bytes();
             Ok(())
@@ -104,8 +105,9 @@ fn put(push: &mut Unsigned, place: &Pick, text: &str) -> Result<()> {
 pub fn set_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<()> {
     let name = HeaderName::try_from(name)
         .map_err(|e| Error::new(Kind::Finding, format!("`{name}` is no header name")).because(e))?;
-    let mut value = HeaderValue::try_from(text)
-        .map_err(|_| Error::new(Kind::Configuration, format!("what `{name}` shall carry is no header value")))?;
+    let mut value = HeaderValue::try_from(text).map_err(|_| {
+        Error::new(Kind::Configuration, format!("what `{name}` shall carry is no header value"))
+    })?;
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())
@@ -113,7 +115,8 @@ pub fn set_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<()>
 
 /// `request` as the receiver's templates know it.
 fn request(push: &Unsigned) -> Json {
-    let pairs = push.url.query_pairs().map(|(name, value)| (name.into_owned(), Json::String(value.into_owned())));
+    let pairs =
+        push.url.query_pairs().map(|(name, value)| (name.into_owned(), Json::String(value.into_owned())));
     let headers = push.headers.iter().filter_map(|(name, value)| {
         Some((name.as_str().to_owned(), Json::String(value.to_str().ok()?.to_owned())))
     });

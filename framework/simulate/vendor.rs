@@ -96,7 +96,8 @@ impl Vendor {
         }
         // 2. The call of the spec that this is.
         let asked = incoming.asked();
-        let Some((route, named)) = self.routes.iter().find_map(|r| r.fits(&asked).map(|named| (r, named))) else {
+        let Some((route, named)) = self.routes.iter().find_map(|r| r.fits(&asked).map(|named| (r, named)))
+        else {
             let elsewhere = self.routes.iter().any(|r| r.is_at(asked.host, asked.path));
             return Ok(match elsewhere {
                 true => refusal(self.connector(), 405, "this method is not known here"),
@@ -110,7 +111,9 @@ impl Vendor {
         }
         // 4. Who asks.
         if !self.guard.admits(&self.instance, call, &incoming.headers, now)? {
-            return Ok(refusal(self.connector(), 401, "Invalid token").with_header("www-authenticate", "Bearer"));
+            return Ok(
+                refusal(self.connector(), 401, "Invalid token").with_header("www-authenticate", "Bearer")
+            );
         }
         // 5. Whether it has the shape that the spec gives it.
         if let Some(wrong) = shape::wrong(&self.instance, call, incoming)? {

@@ -1,0 +1,170 @@
+//! The configuration of a simulated instance: what a person would have filled in, where nobody did.
+//!
+//! Called by `run --simulate` and by the simulated life of `test`. What was given stands as it is; the rest
+//! comes from defaults, enums, examples, placeholders and formats, and secrets are made up. Nothing here
+//! reads the environment.
+
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER;
+use serde_json::{Map, Value as Json};
+
+use crate::connector::model::{Connector, Required, SecretSpec, Setting, Verify};
+use crate::connector::template::Scope;
+use crate::error::{Error, Kind, Result};
+
+/// What an instance is configured with.
+#[derive(Debug, Clone, Default)]
+pub struct Filled {
+    /// Settings, the given ones among them.
+    pub settings: Map<String, Json>,
+    /// Secrets, the given ones among them.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// Fills in what was not given.
+pub fn fill(
+    connector: &Connector,
+    given: Map<String, Json>,
+    given_secrets: BTreeMap<String, String>,
+) -> Result<Filled> {
+    let mut settings = given.clone();
+    for setting in &connector.settings {
+        if let (false, Some(default)) = (settings.contains_key(&setting.name), &setting.default) {
+            settings.insert(setting.name.clone(), default.clone());
+        }
+    }
+    choose(connector, &given, &mut settings)?;
+    for setting in &connector.settings {
+        if !settings.contains_key(&setting.name) && is_required(&setting.required, &settings)? {
+            settings.insert(setting.name.clone(), invent(setting)?);
+        }
+    }
+    let mut secrets = given_secrets;
+    for secret in &connector.secrets {
+        let wanted = secret.generate.is_some() || is_required(&secret.required, &settings)?;
+        if wanted && !secrets.contains_key(&secret.name) {
+            secrets.insert(secret.name.clone(), make_up(connector, secret)?);
+        }
+    }
+    // A default is filled in by whoever checks the configuration; only what was chosen is handed on.
+    settings.retain(|name, value| {
+        given.contains_key(name)
+            || connector.settings.iter().any(|s| s.name == *name && s.default.as_ref() != Some(value))
+    });
+    Ok(Filled { settings, secrets })
+}
+
+/// Choices that nobody made are made so that provisioning runs, where there is such a choice.
+fn choose(connector: &Connector, given: &Map<String, Json>, settings: &mut Map<String, Json>) -> Result<()> {
+    let choices: Vec<(&Setting, &Vec<Json>)> = connector
+        .settings
+        .iter()
+        .filter(|setting| !given.contains_key(&setting.name))
+        .filter_map(|setting| Some((setting, setting.schema.get("enum")?.as_array()?)))
+        .collect();
+    for (setting, values) in &choices {
+        if let (false, Some(first)) = (settings.contains_key(&setting.name), values.first()) {
+            settings.insert(setting.name.clone(), first.clone());
+        }
+    }
+    let Some(when) = connector.provision.as_ref().and_then(|provision| provision.when.as_ref()) else {
+        return Ok(());
+    };
+    if when.holds(&scope(settings))? {
+        return Ok(());
+    }
+    for (setting, values) in &choices {
+        for value in *values {
+            let mut other = settings.clone();
+            other.insert(setting.name.clone(), value.clone());
+            if when.holds(&scope(&other))? {
+                *settings = other;
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_required(required: &Required, settings: &Map<String, Json>) -> Result<bool> {
+    match required {
+        Required::No => Ok(false),
+        Required::Yes => Ok(true),
+        Required::When(condition) => condition.holds(&scope(settings)),
+    }
+}
+
+fn scope(settings: &Map<String, Json>) -> Scope {
+    Scope::default().with("settings", Json::Object(settings.clone()))
+}
+
+/// A value that the setting's schema takes, as far as the spec shows one.
+fn invent(setting: &Setting) -> Result<Json> {
+    if let Some(example) = &setting.example {
+        return Ok(example.clone());
+    }
+    let kind = setting.schema.get("type").and_then(Json::as_str).unwrap_or("string");
+    let least = setting.schema.get("minimum").cloned();
+    match kind {
+        "boolean" => Ok(Json::Bool(false)),
+        "integer" | "number" => Ok(least.unwrap_or_else(|| Json::from(1))),
+        "array" => Ok(Json::Array(Vec::new())),
+        "object" => Ok(Json::Object(Map::new())),
+        _ if setting.schema.get("pattern").is_some() => Err(Error::new(
+            Kind::Finding,
+            format!(
+                "the simulation needs a value for the setting `{}` that matches its pattern",
+                setting.name
+            ),
+        )
+        .help(format!("add `example:` to it in the spec, or give --set {}=VALUE", setting.name))),
+        _ => Ok(Json::String(invent_text(setting))),
+    }
+}
+
+fn invent_text(setting: &Setting) -> String {
+    let name = setting.name.replace('_', "-");
+    match setting.schema.get("format").and_then(Json::as_str) {
+        Some("uri" | "url") => {
+            setting.placeholder.as_deref().and_then(uri_like).unwrap_or(format!("https://{name}.example/"))
+        }
+        Some("hostname") => format!("{name}.example"),
+        Some("email") => format!("{name}@simulated.example"),
+        Some("duration") => "1h".to_owned(),
+        Some(_) | None => match setting.placeholder.as_deref() {
+            Some(text) if !text.contains(['{', '<']) => text.to_owned(),
+            Some(_) | None => format!("simulated-{name}"),
+        },
+    }
+}
+
+/// A URL like the placeholder, with a host that can be nobody's (RFC 2606): `https://{tenantDomain}/` becomes
+/// `https://tenantdomain.example/`.
+fn uri_like(placeholder: &str) -> Option<String> {
+    let plain: String = placeholder.chars().filter(|c| !matches!(c, '{' | '}' | '<' | '>')).collect();
+    let mut url = url::Url::parse(&plain).ok().filter(|url| url.scheme() == "https")?;
+    let host = url.host_str()?.to_owned();
+    if !host.contains('.') {
+        url.set_host(Some(&format!("{host}.example"))).ok()?;
+    }
+    Some(url.to_string())
+}
+
+/// A secret of hexadecimal digits: it is text, hexadecimal and base64 all at once, whatever a key must be.
+fn make_up(connector: &Connector, secret: &SecretSpec) -> Result<String> {
+    let mut random = [0_u8; 32];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "there is no randomness"))?;
+    let prefix = match &connector.receiver.verify {
+        Verify::Hmac { keys, key_prefix: Some(prefix), .. }
+            if keys.iter().any(|key| key.source().contains(&format!("secrets.{}", secret.name))) =>
+        {
+            prefix.as_str()
+        }
+        Verify::Hmac { .. } | Verify::Token { .. } | Verify::Basic { .. } => "",
+    };
+    Ok(match (&secret.pattern, &secret.placeholder) {
+        (Some(_), Some(placeholder)) => placeholder.clone(),
+        (Some(_) | None, _) => format!("{prefix}{}", HEXLOWER.encode(&random)),
+    })
+}

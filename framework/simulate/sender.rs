@@ -1,0 +1,193 @@
+//! The vendor's sender: pushes over a real socket, signed, and retries by the rule that the spec states.
+//!
+//! Called by the life of a simulation. It notes every push in the books before it goes out, keeps to the
+//! spec's order or sends several at once, and stops asking only when the rule says so.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::ledger::Ledger;
+use super::plan::{Plan, Push};
+use super::routes::authority;
+use super::sign::{Unsigned, set_header, sign};
+use super::transport::led_to;
+use crate::call::{Request, Response, Transport};
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::connector::model::StatusRange;
+use crate::error::{Error, Kind, Result, escaped};
+
+/// How often a vendor tries that does not say.
+const ATTEMPTS: u32 = 3;
+/// How often a sender that gives up only after days begins its attempts again.
+const ROUNDS: u32 = 10;
+/// Requests at once of a sender that keeps no order.
+const WIDTH: usize = 4;
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Records under way at which the sender waits for the sinks.
+const MOST_UNDER_WAY: usize = 100_000;
+
+/// The vendor's side of the pushes.
+pub struct Sender {
+    /// Whose stream it is.
+    pub instance: Arc<Instance>,
+    /// What reaches loopback.
+    pub transport: Arc<dyn Transport>,
+    /// Where the receiver really listens.
+    pub receiver: SocketAddr,
+    /// The receiver's URL as the vendor knows it.
+    pub public_url: url::Url,
+    /// The time, for signatures and events.
+    pub clock: Arc<dyn Clock>,
+    /// The books.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// Whether pushes change places on the way, where the spec promises no order.
+    pub shuffle: bool,
+}
+
+/// What became of one push.
+enum Fate {
+    Accepted,
+    /// Refused until the rule said stop, and why.
+    Refused(String),
+}
+
+impl Sender {
+    /// Sends what the plan has up to event `until`. Ends early when `shutdown` turns true.
+    pub async fn pour(
+        self: &Arc<Self>,
+        plan: &mut Plan,
+        until: u64,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Result<()> {
+        let ordered = self.instance.connector.receiver.sender.ordered;
+        let (width, shuffle) = if ordered { (1, false) } else { (WIDTH, self.shuffle) };
+        let mut out = JoinSet::new();
+        loop {
+            while out.len() < width && !*shutdown.borrow() && self.has_room() {
+                let Some(push) = plan.next(until, self.clock.now()) else { break };
+                // Out of order: the push that comes later goes first.
+                if shuffle && let Some(later) = plan.next(until, self.clock.now()) {
+                    out.spawn(self.clone().push(later));
+                }
+                out.spawn(self.clone().push(push));
+            }
+            match out.join_next().await {
+                Some(fate) => judge(fate)?,
+                None if *shutdown.borrow() => return Ok(()),
+                // Nothing under way and no room: the sinks are behind.
+                None if !self.has_room() => tokio::time::sleep(Duration::from_millis(20)).await,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends these one after the other.
+    pub async fn send_all(self: &Arc<Self>, pushes: Vec<Push>) -> Result<()> {
+        for push in pushes {
+            judge(Ok(self.clone().push(push).await))?;
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.books().under_way() < MOST_UNDER_WAY
+    }
+
+    fn books(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn push(self: Arc<Self>, push: Push) -> Result<Fate> {
+        self.books().send(&push);
+        let rule = &self.instance.connector.receiver.sender;
+        let rounds = if rule.gives_up_after.is_some() { ROUNDS } else { 1 };
+        let attempts = rule.attempts.unwrap_or(ATTEMPTS).max(1) * rounds;
+        let mut said = String::new();
+        for attempt in 0..attempts {
+            if attempt > 0 {
+                self.books().counts.retries += 1;
+            }
+            self.books().counts.requests += 1;
+            let wait = match self.attempt(&push).await? {
+                Ok(answer) if holds(&rule.success, answer.status, true) => return Ok(Fate::Accepted),
+                Ok(answer) => {
+                    said = format!("{}: {}", answer.status, text_of(&answer.body));
+                    if holds(&rule.stops_on, answer.status, false) {
+                        break;
+                    }
+                    retry_after(&answer).unwrap_or(backoff(attempt))
+                }
+                Err(why) => {
+                    said = why;
+                    self.books().counts.unclear += push.records();
+                    backoff(attempt)
+                }
+            };
+            if attempt + 1 < attempts {
+                tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+            }
+        }
+        self.books().reject(&push);
+        Ok(Fate::Refused(said))
+    }
+
+    /// One attempt: signed anew, with the vendor's patience. The inner error says why there is no answer.
+    async fn attempt(&self, push: &Push) -> Result<Result<Response, String>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in &push.headers {
+            set_header(&mut headers, name, value)?;
+        }
+        let mut unsigned = Unsigned { url: self.public_url.clone(), headers, body: push.body.clone() };
+        sign(&self.instance, &mut unsigned, self.clock.now())?;
+        set_header(&mut unsigned.headers, "host", &authority(&self.public_url))?;
+        let url = led_to(&unsigned.url, self.receiver)
+            .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;
+        let body = Bytes::from(unsigned.body);
+        let request = Request { method: http::Method::POST, url, headers: unsigned.headers, body };
+        let patience = self.instance.connector.receiver.sender.timeout.unwrap_or(Duration::from_secs(30));
+        Ok(match tokio::time::timeout(patience, self.transport.send(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(error.sentence),
+            Err(_) => Err(format!("no answer within {patience:?}")),
+        })
+    }
+}
+
+fn judge(fate: std::result::Result<Result<Fate>, tokio::task::JoinError>) -> Result<()> {
+    match fate.map_err(|e| Error::new(Kind::Io, "a push ended in the middle").because(e))?? {
+        Fate::Accepted => Ok(()),
+        Fate::Refused(said) => {
+            tracing::warn!(said, "the sender gave a push up");
+            Ok(())
+        }
+    }
+}
+
+/// Whether a status is in one of the ranges; `default` decides where none are stated: 2xx.
+fn holds(ranges: &[StatusRange], status: StatusCode, default: bool) -> bool {
+    match ranges.is_empty() {
+        true => default && status.is_success(),
+        false => ranges.iter().any(|range| (range.0..=range.1).contains(&status.as_u16())),
+    }
+}
+
+fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(100) * 2_u32.saturating_pow(attempt.min(6))
+}
+
+fn retry_after(answer: &Response) -> Option<Duration> {
+    answer.headers.get("retry-after")?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+fn text_of(body: &[u8]) -> String {
+    escaped(&String::from_utf8_lossy(body), 200)
+}
