@@ -1,6 +1,7 @@
 //! One test binary: one file per promise or boundary.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod admin;
 mod bad_specs;
 mod calls;
 mod cases;

@@ -1,1 +1,6 @@
 //! The floor `run`.
+
+pub mod admin;
+pub mod health;
+pub mod log;
+pub mod metrics;

@@ -1,0 +1,127 @@
+//! The operator's listener: `/healthz`, `/readyz` and `/metrics`. Never on the public one.
+//!
+//! `run` hands it a bound listener. It answers GET and HEAD, reads no bodies, keeps no connection open, and
+//! shows no secret. Connections, header sizes and times are bounded.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::health::{Answer, Health};
+use crate::connector::clock::Clock;
+
+/// Connections at once.
+const CONNECTIONS: usize = 32;
+/// For a whole connection: one request and its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const HEAD: usize = 16 << 10;
+
+/// What the listener shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// How everything fares.
+    pub health: Arc<Health>,
+    /// Gives the metrics in Prometheus' text format; also the place to set gauges just before.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What the time is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Answers until the signal; then what is in flight is let go.
+pub async fn serve(listener: TcpListener, admin: Admin, mut shutdown: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            // An error means that nobody is left to give the signal.
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        let Some((stream, place)) = accepted else { continue };
+        let admin = admin.clone();
+        connections.spawn(async move {
+            let _place = place;
+            // A client that is slow or breaks off is its own trouble.
+            let _ = tokio::time::timeout(PATIENCE, converse(stream, admin)).await;
+        });
+    }
+}
+
+/// A connection and its place, once there is one. `None` when the system has no connection to give.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            tracing::warn!(%error, "the admin listener cannot accept");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, admin: Admin) -> hyper::Result<()> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(&admin, request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+fn answer(admin: &Admin, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut response = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"only GET"}"#.to_owned());
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/healthz" => health(&admin.health.healthz()),
+        "/readyz" => health(&admin.health.readyz(admin.clock.now())),
+        "/metrics" => {
+            admin.health.set_gauges(admin.clock.now());
+            text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (admin.metrics)())
+        }
+        _ => {
+            json(StatusCode::NOT_FOUND, r#"{"error":"there are /healthz, /readyz and /metrics"}"#.to_owned())
+        }
+    }
+}
+
+fn health(answer: &Answer) -> Response<Full<Bytes>> {
+    let status = if answer.well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, format!("{}\n", answer.document))
+}
+
+fn json(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    text(status, "application/json", body)
+}
+
+fn text(status: StatusCode, media: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
