@@ -1,12 +1,14 @@
 //! A connector with its settings, its secrets and an id.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
+
+use crate::error::Result;
 
 use super::model::Connector;
-use super::secret::LiveSecret;
+use super::secret::{LiveSecret, Secret};
 use super::template::Scope;
 
 /// The id of an instance: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`. Cheap to clone.
@@ -53,10 +55,96 @@ pub struct Instance {
 impl Instance {
     /// The names that exist everywhere: settings, secrets (the newest values), vars, instance, receiver.
     pub fn scope(&self) -> Scope {
-        todo!()
+        let live = self.live();
+        self.scope_of(live.iter().map(|(name, secret)| (name, secret.current.expose())))
     }
+
     /// The same with every secret's value replaced by `****`: for plans and messages.
     pub fn masked_scope(&self) -> Scope {
-        todo!()
+        self.scope_of(self.live().keys().map(|name| (name, "****")))
+    }
+
+    /// One scope for the newest values, and while secrets are being changed one more for those before:
+    /// what the receiver's `verify` accepts.
+    pub fn verify_scopes(&self) -> Vec<Scope> {
+        let live = self.live();
+        let mut scopes = vec![self.scope()];
+        for (name, secret) in live.iter() {
+            if let Some(previous) = &secret.previous {
+                let values = live.iter().map(|(other, secret)| {
+                    let value = if other == name { previous } else { &secret.current };
+                    (other, value.expose())
+                });
+                scopes.push(self.scope_of(values));
+            }
+        }
+        scopes
+    }
+
+    /// Gives a secret its value, at once and alone: what was generated, or kept in the state.
+    pub fn set_secret(&self, name: &str, value: Secret) {
+        self.change(|live| {
+            live.insert(name.to_owned(), LiveSecret { current: value, previous: None });
+        });
+    }
+
+    /// Gives a secret a new value while the one before stays good for the receiver, until
+    /// [`retire`](Self::retire). Whether it is another value at all.
+    pub fn rotate_secret(&self, name: &str, value: Secret) -> bool {
+        let mut changed = false;
+        self.change(|live| {
+            let previous = live.get(name).map(|secret| secret.current.clone());
+            changed = previous.as_ref().is_none_or(|old| !old.matches(value.expose().as_bytes()));
+            if changed {
+                live.insert(name.to_owned(), LiveSecret { current: value, previous });
+            }
+        });
+        changed
+    }
+
+    /// Drops the value before: the vendor has the newest.
+    pub fn retire(&self, name: &str) {
+        self.change(|live| {
+            if let Some(secret) = live.get_mut(name) {
+                secret.previous = None;
+            }
+        });
+    }
+
+    /// The path that the vendor posts to, from the spec's `receiver.path`.
+    pub fn receiver_path(&self) -> Result<String> {
+        let scope = Scope::default()
+            .with("settings", Json::Object(self.settings.clone()))
+            .with("instance", json!({"id": self.id.as_str()}))
+            .with_vars(&self.connector.vars);
+        let path = self.connector.receiver.path.render(&scope)?;
+        Ok(if path.starts_with('/') { path } else { format!("/{path}") })
+    }
+
+    fn live(&self) -> Arc<BTreeMap<String, LiveSecret>> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, with: impl FnOnce(&mut BTreeMap<String, LiveSecret>)) {
+        let mut guard = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        with(Arc::make_mut(&mut guard));
+    }
+
+    fn scope_of<'a>(&self, secrets: impl Iterator<Item = (&'a String, &'a str)>) -> Scope {
+        let secrets: Map<String, Json> =
+            secrets.map(|(name, value)| (name.clone(), Json::from(value))).collect();
+        let mut receiver = Map::new();
+        if let Some(url) = &self.receiver_url {
+            receiver.insert("url".to_owned(), Json::from(url.as_str()));
+        }
+        if let Ok(path) = self.receiver_path() {
+            receiver.insert("path".to_owned(), Json::from(path));
+        }
+        Scope::default()
+            .with("settings", Json::Object(self.settings.clone()))
+            .with("secrets", Json::Object(secrets))
+            .with("instance", json!({"id": self.id.as_str()}))
+            .with("receiver", Json::Object(receiver))
+            .with_vars(&self.connector.vars)
     }
 }

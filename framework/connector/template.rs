@@ -1,47 +1,161 @@
 //! Templates and conditions: text and data that are built, and expressions that decide.
 //!
-//! The only file that imports minijinja. Everything is compiled once, when the spec is read; rendering has
-//! fuel, no includes and a closed list of filters.
+//! The types that the floors above hold. A spec's text is compiled once: minijinja parses it, [`dialect`]
+//! admits what the spec language has and rewrites comparisons so that what is missing equals nothing, and
+//! minijinja runs it with fuel, without includes, with a closed list of filters. No type of minijinja leaves
+//! this folder, and no message of it holds a secret's value.
+
+mod dialect;
+mod filters;
+mod language;
+mod operators;
+mod request;
+mod scope;
 
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
-/// The values that templates and conditions can name at one place of the life. Cheap to clone and extend.
-#[derive(Clone, Default)]
-pub struct Scope {
-    names: Arc<Vec<(&'static str, Json)>>,
-}
+pub use language::SyntaxError;
+pub use request::RequestFacts;
+pub use scope::{Scope, Vars};
 
-impl Scope {
-    /// A scope with one name more; a name that is there already is replaced.
-    pub fn with(&self, _name: &'static str, _value: Json) -> Self {
-        todo!()
-    }
-}
+use language::{Name, Piece};
+use operators::Fault;
+use scope::Root;
+
+/// Bytes that one rendered text may have, the raw body of a request not counted.
+const MAX_TEXT: usize = 16 << 20;
 
 /// Text with `{{ }}` inside. One lone `{{ expr }}` keeps its type.
-#[derive(Debug, Clone)]
-pub struct Text(Arc<str>);
+#[derive(Clone)]
+pub struct Text(Arc<Inner>);
+
+struct Inner {
+    source: String,
+    form: language::Form,
+    names: Vec<Name>,
+}
 
 impl Text {
-    /// Parses a text.
-    pub fn compile(source: &str) -> Result<Self> {
-        Ok(Self(source.into()))
+    /// Compiles a text of a spec. Whether its names exist where it stands is for the caller to check, by
+    /// [`names`](Self::names).
+    pub fn compile(source: &str) -> Result<Self, SyntaxError> {
+        let (form, names) = language::template(source)?;
+        Ok(Self(Arc::new(Inner { source: source.to_owned(), form, names })))
     }
-    /// The text.
-    pub fn render(&self, _scope: &Scope) -> Result<String> {
-        todo!()
+
+    /// The text. What is missing, null, a list or a map fails it by the path of its name, and so does a
+    /// text that is `omit`: where a key can be left out, [`value`](Self::value) is asked.
+    pub fn render(&self, scope: &Scope) -> Result<String> {
+        match self.text(&Root::new(scope)) {
+            Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| self.error("it is no UTF-8 text")),
+            Ok(None) => Err(self.error("`omit` stands where no key can be left out")),
+            Err(fault) => Err(self.error(&fault.to_string())),
+        }
     }
+
+    /// The text as bytes; `{{ request.body }}` stands in it untouched, whatever its bytes are.
+    pub fn render_bytes(&self, scope: &Scope) -> Result<Vec<u8>> {
+        match self.text(&Root::new(scope)) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(self.error("`omit` stands where no key can be left out")),
+            Err(fault) => Err(self.error(&fault.to_string())),
+        }
+    }
+
     /// The value with its type; `None` where it is `omit`.
-    pub fn value(&self, _scope: &Scope) -> Result<Option<Json>> {
-        todo!()
+    pub fn value(&self, scope: &Scope) -> Result<Option<Json>> {
+        self.data(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))
     }
+
     /// As it stands in the spec.
     pub fn source(&self) -> &str {
-        &self.0
+        &self.0.source
+    }
+
+    /// Every name it uses, as far as it is fixed: `settings.base_url`, `state.log_stream.id`, `now`.
+    pub fn names(&self) -> Vec<String> {
+        self.0.names.iter().map(ToString::to_string).collect()
+    }
+
+    /// The one name that the text is, where it is nothing but `{{ name }}`.
+    pub fn lone_name(&self) -> Option<String> {
+        match &self.0.form {
+            language::Form::Pieces(pieces) => match pieces.as_slice() {
+                [Piece::Expression(expression)] => expression.plain.as_ref().map(ToString::to_string),
+                _ => None,
+            },
+            language::Form::Statements(_) => None,
+        }
+    }
+
+    /// The text where it has no `{{ }}` at all.
+    pub fn literal(&self) -> Option<&str> {
+        match &self.0.form {
+            language::Form::Pieces(pieces) => match pieces.as_slice() {
+                [] => Some(""),
+                [Piece::Raw(raw)] => Some(raw),
+                _ => None,
+            },
+            language::Form::Statements(_) => None,
+        }
+    }
+
+    fn data(&self, root: &Root) -> Result<Option<Json>, Fault> {
+        operators::data(&self.evaluate(root)?, || root.culprit(&self.0.names, &self.0.source))
+    }
+
+    /// The value as templates pass it on.
+    fn evaluate(&self, root: &Root) -> Result<minijinja::Value, Fault> {
+        if let language::Form::Pieces(pieces) = &self.0.form
+            && let [Piece::Expression(expression)] = pieces.as_slice()
+        {
+            return expression.evaluate(root);
+        }
+        match self.text(root)? {
+            None => Ok(operators::omit()),
+            Some(bytes) => Ok(match String::from_utf8(bytes) {
+                Ok(text) => minijinja::Value::from(text),
+                Err(bytes) => minijinja::Value::from_bytes(bytes.into_bytes()),
+            }),
+        }
+    }
+
+    fn text(&self, root: &Root) -> Result<Option<Vec<u8>>, Fault> {
+        match &self.0.form {
+            language::Form::Statements(template) => template.render(root).map(Some),
+            language::Form::Pieces(pieces) => {
+                let mut out = Vec::new();
+                for piece in pieces {
+                    match piece {
+                        Piece::Raw(raw) => out.extend_from_slice(raw.as_bytes()),
+                        Piece::Expression(expression) => {
+                            let value = expression.evaluate(root)?;
+                            let culprit = || root.culprit(&expression.names, &expression.source);
+                            let Some(text) = operators::text(&value, culprit)? else { return Ok(None) };
+                            if text.len() > MAX_TEXT && expression.plain.is_none() {
+                                return Err(Fault::new("the text grows past 16 MiB"));
+                            }
+                            out.extend_from_slice(&text);
+                        }
+                    }
+                }
+                Ok(Some(out))
+            }
+        }
+    }
+
+    fn error(&self, what: &str) -> Error {
+        Error::new(Kind::Refused, format!("cannot build `{}`: {what}", shown(&self.0.source)))
+    }
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Text({:?})", self.0.source)
     }
 }
 
@@ -59,42 +173,125 @@ pub enum Tree {
 }
 
 impl Tree {
-    /// Parses the texts in data.
-    pub fn compile(data: &Json) -> Result<Self> {
-        Ok(Self::Value(data.clone()))
+    /// Compiles data as it stands in a spec. Every bad leaf is reported, with the JSON Pointer to it. A map
+    /// of the one key `value` whose value is a text is that text: `{value: "{{ }}"}` escapes.
+    pub fn compile(data: &Json) -> Result<Self, Vec<(String, SyntaxError)>> {
+        let mut errors = Vec::new();
+        let tree = Self::compile_at(data, &mut String::new(), &mut errors);
+        if errors.is_empty() { Ok(tree) } else { Err(errors) }
     }
+
+    fn compile_at(data: &Json, pointer: &mut String, errors: &mut Vec<(String, SyntaxError)>) -> Self {
+        let length = pointer.len();
+        match data {
+            Json::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => {
+                match Text::compile(text) {
+                    Ok(text) => Self::Text(text),
+                    Err(error) => {
+                        errors.push((pointer.clone(), error));
+                        Self::Value(Json::Null)
+                    }
+                }
+            }
+            Json::Array(items) => Self::List(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| {
+                        pointer.push_str(&format!("/{index}"));
+                        let tree = Self::compile_at(item, pointer, errors);
+                        pointer.truncate(length);
+                        tree
+                    })
+                    .collect(),
+            ),
+            Json::Object(map) => Self::Map(
+                map.iter()
+                    .map(|(key, value)| {
+                        pointer.push('/');
+                        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                        let tree = Self::compile_at(value, pointer, errors);
+                        pointer.truncate(length);
+                        (key.clone(), tree)
+                    })
+                    .collect(),
+            ),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Self::Value(data.clone()),
+        }
+    }
+
     /// The data; `None` where the whole is `omit`.
-    pub fn render(&self, _scope: &Scope) -> Result<Option<Json>> {
-        todo!()
+    pub fn render(&self, scope: &Scope) -> Result<Option<Json>> {
+        Ok(match self {
+            Self::Value(value) => Some(value.clone()),
+            Self::Text(text) => text.value(scope)?,
+            Self::List(items) => {
+                let items: Result<Vec<_>> = items.iter().map(|item| item.render(scope)).collect();
+                Some(Json::Array(items?.into_iter().flatten().collect()))
+            }
+            Self::Map(entries) => {
+                let mut map = serde_json::Map::new();
+                for (key, tree) in entries {
+                    if let Some(value) = tree.render(scope)? {
+                        map.insert(key.clone(), value);
+                    }
+                }
+                Some(Json::Object(map))
+            }
+        })
+    }
+
+    /// Every name that its texts use.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Value(_) => Vec::new(),
+            Self::Text(text) => text.names(),
+            Self::List(items) => items.iter().flat_map(Self::names).collect(),
+            Self::Map(entries) => entries.iter().flat_map(|(_, tree)| tree.names()).collect(),
+        }
     }
 }
 
 /// An expression that is true or false. What foreign data lack equals nothing.
-#[derive(Debug, Clone)]
-pub struct Condition(Arc<str>);
+#[derive(Clone)]
+pub struct Condition(Arc<language::Expression>);
 
 impl Condition {
-    /// Parses an expression.
-    pub fn compile(source: &str) -> Result<Self> {
-        Ok(Self(source.into()))
+    /// Compiles an expression of a spec, without braces.
+    pub fn compile(source: &str) -> Result<Self, SyntaxError> {
+        language::condition(source).map(|expression| Self(Arc::new(expression)))
     }
-    /// Whether it holds.
-    pub fn holds(&self, _scope: &Scope) -> Result<bool> {
-        todo!()
+
+    /// Whether it holds. What a vendor did not send makes it false; what our own names lack is an error.
+    pub fn holds(&self, scope: &Scope) -> Result<bool> {
+        let root = Root::new(scope);
+        match self.0.evaluate(&root) {
+            Ok(value) => Ok(value.is_true()),
+            Err(fault) if !fault.ours && root.lacks_foreign(&self.0.names) => Ok(false),
+            Err(fault) => {
+                Err(Error::new(Kind::Refused, format!("cannot decide `{}`: {fault}", shown(&self.0.source))))
+            }
+        }
     }
+
     /// As it stands in the spec.
     pub fn source(&self) -> &str {
-        &self.0
+        &self.0.source
+    }
+
+    /// Every name it uses, as far as it is fixed: `current.status`, `receiver.url`.
+    pub fn names(&self) -> Vec<String> {
+        self.0.names.iter().map(ToString::to_string).collect()
     }
 }
 
-/// The vars of a spec: worked out where they are used, from the scope they are used in.
-#[derive(Debug, Clone, Default)]
-pub struct Vars;
-
-impl Vars {
-    /// The vars by name.
-    pub fn new(_texts: Vec<(String, Text)>) -> Self {
-        Self
+impl std::fmt::Debug for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Condition({:?})", self.0.source)
     }
+}
+
+/// A spec's text in a message: one line, bounded.
+fn shown(source: &str) -> String {
+    crate::error::escaped(source, 120)
 }

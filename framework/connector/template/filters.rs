@@ -1,0 +1,294 @@
+//! The closed list of filters and functions.
+//!
+//! A filter of what is missing is missing, but for `default`: `request.headers.a | lower` must not turn
+//! nothing into an empty text that equals another.
+
+use std::borrow::Cow;
+
+use aws_lc_rs::{digest, hmac, rand};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use jiff::{SignedDuration, Timestamp};
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, Value};
+use serde_json::Value as Json;
+
+use super::MAX_TEXT;
+use super::operators::{data, is_omit, refused, scalar, value as made};
+
+type Made = Result<Value, Error>;
+type Filter = fn(&Value, &[Value]) -> Made;
+
+/// Every filter, by name.
+const FILTERS: &[(&str, Filter)] = &[
+    ("default", |value, args| {
+        Ok(if value.is_undefined() { argument(args, 0)?.clone() } else { value.clone() })
+    }),
+    ("join_url", join_url),
+    ("tojson", |value, _| Ok(Value::from(json(value)?.to_string()))),
+    ("urlencode", |value, _| minijinja::filters::urlencode(value).map(Value::from)),
+    ("base64", |value, _| Ok(Value::from(BASE64.encode(&bytes(value)?)))),
+    ("base64url", |value, _| Ok(Value::from(BASE64URL_NOPAD.encode(&bytes(value)?)))),
+    ("hex", |value, _| Ok(Value::from(HEXLOWER.encode(&bytes(value)?)))),
+    ("sha1", |value, _| hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, value)),
+    ("sha256", |value, _| hash(&digest::SHA256, value)),
+    ("sha512", |value, _| hash(&digest::SHA512, value)),
+    ("hmac", keyed_hash),
+    ("crc32", |value, _| Ok(Value::from(crc32fast::hash(&bytes(value)?)))),
+    ("lower", |value, _| Ok(Value::from(text(value)?.to_lowercase()))),
+    ("upper", |value, _| Ok(Value::from(text(value)?.to_uppercase()))),
+    ("trim", |value, _| Ok(Value::from(text(value)?.trim()))),
+    ("replace", replace),
+    ("split", |value, args| {
+        let separator = text(argument(args, 0)?)?;
+        let value = text(value)?;
+        Ok(value.split(separator.as_ref()).map(Value::from).collect())
+    }),
+    ("join", join),
+    ("first", |value, _| Ok(items(value)?.into_iter().next().unwrap_or(Value::UNDEFINED))),
+    ("last", |value, _| Ok(items(value)?.pop().unwrap_or(Value::UNDEFINED))),
+    ("length", |value, _| value.len().map(Value::from).ok_or_else(|| refused("this has no length"))),
+    ("map", map),
+    ("int", int),
+    ("string", |value, _| Ok(Value::from(text(value)?.into_owned()))),
+    ("merge", |value, args| {
+        let mut merged = json(value)?;
+        merge(&mut merged, json(argument(args, 0)?)?);
+        Ok(made(merged))
+    }),
+    ("plus", plus),
+    ("rfc3339", |value, _| Ok(Value::from(time(value)?.to_string()))),
+    ("unix", |value, _| Ok(Value::from(time(value)?.as_second()))),
+    ("unix_ms", |value, _| Ok(Value::from(time(value)?.as_millisecond()))),
+    ("regex_match", regex_match),
+    ("form_concat", |value, _| {
+        Ok(Value::from(sorted_fields(value)?.into_iter().map(|(k, v)| k + &v).collect::<String>()))
+    }),
+    ("sorted_query", |value, _| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        Ok(Value::from(query.extend_pairs(sorted_fields(value)?).finish()))
+    }),
+];
+
+/// The names of all filters.
+pub(super) fn names() -> Vec<&'static str> {
+    FILTERS.iter().map(|(name, _)| *name).collect()
+}
+
+/// Adds filters and functions to the environment.
+pub(super) fn register(environment: &mut Environment<'static>) {
+    for (name, filter) in FILTERS {
+        environment.add_filter(*name, move |value: Value, args: Rest<ValueOrKwargs>| {
+            let args: Vec<Value> = args.0.into_iter().map(ValueOrKwargs::into_value).collect();
+            apply(name, *filter, &value, &args)
+        });
+    }
+    environment.add_function("uuid", uuid);
+    environment.add_function("random", random);
+}
+
+fn apply(name: &str, filter: Filter, value: &Value, args: &[Value]) -> Made {
+    let passes = value.is_undefined() || is_omit(value);
+    if passes && name != "default" {
+        return Ok(value.clone());
+    }
+    filter(value, args)
+}
+
+fn argument(args: &[Value], index: usize) -> Result<&Value, Error> {
+    args.get(index).ok_or_else(|| refused("a filter lacks an argument"))
+}
+
+fn text(value: &Value) -> Result<Cow<'_, str>, Error> {
+    scalar(value)
+}
+
+fn bytes(value: &Value) -> Result<Cow<'_, [u8]>, Error> {
+    match value.as_bytes() {
+        Some(bytes) => Ok(Cow::Borrowed(bytes)),
+        None => scalar(value).map(|text| Cow::Owned(text.into_owned().into_bytes())),
+    }
+}
+
+fn json(value: &Value) -> Result<Json, Error> {
+    if value.is_none() {
+        return Ok(Json::Null);
+    }
+    let found =
+        data(value, || "a value is missing".to_owned()).map_err(|fault| refused(fault.to_string()))?;
+    found.ok_or_else(|| refused("`omit` is no data"))
+}
+
+fn items(value: &Value) -> Result<Vec<Value>, Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => Ok(value.try_iter()?.collect()),
+        kind => Err(refused(format!("a {kind} is no list"))),
+    }
+}
+
+/// Exactly one slash between the two, however either is written.
+fn join_url(value: &Value, args: &[Value]) -> Made {
+    let (base, path) = (text(value)?, text(argument(args, 0)?)?);
+    if base.contains(['?', '#']) {
+        return Err(refused("`join_url` takes a URL without a query"));
+    }
+    Ok(Value::from(format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))))
+}
+
+fn hash(algorithm: &'static digest::Algorithm, value: &Value) -> Made {
+    Ok(Value::from_bytes(digest::digest(algorithm, &bytes(value)?).as_ref().to_vec()))
+}
+
+/// `value | hmac('sha256', key)`: bytes, as the hashes are.
+fn keyed_hash(value: &Value, args: &[Value]) -> Made {
+    let algorithm = match text(argument(args, 0)?)?.as_ref() {
+        "sha1" => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        "sha256" => hmac::HMAC_SHA256,
+        "sha512" => hmac::HMAC_SHA512,
+        _ => return Err(refused("`hmac` knows sha1, sha256 and sha512")),
+    };
+    let key = argument(args, 1)?;
+    if key.is_undefined() {
+        return Err(refused("the key of `hmac` is missing"));
+    }
+    let key = hmac::Key::new(algorithm, &bytes(key)?);
+    Ok(Value::from_bytes(hmac::sign(&key, &bytes(value)?).as_ref().to_vec()))
+}
+
+fn replace(value: &Value, args: &[Value]) -> Made {
+    let (value, from, to) = (text(value)?, text(argument(args, 0)?)?, text(argument(args, 1)?)?);
+    let grown = value.matches(from.as_ref()).count().saturating_mul(to.len());
+    if grown > MAX_TEXT {
+        return Err(refused("the text grows past 16 MiB"));
+    }
+    Ok(Value::from(value.replace(from.as_ref(), &to)))
+}
+
+fn join(value: &Value, args: &[Value]) -> Made {
+    let separator = args.first().map(text).transpose()?.unwrap_or_default();
+    let items = items(value)?;
+    if items.len().saturating_mul(separator.len()) > MAX_TEXT {
+        return Err(refused("the text grows past 16 MiB"));
+    }
+    let texts: Result<Vec<_>, _> = items.iter().map(text).collect();
+    Ok(Value::from(texts?.join(&separator)))
+}
+
+/// `list | map(attribute='key')` or `list | map('filter')`.
+fn map(value: &Value, args: &[Value]) -> Made {
+    let first = argument(args, 0)?;
+    if let Ok(keywords) = Kwargs::try_from(first.clone()) {
+        let attribute: String = keywords.get("attribute")?;
+        keywords.assert_all_used()?;
+        let parts = items(value)?.into_iter().map(|item| item.get_attr(&attribute).unwrap_or_default());
+        return Ok(parts.collect());
+    }
+    let name = text(first)?;
+    let (name, filter) = FILTERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| refused(format!("there is no filter `{name}`")))?;
+    let rest = args.get(1..).unwrap_or_default();
+    items(value)?.iter().map(|item| apply(name, *filter, item, rest)).collect()
+}
+
+fn int(value: &Value, _: &[Value]) -> Made {
+    let number = match value.as_str() {
+        Some(text) => text.trim().parse::<i64>().ok(),
+        None => i64::try_from(value.clone()).ok(),
+    };
+    number.map(Value::from).ok_or_else(|| refused("this is no whole number"))
+}
+
+/// Maps are merged key by key; anything else is replaced.
+fn merge(base: &mut Json, over: Json) {
+    match (base, over) {
+        (Json::Object(base), Json::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key).or_insert(Json::Null), value);
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+/// A time is RFC 3339 text, or a number of seconds since 1970.
+fn time(value: &Value) -> Result<Timestamp, Error> {
+    let found = match value.as_str() {
+        Some(text) => text.parse().ok(),
+        None => i64::try_from(value.clone()).ok().and_then(|seconds| Timestamp::from_second(seconds).ok()),
+    };
+    found.ok_or_else(|| refused("this is no time"))
+}
+
+/// `time | plus('5m')`, or a number of seconds.
+fn plus(value: &Value, args: &[Value]) -> Made {
+    let by = argument(args, 0)?;
+    let by = match by.as_str() {
+        Some(text) => duration(text),
+        None => i64::try_from(by.clone()).ok().map(SignedDuration::from_secs),
+    };
+    let by = by.ok_or_else(|| refused("`plus` takes a duration: '5m', '24h', '7d'"))?;
+    let sum = time(value)?.checked_add(by).map_err(|_| refused("`plus` leads past the year 9999"))?;
+    Ok(Value::from(sum.to_string()))
+}
+
+fn duration(text: &str) -> Option<SignedDuration> {
+    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let number = number.parse::<i64>().ok()?.checked_mul(sign)?;
+    match unit {
+        "ms" => Some(SignedDuration::from_millis(number)),
+        "s" => Some(SignedDuration::from_secs(number)),
+        "m" => number.checked_mul(60).map(SignedDuration::from_secs),
+        "h" => number.checked_mul(3600).map(SignedDuration::from_secs),
+        "d" => number.checked_mul(86_400).map(SignedDuration::from_secs),
+        _ => None,
+    }
+}
+
+/// `text | regex_match('^a+$')`; in linear time, and of bounded size.
+fn regex_match(value: &Value, args: &[Value]) -> Made {
+    let pattern = text(argument(args, 0)?)?;
+    let regex = regex::RegexBuilder::new(&pattern).size_limit(1 << 20).build();
+    let regex = regex.map_err(|_| refused("the pattern of `regex_match` is no regular expression"))?;
+    Ok(Value::from(regex.is_match(&text(value)?)))
+}
+
+fn sorted_fields(value: &Value) -> Result<Vec<(String, String)>, Error> {
+    if value.kind() != ValueKind::Map {
+        return Err(refused(format!("a {} has no fields", value.kind())));
+    }
+    let mut fields = Vec::new();
+    for key in value.try_iter()? {
+        let found = value.get_item(&key)?;
+        let texts = if found.kind() == ValueKind::Seq { items(&found)? } else { vec![found] };
+        for one in texts {
+            fields.push((text(&key)?.into_owned(), text(&one)?.into_owned()));
+        }
+    }
+    fields.sort();
+    Ok(fields)
+}
+
+/// `uuid()`: version 4, RFC 9562.
+fn uuid() -> Made {
+    let mut bytes = [0u8; 16];
+    rand::fill(&mut bytes).map_err(|_| refused("there is no randomness"))?;
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex = HEXLOWER.encode(&bytes);
+    let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    let parts: Vec<&str> = parts.iter().filter_map(|(from, to)| hex.get(*from..*to)).collect();
+    Ok(Value::from(parts.join("-")))
+}
+
+/// `random(n)`: n random bytes in URL-safe base64 without padding.
+fn random(count: usize) -> Made {
+    if count > 1024 {
+        return Err(refused("`random` makes 1024 bytes at most"));
+    }
+    let mut bytes = vec![0u8; count];
+    rand::fill(&mut bytes).map_err(|_| refused("there is no randomness"))?;
+    Ok(Value::from(BASE64URL_NOPAD.encode(&bytes)))
+}

@@ -1,0 +1,257 @@
+//! How texts and conditions are compiled and run: parsed by minijinja, admitted by [`super::dialect`],
+//! compiled by minijinja again, and evaluated with fuel in one environment that has no loader.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use minijinja::machinery::{Token, ast, parse, parse_expr, tokenize};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Value};
+
+use super::operators::{self, Fault};
+use super::scope::Root;
+use super::{
+    MAX_TEXT,
+    dialect::{Writer, fixed_path},
+    filters,
+};
+
+/// Tokens inside the braces of one text: bounds the depth of the tree, and so the stack.
+const MAX_TOKENS: usize = 1000;
+/// Instructions that one evaluation may take.
+const FUEL: u64 = 50_000;
+/// The one environment: filters, functions, fuel; no loader, so nothing can be included.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Chainable);
+    environment.set_fuel(Some(FUEL));
+    environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default());
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_formatter(operators::format);
+    filters::register(&mut environment);
+    operators::register(&mut environment);
+    environment
+});
+
+/// Why a text of a spec does not compile, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// What to do next.
+    pub help: Option<String>,
+    /// Bytes before the place.
+    pub offset: usize,
+    /// Line in the text, from 1.
+    pub line: usize,
+    /// Column in the line, in characters, from 1.
+    pub column: usize,
+}
+
+impl SyntaxError {
+    pub(super) fn new(source: &str, offset: usize, message: impl Into<String>) -> Self {
+        let mut offset = offset.min(source.len());
+        while !source.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = source.get(..offset).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self {
+            message: message.into(),
+            help: None,
+            offset,
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        }
+    }
+
+    pub(super) fn help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
+    fn from_parser(source: &str, error: &minijinja::Error) -> Self {
+        let line_start = error
+            .line()
+            .and_then(|line| source.match_indices('\n').nth(line.checked_sub(2)?))
+            .map_or(0, |(at, _)| at + 1);
+        let offset = error.range().map_or(line_start, |range| range.start);
+        let message = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        Self::new(source, offset, message)
+    }
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, " ({help})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+/// A name with the keys that follow it as far as they are fixed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name(pub(super) Vec<String>);
+
+impl Name {
+    pub(super) fn root(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+/// A compiled text.
+pub(super) enum Form {
+    /// Raw text and expressions in turn.
+    Pieces(Vec<Piece>),
+    /// A template with statements.
+    Statements(Statements),
+}
+
+/// A part of a text.
+pub(super) enum Piece {
+    Raw(String),
+    Expression(Expression),
+}
+
+/// A compiled expression.
+pub(super) struct Expression {
+    /// As it is shown in messages.
+    pub(super) source: String,
+    pub(super) names: Vec<Name>,
+    /// The name that it is, where it is nothing else.
+    pub(super) plain: Option<Name>,
+    compiled: minijinja::Expression<'static, 'static>,
+}
+
+impl Expression {
+    /// Its value in a scope.
+    pub(super) fn evaluate(&self, root: &Root) -> Result<Value, Fault> {
+        Ok(self.compiled.eval(root.value())?)
+    }
+}
+
+/// A template with statements, in an environment of its own that holds just it.
+pub(super) struct Statements {
+    environment: Environment<'static>,
+    source: String,
+    names: Vec<Name>,
+}
+
+impl Statements {
+    /// The text, bounded.
+    pub(super) fn render(&self, root: &Root) -> Result<Vec<u8>, Fault> {
+        let mut out = Bounded(Vec::new());
+        let template = self.environment.get_template("text")?;
+        match template.render_captured_to(root.value(), &mut out) {
+            Ok(_) => Ok(out.0),
+            Err(error) => {
+                let fault = Fault::from(error);
+                Err(if fault.unnamed { Fault::new(root.culprit(&self.names, &self.source)) } else { fault })
+            }
+        }
+    }
+}
+
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_TEXT {
+            return Err(std::io::Error::other("the text grows past 16 MiB"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Compiles a text.
+pub(super) fn template(source: &str) -> Result<(Form, Vec<Name>), SyntaxError> {
+    check_size(source, false)?;
+    let syntax = ENVIRONMENT.syntax().clone();
+    let parsed = parse(source, "text", syntax).map_err(|e| SyntaxError::from_parser(source, &e))?;
+    let ast::Stmt::Template(parsed) = &parsed else {
+        return Err(SyntaxError::new(source, 0, "this is no template"));
+    };
+    let simple = |stmt: &ast::Stmt| matches!(stmt, ast::Stmt::EmitRaw(_) | ast::Stmt::EmitExpr(_));
+    if !parsed.children.iter().all(simple) {
+        return statements(source, &parsed.children);
+    }
+    let mut pieces = Vec::new();
+    let mut names = Vec::new();
+    for child in &parsed.children {
+        match child {
+            ast::Stmt::EmitExpr(emit) => {
+                let expression = expression(source, source, &emit.expr)?;
+                names.extend(expression.names.iter().cloned());
+                pieces.push(Piece::Expression(expression));
+            }
+            ast::Stmt::EmitRaw(emit) if !emit.raw.is_empty() => {
+                pieces.push(Piece::Raw(emit.raw.to_owned()));
+            }
+            _ => {}
+        }
+    }
+    Ok((Form::Pieces(pieces), names))
+}
+
+/// Compiles an expression that stands without braces.
+pub(super) fn condition(source: &str) -> Result<Expression, SyntaxError> {
+    if source.trim_start().starts_with("{{") {
+        let help = "write the expression bare: current.status == 'active'".to_owned();
+        return Err(SyntaxError::new(source, 0, "a condition has no braces").help(Some(help)));
+    }
+    check_size(source, true)?;
+    let parsed = parse_expr(source).map_err(|e| {
+        let error = SyntaxError::from_parser(source, &e);
+        let assigns = source.replace("==", "").replace("!=", "").replace("<=", "").replace(">=", "");
+        let help = assigns.contains('=').then(|| "equal is written ==".to_owned());
+        error.help(help)
+    })?;
+    expression(source, source, &parsed)
+}
+
+fn statements(source: &str, children: &[ast::Stmt]) -> Result<(Form, Vec<Name>), SyntaxError> {
+    let mut writer = Writer::new(source);
+    writer.statements(children)?;
+    let mut environment = ENVIRONMENT.clone();
+    environment.add_template_owned("text", writer.out).map_err(|e| SyntaxError::from_parser(source, &e))?;
+    let names = writer.names;
+    let statements = Statements { environment, source: source.to_owned(), names: names.clone() };
+    Ok((Form::Statements(statements), names))
+}
+
+fn expression(source: &str, shown: &str, parsed: &ast::Expr) -> Result<Expression, SyntaxError> {
+    let mut writer = Writer::new(source);
+    writer.expression(parsed)?;
+    let compiled = ENVIRONMENT
+        .compile_expression_owned(writer.out)
+        .map_err(|e| SyntaxError::new(source, 0, e.kind().to_string()))?;
+    Ok(Expression { source: shown.to_owned(), names: writer.names, plain: fixed_path(parsed), compiled })
+}
+
+fn check_size(source: &str, in_expression: bool) -> Result<(), SyntaxError> {
+    let tokens = tokenize(source, in_expression, ENVIRONMENT.syntax().clone());
+    for (count, token) in tokens.enumerate() {
+        let (token, span) = token.map_err(|e| SyntaxError::from_parser(source, &e))?;
+        if count > MAX_TOKENS && !matches!(token, Token::TemplateData(_)) {
+            let help = "say parts of it in `vars`".to_owned();
+            let error = SyntaxError::new(source, span.start_offset as usize, "this is too long");
+            return Err(error.help(Some(help)));
+        }
+    }
+    Ok(())
+}

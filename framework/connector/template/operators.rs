@@ -1,0 +1,250 @@
+//! Comparisons in which what is missing equals nothing, and the ways a value leaves a template.
+//!
+//! [`super::language`] writes every comparison as a call of these. The rule: a missing side makes `==`, `<`
+//! and `in` false and `!=` true, wherever in a list or map it hides; values of different kinds are not equal
+//! and have no order.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+
+use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+use serde_json::Value as Json;
+
+/// Nesting that a value may have when it leaves a template.
+const MAX_DEPTH: usize = 128;
+
+/// Why a text cannot be built or a condition not decided. Holds names and kinds, never values.
+#[derive(Debug)]
+pub(super) struct Fault {
+    what: String,
+    /// One of our own names lacks something, or the template is at fault: not the vendor.
+    pub(super) ours: bool,
+    /// The place that knows the name has yet to say it.
+    pub(super) unnamed: bool,
+}
+
+impl Fault {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), ours: false, unnamed: false }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        let what = match error.kind() {
+            ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
+            _ => error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
+        };
+        Self {
+            ours: matches!(error.kind(), ErrorKind::OutOfFuel | ErrorKind::UndefinedError),
+            unnamed: what == UNNAMED,
+            what,
+        }
+    }
+}
+
+const UNNAMED: &str = "a value is missing, null, a list or a map";
+
+/// The sentinel that leaves its key out.
+#[derive(Debug)]
+struct Omit;
+
+impl Object for Omit {
+    fn repr(self: &std::sync::Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+}
+
+/// Data as templates see them.
+pub(super) fn value(data: Json) -> Value {
+    Value::from(Serde(data))
+}
+
+/// `omit`.
+pub(super) fn omit() -> Value {
+    Value::from_object(Omit)
+}
+
+/// Whether a value is `omit`.
+pub(super) fn is_omit(value: &Value) -> bool {
+    value.downcast_object_ref::<Omit>().is_some()
+}
+
+/// Adds the comparisons to the environment, under names that no spec can write.
+pub(super) fn register(environment: &mut Environment<'static>) {
+    environment.add_global("omit", omit());
+    environment.add_function("__eq", |a: Value, b: Value| same(&a, &b));
+    environment.add_function("__ne", |a: Value, b: Value| !same(&a, &b));
+    environment.add_function("__lt", |a: Value, b: Value| order(&a, &b) == Some(Ordering::Less));
+    environment.add_function("__gt", |a: Value, b: Value| order(&a, &b) == Some(Ordering::Greater));
+    environment.add_function("__le", |a: Value, b: Value| order(&a, &b).is_some_and(Ordering::is_le));
+    environment.add_function("__ge", |a: Value, b: Value| order(&a, &b).is_some_and(Ordering::is_ge));
+    environment.add_function("__in", |a: Value, b: Value| contains(&b, &a));
+    environment.add_function("__join", |a: Value, b: Value| join(&a, &b));
+    environment.add_function("__times", |a: Value, b: Value| times(&a, &b));
+    environment.add_function("__own", |name: String, value: Value| {
+        if value.is_undefined() {
+            let detail = format!("`{name}` is not known yet or was not given");
+            return Err(Error::new(ErrorKind::UndefinedError, detail));
+        }
+        Ok(value)
+    });
+}
+
+/// Equal, and nothing in either is missing.
+fn same(a: &Value, b: &Value) -> bool {
+    !lacks(a) && !lacks(b) && a.kind() == b.kind() && a == b
+}
+
+/// Whether a part of a value is missing: data never lack a part, lists that a spec writes may.
+fn lacks(value: &Value) -> bool {
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::Invalid => true,
+        ValueKind::Seq | ValueKind::Iterable => {
+            value.try_iter().is_ok_and(|mut items| items.any(|item| lacks(&item)))
+        }
+        ValueKind::Map => value.try_iter().is_ok_and(|mut keys| {
+            keys.any(|key| lacks(&key) || value.get_item(&key).is_ok_and(|item| lacks(&item)))
+        }),
+        _ => is_omit(value),
+    }
+}
+
+fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    let ordered = matches!(a.kind(), ValueKind::Number | ValueKind::String);
+    (ordered && a.kind() == b.kind()).then(|| a.cmp(b))
+}
+
+fn contains(container: &Value, value: &Value) -> bool {
+    if lacks(value) {
+        return false;
+    }
+    match container.kind() {
+        ValueKind::String => match (container.as_str(), value.as_str()) {
+            (Some(text), Some(part)) => text.contains(part),
+            _ => false,
+        },
+        ValueKind::Seq | ValueKind::Iterable => {
+            container.try_iter().is_ok_and(|mut items| items.any(|item| same(&item, value)))
+        }
+        ValueKind::Map => container.get_item(value).is_ok_and(|item| !item.is_undefined()),
+        _ => false,
+    }
+}
+
+/// `a ~ b`: missing if a side is.
+fn join(a: &Value, b: &Value) -> Result<Value, Error> {
+    if a.is_undefined() || b.is_undefined() {
+        return Ok(Value::UNDEFINED);
+    }
+    let (a, b) = (scalar(a)?, scalar(b)?);
+    Ok(Value::from(format!("{a}{b}")))
+}
+
+/// `a * b`, of numbers alone: repeating text has no bound.
+fn times(a: &Value, b: &Value) -> Result<Value, Error> {
+    let whole = |v: &Value| v.is_integer().then(|| i64::try_from(v.clone()).ok()).flatten();
+    let product = match (whole(a), whole(b)) {
+        (Some(a), Some(b)) => a.checked_mul(b).map(Value::from),
+        _ => match (f64::try_from(a.clone()), f64::try_from(b.clone())) {
+            (Ok(a), Ok(b)) => Some(Value::from(a * b)),
+            _ => None,
+        },
+    };
+    product.ok_or_else(|| refused("`*` takes numbers"))
+}
+
+/// An error of a filter or an operator: says kinds, never values.
+pub(super) fn refused(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, what.into())
+}
+
+/// The text of a string, number or boolean, spelled as JSON spells it.
+pub(super) fn scalar(value: &Value) -> Result<Cow<'_, str>, Error> {
+    match value.kind() {
+        ValueKind::String => Ok(Cow::Borrowed(value.as_str().unwrap_or_default())),
+        ValueKind::Bool => Ok(Cow::Borrowed(if value.is_true() { "true" } else { "false" })),
+        ValueKind::Number => Ok(Cow::Owned(match f64::try_from(value.clone()) {
+            Ok(number) if !value.is_integer() => Json::from(number).to_string(),
+            _ => value.to_string(),
+        })),
+        ValueKind::Bytes => {
+            let bytes = value.as_bytes().unwrap_or_default().to_vec();
+            let text = String::from_utf8(bytes);
+            text.map(Cow::Owned).map_err(|_| refused("these bytes are no text: add `| hex` or `| base64`"))
+        }
+        kind => Err(refused(format!("a {kind} is no text"))),
+    }
+}
+
+/// What minijinja calls for each `{{ }}` of a template with statements.
+pub(super) fn format(
+    out: &mut minijinja::Output<'_>,
+    _state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::None | ValueKind::Seq | ValueKind::Map => Err(refused(UNNAMED)),
+        _ => out.write_str(&scalar(value)?).map_err(Error::from),
+    }
+}
+
+/// A value as text; `None` where it is `omit`. `culprit` names what it came from.
+pub(super) fn text(value: &Value, culprit: impl Fn() -> String) -> Result<Option<Cow<'_, [u8]>>, Fault> {
+    match value.kind() {
+        ValueKind::Undefined => Err(Fault::new(culprit())),
+        ValueKind::None | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => Err(Fault::new(culprit())),
+        ValueKind::Bytes => Ok(Some(Cow::Borrowed(value.as_bytes().unwrap_or_default()))),
+        _ if is_omit(value) => Ok(None),
+        _ => match scalar(value)? {
+            Cow::Borrowed(text) => Ok(Some(Cow::Borrowed(text.as_bytes()))),
+            Cow::Owned(text) => Ok(Some(Cow::Owned(text.into_bytes()))),
+        },
+    }
+}
+
+/// A value as data; `None` where it is `omit`. Null stays null only inside of lists and maps: alone it is
+/// missing as anything else that is not there.
+pub(super) fn data(value: &Value, culprit: impl Fn() -> String) -> Result<Option<Json>, Fault> {
+    if is_omit(value) {
+        return Ok(None);
+    }
+    if value.is_undefined() || value.is_none() {
+        return Err(Fault::new(culprit()));
+    }
+    nested(value, 0).map(Some)
+}
+
+fn nested(value: &Value, depth: usize) -> Result<Json, Fault> {
+    if depth > MAX_DEPTH {
+        return Err(Fault::new("it is nested too deep"));
+    }
+    match value.kind() {
+        ValueKind::Undefined => Err(Fault::new("a part of it is missing")),
+        ValueKind::Bytes => Ok(Json::String(scalar(value)?.into_owned())),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let kept = value.try_iter()?.filter(|item| !is_omit(item));
+            kept.map(|item| nested(&item, depth + 1)).collect::<Result<_, _>>().map(Json::Array)
+        }
+        ValueKind::Map => {
+            let mut map = serde_json::Map::new();
+            for key in value.try_iter()? {
+                let item = value.get_item(&key)?;
+                if !is_omit(&item) {
+                    map.insert(scalar(&key)?.into_owned(), nested(&item, depth + 1)?);
+                }
+            }
+            Ok(Json::Object(map))
+        }
+        ValueKind::Plain | ValueKind::Invalid => Err(Fault::new("it is no data")),
+        _ => serde_json::to_value(value).map_err(|_| Fault::new("it is no JSON")),
+    }
+}

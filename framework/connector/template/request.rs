@@ -1,0 +1,118 @@
+//! What a request says, as the name `request` shows it to templates and conditions.
+//!
+//! The receiver fills [`RequestFacts`] once a request and puts them into a scope. Headers are found in any
+//! case, the body's JSON and form are parsed when something asks for them, and only when the body is small.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use minijinja::Value;
+use minijinja::value::Object;
+use serde_json::Value as Json;
+
+use super::operators;
+
+/// Bytes of a body up to which `request.json` and `request.form` exist: handshakes and pings are small, and
+/// a tree takes many times the memory of its text.
+const MAX_PARSED: usize = 1 << 20;
+
+/// What a request says.
+#[derive(Debug, Clone)]
+pub struct RequestFacts {
+    /// POST and so on.
+    pub method: http::Method,
+    /// The public URL that the vendor was given, with the query as it was sent.
+    pub url: String,
+    /// The path.
+    pub path: String,
+    /// The query as it was sent, without `?`.
+    pub query: String,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The raw body.
+    pub body: Bytes,
+}
+
+/// `request`.
+#[derive(Debug)]
+pub(super) struct RequestValue {
+    facts: Arc<RequestFacts>,
+    json: OnceLock<Option<Value>>,
+}
+
+impl RequestValue {
+    pub(super) fn new(facts: Arc<RequestFacts>) -> Self {
+        Self { facts, json: OnceLock::new() }
+    }
+
+    fn json(&self) -> Option<Value> {
+        let body = &self.facts.body;
+        self.json
+            .get_or_init(|| {
+                (body.len() <= MAX_PARSED)
+                    .then(|| serde_json::from_slice::<Json>(body).ok())
+                    .flatten()
+                    .map(operators::value)
+            })
+            .clone()
+    }
+}
+
+impl Object for RequestValue {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let facts = &self.facts;
+        match key.as_str()? {
+            "method" => Some(Value::from(facts.method.as_str())),
+            "url" => Some(Value::from(&facts.url)),
+            "path" => Some(Value::from(&facts.path)),
+            "query" => Some(fields(facts.query.as_bytes())),
+            "headers" => Some(Value::from_object(Headers(facts.clone()))),
+            "body" => Some(body(&facts.body)),
+            "json" => self.json(),
+            "form" => (facts.body.len() <= MAX_PARSED).then(|| fields(&facts.body)),
+            _ => None,
+        }
+    }
+}
+
+fn body(bytes: &Bytes) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::from(text),
+        Err(_) => Value::from_bytes(bytes.to_vec()),
+    }
+}
+
+/// The fields of a form or a query. One that is repeated is a list, which equals no text.
+fn fields(encoded: &[u8]) -> Value {
+    let mut map = serde_json::Map::new();
+    for (name, value) in url::form_urlencoded::parse(encoded) {
+        let value = Json::from(value);
+        match map.get_mut(name.as_ref()) {
+            None => {
+                map.insert(name.into_owned(), value);
+            }
+            Some(Json::Array(values)) => values.push(value),
+            Some(first) => *first = Json::Array(vec![first.take(), value]),
+        }
+    }
+    operators::value(Json::Object(map))
+}
+
+/// `request.headers`: a header that is repeated is joined by `, ` (RFC 9110 section 5.3); one that is no
+/// UTF-8 is missing.
+#[derive(Debug)]
+struct Headers(Arc<RequestFacts>);
+
+impl Object for Headers {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = http::HeaderName::try_from(key.as_str()?).ok()?;
+        let values: Option<Vec<&str>> = self
+            .0
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| std::str::from_utf8(value.as_bytes()).ok())
+            .collect();
+        values.filter(|values| !values.is_empty()).map(|values| Value::from(values.join(", ")))
+    }
+}
