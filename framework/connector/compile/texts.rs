@@ -4,23 +4,34 @@ use super::names::Here;
 use super::reader::{At, Compiler};
 use crate::connector::template::{Condition, Text, Tree, Vars};
 use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::path::Path;
 
 impl Compiler {
     /// A text with `{{ }}`. Numbers and booleans are texts as they are written.
     pub fn text(&mut self, at: &At<'_>, _here: Here) -> Option<Text> {
         let source = scalar(at)?;
-        Text::compile(&source).map_err(|e| self.syntax(at, Code::TemplateSyntax, &e.to_string())).ok()
+        Text::compile(&source).map_err(|e| self.syntax(&at.path, Code::TemplateSyntax, &e.to_string())).ok()
     }
 
     /// Data with texts in its leaves.
     pub fn tree(&mut self, at: &At<'_>, _here: Here) -> Option<Tree> {
-        Tree::compile(at.value).map_err(|e| self.syntax(at, Code::TemplateSyntax, &e.to_string())).ok()
+        let errors = match Tree::compile(at.value) {
+            Ok(tree) => return Some(tree),
+            Err(errors) => errors,
+        };
+        for (pointer, error) in errors {
+            let leaf = Path::from_pointer(&pointer).0.into_iter().fold(at.path.clone(), |at, t| at.join(t));
+            self.syntax(&leaf, Code::TemplateSyntax, &error.to_string());
+        }
+        None
     }
 
     /// A bare expression.
     pub fn condition(&mut self, at: &At<'_>, _here: Here) -> Option<Condition> {
         let source = scalar(at)?;
-        Condition::compile(&source).map_err(|e| self.syntax(at, Code::ExpressionSyntax, &e.to_string())).ok()
+        Condition::compile(&source)
+            .map_err(|e| self.syntax(&at.path, Code::ExpressionSyntax, &e.to_string()))
+            .ok()
     }
 
     /// The vars.
@@ -43,8 +54,8 @@ impl Compiler {
         self.text(at, here)
     }
 
-    fn syntax(&mut self, at: &At<'_>, code: Code, why: &str) {
-        self.report(Mistake::new(code, Place::value(&at.path), why));
+    fn syntax(&mut self, path: &Path, code: Code, why: &str) {
+        self.report(Mistake::new(code, Place::value(path), why));
     }
 }
 
