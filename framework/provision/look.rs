@@ -1,0 +1,178 @@
+//! What is there at the vendor: by the id in state, else by `find`. Reads only; `life`, `plan` and `destroy`
+//! look through here.
+
+use serde_json::{Map, Value as Json};
+
+use super::life::Provisioner;
+use super::names::Names;
+use super::state::ResourceState;
+use crate::call::failure::CallError;
+use crate::call::retry::Repeat;
+use crate::connector::model::{Check, Find, Resource};
+use crate::connector::pick::Pick;
+use crate::error::{Error, Kind, escaped};
+
+/// How many matches are listed in the refusal of more than one.
+const LISTED: usize = 10;
+
+/// What is there.
+#[derive(Debug)]
+pub enum Seen {
+    /// The one we know.
+    Ours {
+        /// As it is.
+        current: Json,
+        /// What `check` saved anew.
+        saved: Map<String, Json>,
+    },
+    /// One that fits `where`, which we do not know.
+    Stranger {
+        /// As it is.
+        current: Json,
+        /// What `find` saves of it.
+        saved: Map<String, Json>,
+    },
+    /// The one we know is gone.
+    Gone,
+    /// Nothing.
+    Nothing,
+}
+
+impl Provisioner {
+    /// Looks for a resource. `names` has `desired`.
+    pub(super) async fn look(
+        &self,
+        resource: &Resource,
+        state: &ResourceState,
+        names: &Names,
+    ) -> Result<Seen, CallError> {
+        if !(resource.singleton || state.origin.is_some()) {
+            return self.find(resource, state, names).await;
+        }
+        if let Some(check) = &resource.check {
+            return self.check(resource, check, state, names).await;
+        }
+        let Some(find) = &resource.find else {
+            let current = state.current.clone().unwrap_or_default();
+            return Ok(Seen::Ours { current, saved: Map::new() });
+        };
+        let known = |(_, saved): &(Json, Map<String, Json>)| {
+            saved.iter().all(|(name, value)| state.saved.get(name) == Some(value))
+        };
+        Ok(match self.matches(find, names).await?.into_iter().find(known) {
+            Some((current, saved)) => Seen::Ours { current, saved },
+            None => Seen::Gone,
+        })
+    }
+
+    async fn check(
+        &self,
+        resource: &Resource,
+        check: &Check,
+        state: &ResourceState,
+        names: &Names,
+    ) -> Result<Seen, CallError> {
+        let last = state.current.clone().unwrap_or_default();
+        let names = names.with("current", &last);
+        let answer = match self.caller.call(&check.call, &names.real, Repeat::Safe).await {
+            Ok(answer) => answer,
+            Err(CallError::Gone(_)) if !resource.singleton => return Ok(Seen::Gone),
+            Err(CallError::Refused(failure)) if check.gone.is_some() => {
+                let response = failure.response.clone().unwrap_or_default();
+                return if self.says_gone(check, &names, response)? {
+                    Ok(Seen::Gone)
+                } else {
+                    Err(CallError::Refused(failure))
+                };
+            }
+            Err(error) => return Err(error),
+        };
+        if self.says_gone(check, &names, answer.response.clone())? {
+            return Ok(Seen::Gone);
+        }
+        match check.current.resolve(&answer.body) {
+            Some(current) => Ok(Seen::Ours { current: current.clone(), saved: answer.saved }),
+            None => Err(Error::new(
+                Kind::Passing,
+                format!("the answer to `check` of {} has nothing at `{}`", resource.name, check.current),
+            )
+            .into()),
+        }
+    }
+
+    fn says_gone(&self, check: &Check, names: &Names, response: Json) -> Result<bool, CallError> {
+        match &check.gone {
+            Some(gone) => Ok(gone.holds(&names.real.with("response", response))?),
+            None => Ok(false),
+        }
+    }
+
+    /// Looks for one that fits `where`. More than one are refused and listed: which is ours, a person knows.
+    pub(super) async fn find(
+        &self,
+        resource: &Resource,
+        state: &ResourceState,
+        names: &Names,
+    ) -> Result<Seen, CallError> {
+        let Some(find) = &resource.find else { return Ok(Seen::Nothing) };
+        let mut found = self.matches(find, names).await?;
+        // What is being replaced still fits, and is not what is looked for.
+        if let Some(old) = &state.old {
+            found.retain(|(_, saved)| !saved.iter().all(|(name, value)| old.get(name) == Some(value)));
+        }
+        if found.len() > 1 {
+            return Err(several(resource, &found).into());
+        }
+        Ok(match found.pop() {
+            Some((current, saved)) => Seen::Stranger { current, saved },
+            None => Seen::Nothing,
+        })
+    }
+
+    async fn matches(&self, find: &Find, names: &Names) -> Result<Vec<(Json, Map<String, Json>)>, CallError> {
+        let answer = self.caller.call(&find.call, &names.real, Repeat::Safe).await?;
+        let items = match find.items.resolve(&answer.body) {
+            Some(Json::Array(items)) => items.as_slice(),
+            // Nothing there yet is spelled in many ways; something that is no list is another answer.
+            None | Some(Json::Null) => &[],
+            Some(_) => {
+                let text = format!("the answer to `find` has no list at `{}`", find.items);
+                return Err(Error::new(Kind::Passing, text).into());
+            }
+        };
+        let mut found = Vec::new();
+        for item in items {
+            if find.condition.holds(&names.real.with("item", item.clone()))? {
+                found.push((item.clone(), picked(&find.save, item)?));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What a find saves of an item.
+fn picked(save: &[(String, Pick)], item: &Json) -> Result<Map<String, Json>, CallError> {
+    let mut saved = Map::new();
+    for (name, pick) in save {
+        let value = match pick {
+            Pick::Item(pointer) | Pick::Body(pointer) => pointer.resolve(item),
+            Pick::Header(_) | Pick::Query(_) | Pick::Form(_) => None,
+        };
+        let value = value.filter(|value| !value.is_null()).ok_or_else(|| {
+            Error::new(Kind::Passing, format!("what `find` found has nothing to save as `{name}`"))
+        })?;
+        saved.insert(name.clone(), value.clone());
+    }
+    Ok(saved)
+}
+
+fn several(resource: &Resource, found: &[(Json, Map<String, Json>)]) -> Error {
+    let listed: Vec<String> = found
+        .iter()
+        .take(LISTED)
+        .map(|(_, saved)| escaped(&Json::Object(saved.clone()).to_string(), 120))
+        .collect();
+    let text = format!("{} of the vendor's fit `find` of {}: {}", found.len(), resource.name, listed.join(", "));
+    Error::new(Kind::Refused, text)
+        .help("delete those that are not wanted, so that one is left to adopt, or give this instance another --id")
+}

@@ -1,0 +1,79 @@
+//! Secrets that nobody gives: made once, kept in the store, and the same ever after.
+//!
+//! `run` calls [`ensure`] before the receiver starts, so that the receiver and the vendor get one key.
+
+use std::sync::Arc;
+
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+
+use super::state::{Document, Memory};
+use crate::connector::instance::Instance;
+use crate::connector::model::{Encoding, Generate};
+use crate::connector::secret::{LiveSecret, Secret};
+use crate::error::{Error, Kind, Result};
+use crate::queue::State;
+
+/// Gives the instance every secret that its spec generates and nobody gave; makes and keeps those that are
+/// new. Names of those made just now are returned.
+pub async fn ensure(instance: &Instance, state: Arc<dyn State>) -> Result<Vec<String>> {
+    let wanted = missing(instance);
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let memory = Memory::new(instance.id.clone(), state);
+    let mut made = Vec::new();
+    let document = memory
+        .change(|document| {
+            made.clear();
+            for (name, generate) in &wanted {
+                if !document.secrets.contains_key(name) {
+                    document.secrets.insert(name.clone(), random(*generate)?);
+                    made.push(name.clone());
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    recall(instance, &document);
+    Ok(made)
+}
+
+/// Gives the instance the generated secrets that are kept already; makes none (for `plan` and `destroy`).
+pub fn recall(instance: &Instance, document: &Document) {
+    let mut secrets = match instance.secrets.write() {
+        Ok(secrets) => secrets,
+        // A writer that panicked leaves whole values behind.
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    for (name, text) in &document.secrets {
+        if !secrets.contains_key(name)
+            && let Some(current) = Secret::new(text)
+        {
+            Arc::make_mut(&mut secrets).insert(name.clone(), LiveSecret { current, previous: None });
+        }
+    }
+}
+
+/// The secrets that are to be generated, as nobody gave them.
+fn missing(instance: &Instance) -> Vec<(String, Generate)> {
+    let secrets = match instance.secrets.read() {
+        Ok(secrets) => secrets,
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    let specs = instance.connector.secrets.iter();
+    specs
+        .filter(|spec| !secrets.contains_key(&spec.name))
+        .filter_map(|spec| Some((spec.name.clone(), spec.generate?)))
+        .collect()
+}
+
+fn random(generate: Generate) -> Result<String> {
+    let mut bytes = vec![0; generate.bytes];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Error::new(Kind::Io, "the system gives no random numbers"))?;
+    Ok(match generate.encoding {
+        Encoding::Hex => HEXLOWER.encode(&bytes),
+        Encoding::Base64 => BASE64.encode(&bytes),
+        Encoding::Base64Url => BASE64URL_NOPAD.encode(&bytes),
+    })
+}

@@ -1,0 +1,227 @@
+//! What an instance learned about the vendor's side, as one JSON document in the store.
+//!
+//! Everything that provisioning must know after a restart stands here, generated secrets too; the store is
+//! readable by its owner alone. Two processes may write it (`run`, and `destroy` beside it), so every change
+//! is made to what was just loaded and saved against it; nothing is locked while a call is on its way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::drift::Applied;
+use super::fingerprint::Key;
+use crate::connector::instance::InstanceId;
+use crate::error::{Error, Kind, Result};
+use crate::queue::State;
+
+/// The version of the document that this program writes.
+const VERSION: u32 = 1;
+
+/// How often a change is tried against somebody else's writes.
+const CHANGES: usize = 32;
+
+/// The document.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The version of its shape.
+    pub version: u32,
+    /// How often the instance was destroyed: who sees it grow stops provisioning.
+    #[serde(default)]
+    pub destroyed: u64,
+    /// The key of the fingerprints.
+    pub key: String,
+    /// Secrets that were generated, by name.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    /// What is known of each resource, by name.
+    #[serde(default)]
+    pub resources: BTreeMap<String, ResourceState>,
+    /// Why provisioning was last refused; `None` since it went well.
+    #[serde(default)]
+    pub refusal: Option<Refused>,
+}
+
+/// What is known of one resource.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResourceState {
+    /// The values that calls saved: `state.RESOURCE.NAME`.
+    #[serde(default)]
+    pub saved: Map<String, Json>,
+    /// Whose it is; `None` while there is none.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+    /// Whether this instance had one before: then a new one resumes where events stopped.
+    #[serde(default)]
+    pub existed: bool,
+    /// The operation under way.
+    #[serde(default)]
+    pub pending: Option<Pending>,
+    /// The one that is being replaced: deleted once the new one is there.
+    #[serde(default)]
+    pub old: Option<Map<String, Json>>,
+    /// Fingerprints of the secrets that were last sent.
+    #[serde(default)]
+    pub applied: Applied,
+    /// As it was last seen, without secrets: what a person set by hand is given to the next one.
+    #[serde(default)]
+    pub current: Option<Json>,
+    /// The drift that the last update was to mend.
+    #[serde(default)]
+    pub mended: Option<Mended>,
+}
+
+/// Whose a resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// This instance made it.
+    Created,
+    /// It was there.
+    Adopted,
+}
+
+/// What is done to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Made.
+    Create,
+    /// Taken over.
+    Adopt,
+    /// Brought to what is desired.
+    Update,
+    /// Made healthy.
+    Repair,
+    /// Removed.
+    Delete,
+}
+
+/// An operation under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Which.
+    pub operation: Operation,
+    /// How many of its steps are done.
+    pub done: usize,
+}
+
+/// A drift that was mended, to see whether the vendor took it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mended {
+    /// The fingerprint of the differences.
+    pub drift: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why the vendor refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// When.
+    pub at: Timestamp,
+    /// The sentence, escaped.
+    pub sentence: String,
+}
+
+impl Operation {
+    /// As it is called in the spec and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Adopt => "adopt",
+            Self::Update => "update",
+            Self::Repair => "repair",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl Document {
+    /// An empty one, with a key of its own.
+    fn new() -> Result<Self> {
+        Ok(Self {
+            version: VERSION,
+            destroyed: 0,
+            key: Key::generate()?,
+            secrets: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            refusal: None,
+        })
+    }
+
+    fn parse(json: &Json) -> Result<Self> {
+        let version = json.get("version").and_then(Json::as_u64).unwrap_or_default();
+        if version > u64::from(VERSION) {
+            return Err(Error::new(Kind::Io, "the state of this instance was written by a newer forebay")
+                .help("run that version, or take another --data-dir"));
+        }
+        serde_json::from_value(json.clone())
+            .map_err(|e| Error::new(Kind::Io, "the state of this instance cannot be read").because(e))
+    }
+
+    /// What is known of a resource; nothing is, of one that is new.
+    pub fn resource(&self, name: &str) -> ResourceState {
+        self.resources.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The values that templates call `state`.
+    pub fn names(&self) -> Json {
+        let saved = |(name, resource): (&String, &ResourceState)| {
+            (!resource.saved.is_empty()).then(|| (name.clone(), Json::Object(resource.saved.clone())))
+        };
+        Json::Object(self.resources.iter().filter_map(saved).collect())
+    }
+}
+
+/// The document of one instance, in its store.
+#[derive(Clone)]
+pub struct Memory {
+    instance: InstanceId,
+    state: Arc<dyn State>,
+}
+
+impl Memory {
+    /// The memory of an instance.
+    pub fn new(instance: InstanceId, state: Arc<dyn State>) -> Self {
+        Self { instance, state }
+    }
+
+    /// The document as it is; writes nothing, and an instance that knows nothing has an empty one.
+    pub async fn read(&self) -> Result<Document> {
+        match self.state.load(&self.instance).await? {
+            Some(json) => Document::parse(&json),
+            None => Document::new(),
+        }
+    }
+
+    /// Changes the document, whoever else writes it, and gives it as it is then. What the change refuses is
+    /// not written; a change that changes nothing writes nothing.
+    pub async fn change<F>(&self, mut change: F) -> Result<Document>
+    where
+        F: FnMut(&mut Document) -> Result<()> + Send,
+    {
+        for _ in 0..CHANGES {
+            let was = self.state.load(&self.instance).await?;
+            let before = was.as_ref().map(Document::parse).transpose()?;
+            let mut document = before.clone().map_or_else(Document::new, Ok)?;
+            change(&mut document)?;
+            if before.as_ref() == Some(&document) {
+                return Ok(document);
+            }
+            let json = serde_json::to_value(&document)
+                .map_err(|e| Error::new(Kind::Io, "the state of this instance cannot be written").because(e))?;
+            if self.state.save(&self.instance, was.as_ref(), &json).await? {
+                return Ok(document);
+            }
+        }
+        Err(Error::new(Kind::Passing, "the state of this instance changes faster than it can be written"))
+    }
+
+    /// The latest event time that was committed.
+    pub async fn latest_event_time(&self) -> Result<Option<Timestamp>> {
+        self.state.latest_event_time(&self.instance).await
+    }
+}
