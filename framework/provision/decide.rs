@@ -1,6 +1,6 @@
 //! What is to be done about a resource that is there: pure, so that `plan` says what `life` does.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::drift::{self, Desired, Difference};
@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// How long an update that changed nothing is not tried again: a vendor that ignores a field would be
 /// written to at every check.
-const FUTILE: SignedDuration = SignedDuration::from_hours(24);
+const FUTILE_SECONDS: i64 = 24 * 60 * 60;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -65,7 +65,11 @@ pub fn judge(
     let drift = mark(&differences, desired, key);
     let mend = if differences.is_empty() {
         Mend::Nothing
-    } else if state.mended.as_ref().is_some_and(|m| m.drift == drift && now.duration_since(m.at) < FUTILE) {
+    } else if state
+        .mended
+        .as_ref()
+        .is_some_and(|m| m.drift == drift && now.as_second() - m.at_seconds < FUTILE_SECONDS)
+    {
         Mend::Leave("the last update did not change it")
     } else {
         mend(resource, &differences)
@@ -83,7 +87,7 @@ fn mend(resource: &Resource, differences: &[Difference]) -> Mend {
     }
 }
 
-fn health(resource: &Resource, current: &Json, names: &Names) -> Result<Health> {
+pub(super) fn health(resource: &Resource, current: &Json, names: &Names) -> Result<Health> {
     let Some(healthy) = resource.check.as_ref().and_then(|check| check.healthy.as_ref()) else {
         return Ok(Health::Well);
     };

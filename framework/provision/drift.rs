@@ -118,10 +118,11 @@ impl Walk<'_> {
             .map(|n| there.iter().map(|item| self.agrees(n, &wanted[n], item_shown(n), item)).collect())
             .collect();
         let partners = pair(&agrees, there.len());
-        let mut left = (0..there.len()).filter(|n| !partners.contains(&Some(*n)));
+        let mut left =
+            there.iter().enumerate().filter(|(n, _)| !partners.contains(&Some(*n))).map(|(_, i)| i);
         for (n, item) in wanted.iter().enumerate() {
             if partners.get(n).copied().flatten().is_none() {
-                let instead = left.next().and_then(|n| there.get(n));
+                let instead = left.next();
                 self.at(&n.to_string(), |walk| walk.compare(item, item_shown(n), instead));
             }
         }
@@ -202,7 +203,9 @@ fn is_secret(desired: &Desired, place: &Pointer, value: &Json, shown: Option<&Js
         return true;
     }
     match (value, shown) {
-        (Json::Object(value), Some(Json::Object(shown))) => value.keys().any(|name| !shown.contains_key(name)),
+        (Json::Object(value), Some(Json::Object(shown))) => {
+            value.keys().any(|name| !shown.contains_key(name))
+        }
         (Json::Array(value), Some(Json::Array(shown))) => value.len() != shown.len(),
         (value, shown) => Some(value) != shown,
     }
@@ -274,7 +277,8 @@ mod tests {
     #[test]
     fn what_is_empty_is_absent() {
         for empty in [json!(null), json!(""), json!([]), json!({})] {
-            for other in [json!({"a": null}), json!({"a": ""}), json!({"a": []}), json!({"a": {}}), json!({})] {
+            for other in [json!({"a": null}), json!({"a": ""}), json!({"a": []}), json!({"a": {}}), json!({})]
+            {
                 assert!(drift(json!({"a": empty}), other.clone()).is_empty(), "{empty} {other}");
             }
         }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::life::Provisioner;
+use super::life::{Provisioner, not_gone};
 use super::names::Names;
 use super::state::ResourceState;
 use crate::call::failure::CallError;
@@ -74,7 +74,7 @@ impl Provisioner {
     ) -> Result<Seen, CallError> {
         let last = state.current.clone().unwrap_or_default();
         let names = names.with("current", &last);
-        let answer = match self.caller.call(&check.call, &names.real, Repeat::Safe).await {
+        let answer = match self.caller.call(&self.instance, &check.call, &names.real, Repeat::Safe).await {
             Ok(answer) => answer,
             Err(CallError::Gone(_)) if !resource.singleton => return Ok(Seen::Gone),
             Err(CallError::Refused(failure)) if check.gone.is_some() => {
@@ -90,7 +90,7 @@ impl Provisioner {
         if self.says_gone(check, &names, answer.response.clone())? {
             return Ok(Seen::Gone);
         }
-        match check.current.resolve(&answer.body) {
+        match check.current.resolve(&answer.json.unwrap_or_default()) {
             Some(current) => Ok(Seen::Ours { current: current.clone(), saved: answer.saved }),
             None => Err(Error::new(
                 Kind::Passing,
@@ -130,8 +130,13 @@ impl Provisioner {
     }
 
     async fn matches(&self, find: &Find, names: &Names) -> Result<Vec<(Json, Map<String, Json>)>, CallError> {
-        let answer = self.caller.call(&find.call, &names.real, Repeat::Safe).await?;
-        let items = match find.items.resolve(&answer.body) {
+        let answer = self
+            .caller
+            .call(&self.instance, &find.call, &names.real, Repeat::Safe)
+            .await
+            .map_err(not_gone)?;
+        let body = answer.json.unwrap_or_default();
+        let items = match find.items.resolve(&body) {
             Some(Json::Array(items)) => items.as_slice(),
             // Nothing there yet is spelled in many ways; something that is no list is another answer.
             None | Some(Json::Null) => &[],
@@ -172,7 +177,9 @@ fn several(resource: &Resource, found: &[(Json, Map<String, Json>)]) -> Error {
         .take(LISTED)
         .map(|(_, saved)| escaped(&Json::Object(saved.clone()).to_string(), 120))
         .collect();
-    let text = format!("{} of the vendor's fit `find` of {}: {}", found.len(), resource.name, listed.join(", "));
-    Error::new(Kind::Refused, text)
-        .help("delete those that are not wanted, so that one is left to adopt, or give this instance another --id")
+    let text =
+        format!("{} of the vendor's fit `find` of {}: {}", found.len(), resource.name, listed.join(", "));
+    Error::new(Kind::Refused, text).help(
+        "delete those that are not wanted, so that one is left to adopt, or give this instance another --id",
+    )
 }

@@ -49,14 +49,15 @@ impl Names {
 
     /// How the resource should be; the names then have `desired` too.
     pub fn desiring<'a>(&self, resource: &'a Resource) -> Result<(Self, Desired<'a>)> {
-        let render = |scope: &Scope| {
+        let render = |scope: &Scope| -> Result<Json> {
             let tree = resource.desired.render(scope)?;
             Ok(tree.unwrap_or_else(|| json!({})))
         };
         let value = render(&self.real)?;
         let shown = render(&self.shown)?;
         if !value.is_object() {
-            let text = format!("`desired` of {} is no map, so that nothing can be compared with it", resource.name);
+            let text =
+                format!("`desired` of {} is no map, so that nothing can be compared with it", resource.name);
             return Err(Error::new(Kind::Configuration, text));
         }
         let names = Self {

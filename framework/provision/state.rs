@@ -113,15 +113,15 @@ pub struct Pending {
 pub struct Mended {
     /// The fingerprint of the differences.
     pub drift: String,
-    /// When.
-    pub at: Timestamp,
+    /// When, in seconds since 1970.
+    pub at_seconds: i64,
 }
 
 /// Why the vendor refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// When.
-    pub at: Timestamp,
+    /// When, in seconds since 1970.
+    pub at_seconds: i64,
     /// The sentence, escaped.
     pub sentence: String,
 }
@@ -211,8 +211,9 @@ impl Memory {
             if before.as_ref() == Some(&document) {
                 return Ok(document);
             }
-            let json = serde_json::to_value(&document)
-                .map_err(|e| Error::new(Kind::Io, "the state of this instance cannot be written").because(e))?;
+            let json = serde_json::to_value(&document).map_err(|e| {
+                Error::new(Kind::Io, "the state of this instance cannot be written").because(e)
+            })?;
             if self.state.save(&self.instance, was.as_ref(), &json).await? {
                 return Ok(document);
             }

@@ -1,0 +1,341 @@
+//! Operations: the steps of create, adopt, update, repair and delete, each remembered before the next is taken.
+//!
+//! `life` and `destroy` act through here. A step that makes something is never sent twice in doubt: after an
+//! unclear answer, or a restart in the middle, `find` says whether it was made.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use super::drift::{self, Desired};
+use super::fingerprint::Key;
+use super::life::Provisioner;
+use super::look::Seen;
+use super::names::Names;
+use super::state::{Document, Mended, Operation, Origin, Pending, ResourceState};
+use crate::call::failure::CallError;
+use crate::call::mask::Mask;
+use crate::call::retry::Repeat;
+use crate::connector::model::{Call, Resource, Step, Until};
+use crate::error::{Error, Kind, Result};
+
+impl Resource {
+    /// The steps of an operation.
+    pub(super) fn steps(&self, operation: Operation) -> &[Step] {
+        match operation {
+            Operation::Create => &self.create,
+            Operation::Adopt => &self.adopt,
+            Operation::Update => &self.update,
+            Operation::Repair => &self.repair,
+            Operation::Delete => &self.delete,
+        }
+    }
+
+    /// Every call of its life, in the order of the story.
+    pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
+        let steps = [&self.adopt, &self.create, &self.update, &self.repair, &self.delete];
+        let looks = self.find.iter().map(|find| &find.call).chain(self.check.iter().map(|check| &check.call));
+        looks.chain(steps.into_iter().flatten().filter_map(|step| step.call.as_ref()))
+    }
+}
+
+impl Provisioner {
+    /// Makes a resource: the steps of `create` from the one given on.
+    pub(super) async fn create(
+        &self,
+        resource: &Resource,
+        from: usize,
+        names: &Names,
+        desired: &Desired<'_>,
+    ) -> Result<(), CallError> {
+        if let Err(error) = self.perform(resource, Operation::Create, from, names).await {
+            let CallError::Unclear(failure) = error else { return Err(error) };
+            tracing::warn!(
+                instance = %self.instance.id, resource = resource.name, call = failure.place(),
+                why = failure.sentence,
+                "what became of the create is not known: looking for what it may have made"
+            );
+            let state = self.memory.read().await?.resource(&resource.name);
+            if is_made(resource, &state) || !self.take_if_made(resource, &state, names).await? {
+                return Err(CallError::Unclear(failure));
+            }
+            let next = state.pending.map_or(0, |pending| pending.done) + 1;
+            self.perform(resource, Operation::Create, next, names).await?;
+        }
+        self.finish(resource, Some(desired), |state| {
+            state.origin = Some(Origin::Created);
+            state.existed = true;
+            state.mended = None;
+        })
+        .await
+    }
+
+    /// A create that was interrupted goes on: at the step after the last one that is done, unless `find` shows
+    /// that one more was.
+    pub(super) async fn resume_create(
+        &self,
+        resource: &Resource,
+        state: &ResourceState,
+        names: &Names,
+        desired: &Desired<'_>,
+    ) -> Result<(), CallError> {
+        let mut from = state.pending.map_or(0, |pending| pending.done);
+        if !is_made(resource, state) {
+            if resource.find.is_none() {
+                let text =
+                    format!("whether {} was made is not known, and the spec has no `find`", resource.name);
+                let help =
+                    "look for it at the vendor and delete it there, run `forebay destroy`, and begin anew";
+                return Err(Error::new(Kind::Refused, text).help(help).into());
+            }
+            if self.take_if_made(resource, state, names).await? {
+                from += 1;
+            }
+        }
+        self.create(resource, from, names, desired).await
+    }
+
+    /// Whether `find` has the one that an unclear create may have made; it is ours then.
+    async fn take_if_made(
+        &self,
+        resource: &Resource,
+        state: &ResourceState,
+        names: &Names,
+    ) -> Result<bool, CallError> {
+        match self.find(resource, state, names).await? {
+            Seen::Stranger { saved, .. } => {
+                self.change(&resource.name, |state| {
+                    state.saved.extend(saved.clone());
+                    if let Some(pending) = &mut state.pending {
+                        pending.done += 1;
+                    }
+                })
+                .await?;
+                Ok(true)
+            }
+            Seen::Ours { .. } | Seen::Gone | Seen::Nothing => Ok(false),
+        }
+    }
+
+    /// The create under way surely made nothing: what is found from now on is somebody else's.
+    async fn forget_unmade(&self, resource: &Resource) -> Result<()> {
+        self.change(&resource.name, |state| {
+            if state.pending == Some(Pending { operation: Operation::Create, done: 0 }) {
+                state.pending = None;
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Brings a resource to what is desired. `drift` is what tells the drift that is mended from another.
+    pub(super) async fn update(
+        &self,
+        resource: &Resource,
+        from: usize,
+        names: &Names,
+        (desired, drift): (&Desired<'_>, Option<&str>),
+    ) -> Result<(), CallError> {
+        self.perform(resource, Operation::Update, from, names).await?;
+        let mended =
+            drift.map(|drift| Mended { drift: drift.to_owned(), at_seconds: self.clock.now().as_second() });
+        self.finish(resource, Some(desired), |state| state.mended.clone_from(&mended)).await
+    }
+
+    /// Makes a resource healthy.
+    pub(super) async fn repair(
+        &self,
+        resource: &Resource,
+        from: usize,
+        names: &Names,
+    ) -> Result<(), CallError> {
+        self.perform(resource, Operation::Repair, from, names).await?;
+        self.finish(resource, None, |_| {}).await
+    }
+
+    /// Removes the one with these saved values. What is gone already is done; so is a step that finds it gone.
+    pub(super) async fn delete(
+        &self,
+        resource: &Resource,
+        saved: &Map<String, Json>,
+        names: &Names,
+    ) -> Result<Removed, CallError> {
+        let mut document = self.memory.read().await?;
+        document.resources.entry(resource.name.clone()).or_default().saved.clone_from(saved);
+        let names = names.with("state", &document.names());
+        let mut removed = Removed::Already;
+        for step in &resource.delete {
+            match self.step(resource, Operation::Delete, step, &names).await {
+                Ok(_) => removed = Removed::Now,
+                Err(CallError::Gone(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The steps of an operation from one on, each kept in state before the next. The operation stays pending
+    /// until its end is kept too.
+    pub(super) async fn perform(
+        &self,
+        resource: &Resource,
+        operation: Operation,
+        from: usize,
+        names: &Names,
+    ) -> Result<(), CallError> {
+        let begun = Pending { operation, done: from };
+        let mut document = self.change(&resource.name, |state| state.pending = Some(begun)).await?;
+        for (n, step) in resource.steps(operation).iter().enumerate().skip(from) {
+            let names = names.with("state", &document.names());
+            let saved = self.step(resource, operation, step, &names).await?;
+            document = self
+                .change(&resource.name, |state| {
+                    state.saved.extend(saved.clone());
+                    state.pending = Some(Pending { operation, done: n + 1 });
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// One step: whether it is taken, its call, and what it waits for. Gives what is to be saved.
+    async fn step(
+        &self,
+        resource: &Resource,
+        operation: Operation,
+        step: &Step,
+        names: &Names,
+    ) -> Result<Map<String, Json>, CallError> {
+        if let Some(when) = &step.when
+            && !when.holds(&names.real)?
+        {
+            return Ok(Map::new());
+        }
+        let repeat = match operation {
+            Operation::Create => Repeat::Never,
+            Operation::Adopt | Operation::Update | Operation::Repair | Operation::Delete => Repeat::Safe,
+        };
+        let (mut saved, mut response) = (Map::new(), Json::Null);
+        if let Some(call) = &step.call {
+            let answer = match self.caller.call(&self.instance, call, &names.real, repeat).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    if operation == Operation::Create && !matches!(error, CallError::Unclear(_)) {
+                        self.forget_unmade(resource).await?;
+                    }
+                    return Err(error);
+                }
+            };
+            (saved, response) = (answer.saved, answer.response);
+        }
+        let Some(until) = &step.until else { return Ok(saved) };
+        let waiting = self.wait(step, until, names.clone(), (saved, response));
+        match tokio::time::timeout(until.at_most, waiting).await {
+            Ok(saved) => saved,
+            Err(_) => {
+                let what = step.name.as_deref().unwrap_or_else(|| until.condition.source());
+                let text = format!(
+                    "{} of {} waited {} s for `{what}` in vain",
+                    operation.name(),
+                    resource.name,
+                    until.at_most.as_secs()
+                );
+                Err(Error::new(Kind::Passing, text).into())
+            }
+        }
+    }
+
+    /// Until the condition holds: the call is made again, or, where there is none, the state read again (a rule
+    /// of the receiver may write it).
+    async fn wait(
+        &self,
+        step: &Step,
+        until: &Until,
+        names: Names,
+        (mut saved, mut response): (Map<String, Json>, Json),
+    ) -> Result<Map<String, Json>, CallError> {
+        loop {
+            let document = self.memory.read().await?;
+            let names = names.with("state", &document.names());
+            if until.condition.holds(&names.real.with("response", response))? {
+                return Ok(saved);
+            }
+            tokio::time::sleep(until.every.max(Duration::from_millis(100))).await;
+            response = match &step.call {
+                None => Json::Null,
+                Some(call) => {
+                    let answer = self.caller.call(&self.instance, call, &names.real, Repeat::Safe).await?;
+                    saved.extend(answer.saved);
+                    answer.response
+                }
+            };
+        }
+    }
+
+    /// The end of an operation: nothing is pending, and where it sent `desired`, what was sent is known.
+    async fn finish(
+        &self,
+        resource: &Resource,
+        sent: Option<&Desired<'_>>,
+        end: impl Fn(&mut ResourceState) + Send + Sync,
+    ) -> Result<(), CallError> {
+        let key = Key::kept(&self.memory.read().await?.key);
+        let applied = sent.map(|desired| drift::fingerprints(desired, &key));
+        self.change(&resource.name, |state| {
+            state.pending = None;
+            if let Some(applied) = &applied {
+                state.applied.clone_from(applied);
+            }
+            end(state);
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// How it is at the vendor is kept for the one that may have to be made after it, without secrets.
+    pub(super) async fn remember(
+        &self,
+        resource: &Resource,
+        current: &Json,
+        saved: Map<String, Json>,
+    ) -> Result<Document, Error> {
+        let current = without_secrets(current, &Mask::of(&self.instance));
+        self.change(&resource.name, |state| {
+            state.current.clone_from(&current);
+            state.saved.extend(saved.clone());
+        })
+        .await
+    }
+}
+
+/// Whether it was there to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removed {
+    /// It was.
+    Now,
+    /// It was gone.
+    Already,
+}
+
+/// Whether a create got as far as the values that tell one from another.
+fn is_made(resource: &Resource, state: &ResourceState) -> bool {
+    match &resource.find {
+        Some(find) => {
+            !find.save.is_empty() && find.save.iter().all(|(name, _)| state.saved.contains_key(name))
+        }
+        None => state.pending.is_some_and(|pending| pending.done > 0),
+    }
+}
+
+/// The value without the leaves that hold a secret.
+fn without_secrets(value: &Json, mask: &Mask) -> Option<Json> {
+    match value {
+        Json::String(text) if mask.holds(text) => None,
+        Json::Array(list) => Some(list.iter().filter_map(|inner| without_secrets(inner, mask)).collect()),
+        Json::Object(map) => {
+            let kept = |(name, inner): (&String, &Json)| Some((name.clone(), without_secrets(inner, mask)?));
+            Some(Json::Object(map.iter().filter_map(kept).collect()))
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Some(value.clone()),
+    }
+}

@@ -1,0 +1,538 @@
+//! The life of a stream at the vendor: found, adopted, made, kept, mended, made again.
+//!
+//! `run` calls [`Provisioner::reconcile`] when it starts and `keep` on the schedule; `plan` tells what this
+//! would do, by the same looking and judging. What this instance did not make or adopt is never touched.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::decide::{Health, Mend, health, judge};
+use super::drift::{Desired, Difference};
+use super::fingerprint::Key;
+use super::look::Seen;
+use super::names::{Names, resume_from};
+use super::report::{Deed, Report, Status, What};
+use super::state::{Document, Memory, Operation, Origin, Pending, Refused, ResourceState};
+use crate::call::caller::Caller;
+use crate::call::failure::CallError;
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::connector::model::{Provision, Resource};
+use crate::error::{Error, Kind, Result};
+use crate::queue::State;
+
+/// How often a resource is begun anew in one pass, when an operation finds it gone.
+const ROUNDS: usize = 3;
+
+/// Provisions one instance: the only thing that changes anything at the vendor.
+pub struct Provisioner {
+    pub(super) instance: Arc<Instance>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) memory: Memory,
+    pub(super) clock: Arc<dyn Clock>,
+    /// How often the instance had been destroyed when this process first looked.
+    pub(super) began: OnceLock<u64>,
+    /// One pass at a time; not held by anything else.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) status: Mutex<Status>,
+}
+
+/// A resource at one moment.
+pub(super) struct Moment<'a> {
+    pub(super) state: ResourceState,
+    pub(super) key: Key,
+    pub(super) names: Names,
+    pub(super) desired: Desired<'a>,
+}
+
+impl Provisioner {
+    /// A provisioner; nothing happens yet.
+    pub fn new(
+        instance: Arc<Instance>,
+        caller: Arc<Caller>,
+        state: Arc<dyn State>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let memory = Memory::new(instance.id.clone(), state);
+        Self {
+            instance,
+            caller,
+            memory,
+            clock,
+            began: OnceLock::new(),
+            turn: tokio::sync::Mutex::new(()),
+            status: Mutex::new(Status::default()),
+        }
+    }
+
+    /// Whether this instance provisions at all; where not, a person creates the stream.
+    pub fn is_automatic(&self) -> Result<bool> {
+        is_automatic(&self.instance)
+    }
+
+    /// How the vendor's side was when it was last looked at.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Brings every resource to what the spec desires, once, in order. Nothing is written at the vendor where
+    /// nothing differs. Errors: `Refused` (trying again will not help), `Passing`, `Configuration`, `Io`.
+    pub async fn reconcile(&self) -> Result<Report> {
+        let _turn = self.turn.lock().await;
+        let mut report = Report::default();
+        let document = self.memory.read().await?;
+        if document.destroyed != *self.began.get_or_init(|| document.destroyed) {
+            return Ok(self.stopped(report));
+        }
+        let Some(provision) = provisioned(&self.instance)? else { return Ok(report) };
+        let mut healthy = true;
+        for resource in &provision.resources {
+            match self.live(resource, &mut report).await {
+                Ok(well) => healthy &= well,
+                Err(error) => return self.failed(report, provision, error).await,
+            }
+        }
+        self.succeeded(healthy).await?;
+        Ok(report)
+    }
+
+    /// The life of one resource, once through; gives whether it is well. An operation may find that it is gone
+    /// since it was looked at: then from the start.
+    async fn live(&self, resource: &Resource, report: &mut Report) -> Result<bool, CallError> {
+        let mut rounds = 1;
+        loop {
+            match self.round(resource, report).await {
+                Err(CallError::Gone(_)) if rounds < ROUNDS => {
+                    self.forget_gone(resource).await?;
+                    rounds += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn round(&self, resource: &Resource, report: &mut Report) -> Result<bool, CallError> {
+        let moment = self.moment(resource).await?;
+        // 1. A create that was interrupted goes on: until it is known what it made, nothing else can be said.
+        if let Some(Pending { operation: Operation::Create, .. }) = moment.state.pending {
+            return self.make(resource, moment, report).await;
+        }
+        // 2. What was to be replaced goes, now that the new one is there.
+        if moment.state.origin.is_some() {
+            self.remove_old(resource, &moment).await?;
+        }
+        // 3. Look: by the id in state, else by `find`.
+        match self.look(resource, &moment.state, &moment.names).await? {
+            Seen::Ours { current, saved } => {
+                self.remember(resource, &current, saved).await?;
+                self.tend(resource, &current, report).await
+            }
+            Seen::Stranger { current, saved } => self.adopt(resource, &current, saved, report).await,
+            Seen::Nothing => self.make(resource, moment, report).await,
+            // 4. Gone: somebody may have made one by hand, else it is made again.
+            Seen::Gone => {
+                self.forget_gone(resource).await?;
+                let moment = self.moment(resource).await?;
+                match self.find(resource, &moment.state, &moment.names).await? {
+                    Seen::Stranger { current, saved } => self.adopt(resource, &current, saved, report).await,
+                    Seen::Ours { .. } | Seen::Gone | Seen::Nothing => {
+                        self.make(resource, moment, report).await
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is there is judged, mended and made healthy; or nothing is done, and nothing written.
+    async fn tend(
+        &self,
+        resource: &Resource,
+        current: &Json,
+        report: &mut Report,
+    ) -> Result<bool, CallError> {
+        let moment = self.moment(resource).await?;
+        let names = moment.names.with("current", current);
+        // 5. An operation that was interrupted goes on at the step after the last one that is done.
+        match moment.state.pending {
+            Some(Pending { operation: Operation::Adopt, done }) => {
+                return self.settle_in(resource, done, moment, current, report).await;
+            }
+            Some(Pending { operation: Operation::Update, done }) if done > 0 => {
+                self.update(resource, done, &names, (&moment.desired, None)).await?;
+                self.did(report, resource, What::Updated, "what was begun is finished".to_owned());
+                return Ok(true);
+            }
+            Some(Pending { operation: Operation::Repair, done }) if done > 0 => {
+                self.repair(resource, done, &names).await?;
+                self.did(report, resource, What::Repaired, "what was begun is finished".to_owned());
+                return Ok(true);
+            }
+            Some(_) | None => {}
+        }
+        let (now, state) = (self.clock.now(), &moment.state);
+        let verdict = judge(resource, state, &moment.desired, current, &names, (&moment.key, now))?;
+        let deeds = report.deeds.len();
+        // 6. Drift is mended: by `update`, or by a new one where no update can.
+        match verdict.mend {
+            Mend::Nothing => self.forget_mended(resource, state).await?,
+            Mend::Leave(why) => {
+                let why = format!("{} differs, but {why}", places(&verdict.differences));
+                self.did(report, resource, What::LeftAlone, why);
+            }
+            Mend::Update => {
+                let desired = (&moment.desired, Some(verdict.drift.as_str()));
+                self.update(resource, 0, &names, desired).await?;
+                self.did(
+                    report,
+                    resource,
+                    What::Updated,
+                    format!("{} differed", places(&verdict.differences)),
+                );
+            }
+            Mend::Replace => {
+                self.set_aside(resource).await?;
+                return self.make(resource, self.moment(resource).await?, report).await;
+            }
+        }
+        // 7. What is not well is repaired, unless the spec's `when` says that somebody wanted it so.
+        let well = self.heal(resource, verdict.health, &names, report).await?;
+        if report.deeds.len() == deeds {
+            self.did(report, resource, What::Kept, String::new());
+        }
+        Ok(well)
+    }
+
+    /// Takes over one that was there.
+    async fn adopt(
+        &self,
+        resource: &Resource,
+        current: &Json,
+        saved: Map<String, Json>,
+        report: &mut Report,
+    ) -> Result<bool, CallError> {
+        self.change(&resource.name, |state| {
+            state.origin = Some(Origin::Adopted);
+            state.existed = true;
+            state.saved.clone_from(&saved);
+            state.applied.clear();
+            state.pending = Some(Pending { operation: Operation::Adopt, done: 0 });
+        })
+        .await?;
+        self.remember(resource, current, Map::new()).await?;
+        let moment = self.moment(resource).await?;
+        self.settle_in(resource, 0, moment, current, report).await
+    }
+
+    /// The rest of an adoption: its own steps, then one update, so that what cannot be seen is ours too.
+    async fn settle_in(
+        &self,
+        resource: &Resource,
+        from: usize,
+        moment: Moment<'_>,
+        current: &Json,
+        report: &mut Report,
+    ) -> Result<bool, CallError> {
+        let names = moment.names.with("current", current);
+        self.perform(resource, Operation::Adopt, from, &names).await?;
+        let state = self.memory.read().await?.resource(&resource.name);
+        // What only `create` can save is lost with who made it: a new one is made.
+        if !resource.create.is_empty() && resource.created_names().any(|name| !state.saved.contains_key(name))
+        {
+            self.set_aside(resource).await?;
+            return self.make(resource, self.moment(resource).await?, report).await;
+        }
+        if resource.update.is_empty() {
+            self.change(&resource.name, |state| state.pending = None).await?;
+        } else {
+            self.update(resource, 0, &names, (&moment.desired, None)).await?;
+        }
+        self.did(report, resource, What::Adopted, "it was there already".to_owned());
+        if resource.update.is_empty() {
+            return Box::pin(self.tend(resource, current, report)).await;
+        }
+        // Its health is looked at as it was found: an update does not heal.
+        let moment = self.moment(resource).await?;
+        let names = moment.names.with("current", current);
+        self.heal(resource, health(resource, current, &names)?, &names, report).await
+    }
+
+    async fn heal(
+        &self,
+        resource: &Resource,
+        health: Health,
+        names: &Names,
+        report: &mut Report,
+    ) -> Result<bool, CallError> {
+        match health {
+            Health::Well => Ok(true),
+            Health::Repair => {
+                self.repair(resource, 0, names).await?;
+                self.did(report, resource, What::Repaired, "it was not healthy".to_owned());
+                Ok(true)
+            }
+            Health::Leave(why) => {
+                self.did(report, resource, What::LeftAlone, format!("it is not healthy, and {why}"));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes one, or finishes making it. The old one, where there is one, goes afterwards, or before where the
+    /// vendor does not take two (409).
+    async fn make(
+        &self,
+        resource: &Resource,
+        moment: Moment<'_>,
+        report: &mut Report,
+    ) -> Result<bool, CallError> {
+        let state = &moment.state;
+        let last = state.current.clone().unwrap_or_else(|| json!({}));
+        let latest = self.memory.latest_event_time().await?;
+        let from = resume_from(state, latest, self.clock.now());
+        let names = moment.names.with("current", &last).resuming(&self.instance, from);
+        let made = match state.pending {
+            Some(Pending { operation: Operation::Create, .. }) => {
+                self.resume_create(resource, state, &names, &moment.desired).await
+            }
+            Some(_) | None => self.create(resource, 0, &names, &moment.desired).await,
+        };
+        match made {
+            Err(CallError::Refused(failure))
+                if state.old.is_some() && failure.status == Some(http::StatusCode::CONFLICT) =>
+            {
+                self.remove_old(resource, &moment).await?;
+                self.create(resource, 0, &names, &moment.desired).await.map_err(not_gone)?;
+            }
+            made => made.map_err(not_gone)?,
+        }
+        let moment = self.moment(resource).await?;
+        let replaced = state.old.is_some();
+        self.remove_old(resource, &moment).await?;
+        let (what, why) = match (replaced, state.existed, from) {
+            (true, ..) => (What::Replaced, "no update could change what differed".to_owned()),
+            (false, true, Some(from)) => (What::Recreated, format!("it was gone; events from {from} on")),
+            (false, true, None) => (What::Recreated, "it was gone".to_owned()),
+            (false, false, _) => (What::Created, "there was none".to_owned()),
+        };
+        self.did(report, resource, what, why);
+        Ok(true)
+    }
+
+    async fn remove_old(&self, resource: &Resource, moment: &Moment<'_>) -> Result<(), CallError> {
+        let Some(old) = &moment.state.old else { return Ok(()) };
+        self.delete(resource, old, &moment.names).await?;
+        self.change(&resource.name, |state| state.old = None).await?;
+        Ok(())
+    }
+
+    /// The one that is there is to be replaced.
+    async fn set_aside(&self, resource: &Resource) -> Result<()> {
+        self.change(&resource.name, |state| {
+            state.old = Some(std::mem::take(&mut state.saved));
+            state.origin = None;
+            state.pending = None;
+            state.applied.clear();
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The one we knew is gone. That there was one, and how it was, is not forgotten.
+    async fn forget_gone(&self, resource: &Resource) -> Result<()> {
+        self.change(&resource.name, |state| {
+            state.saved.clear();
+            state.origin = None;
+            state.pending = None;
+            state.applied.clear();
+            state.mended = None;
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn forget_mended(&self, resource: &Resource, state: &ResourceState) -> Result<()> {
+        if state.mended.is_some() || state.pending.is_some() {
+            self.change(&resource.name, |state| {
+                state.mended = None;
+                state.pending = None;
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a resource now, and how it should be.
+    pub(super) async fn moment<'a>(&self, resource: &'a Resource) -> Result<Moment<'a>> {
+        let document = self.memory.read().await?;
+        self.moment_of(resource, &document)
+    }
+
+    pub(super) fn moment_of<'a>(&self, resource: &'a Resource, document: &Document) -> Result<Moment<'a>> {
+        let names = Names::of(&self.instance, document, self.clock.now());
+        let (names, desired) = names.desiring(resource)?;
+        Ok(Moment { state: document.resource(&resource.name), key: Key::kept(&document.key), names, desired })
+    }
+
+    /// Changes what is known of a resource, unless the instance was destroyed since this process began.
+    pub(super) async fn change(
+        &self,
+        resource: &str,
+        change: impl Fn(&mut ResourceState) + Send + Sync,
+    ) -> Result<Document> {
+        self.memory
+            .change(|document| {
+                if Some(&document.destroyed) != self.began.get() {
+                    return Err(Error::new(Kind::Refused, "the instance was destroyed meanwhile"));
+                }
+                change(document.resources.entry(resource.to_owned()).or_default());
+                Ok(())
+            })
+            .await
+    }
+
+    pub(super) fn did(&self, report: &mut Report, resource: &Resource, what: What, why: String) {
+        let deed = Deed { resource: resource.name.clone(), what, why };
+        metrics::counter!(
+            "forebay_provision_total",
+            "instance" => self.instance.id.to_string(), "resource" => deed.resource.clone(), "what" => what.word()
+        )
+        .increment(1);
+        match what {
+            What::Kept => tracing::debug!(instance = %self.instance.id, "{deed}"),
+            What::LeftAlone => tracing::warn!(instance = %self.instance.id, "{deed}"),
+            What::Created
+            | What::Adopted
+            | What::Updated
+            | What::Replaced
+            | What::Recreated
+            | What::Repaired
+            | What::Deleted
+            | What::AlreadyGone => tracing::info!(instance = %self.instance.id, "{deed}"),
+        }
+        report.deeds.push(deed);
+    }
+
+    fn stopped(&self, mut report: Report) -> Report {
+        report.destroyed = true;
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).destroyed = true;
+        report
+    }
+
+    async fn succeeded(&self, healthy: bool) -> Result<()> {
+        let now = self.clock.now();
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
+            Status { healthy: Some(healthy), refusal: None, checked: Some(now), destroyed: false };
+        let id = self.instance.id.to_string();
+        metrics::gauge!("forebay_stream_healthy", "instance" => id.clone()).set(f64::from(u8::from(healthy)));
+        metrics::gauge!("forebay_stream_checked_seconds", "instance" => id).set(now.as_second() as f64);
+        if self.memory.read().await?.refusal.is_some() {
+            self.memory
+                .change(|document| {
+                    document.refusal = None;
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A pass that failed: who destroyed the instance meanwhile is the reason where somebody did.
+    async fn failed(&self, report: Report, provision: &Provision, error: CallError) -> Result<Report> {
+        let document = self.memory.read().await?;
+        if Some(&document.destroyed) != self.began.get() {
+            return Ok(self.stopped(report));
+        }
+        let error = explained(provision, error);
+        metrics::counter!("forebay_provision_failures_total", "instance" => self.instance.id.to_string())
+            .increment(1);
+        if error.kind == Kind::Refused {
+            let refused = Refused { at_seconds: self.clock.now().as_second(), sentence: error.to_string() };
+            self.refused(&refused).await?;
+        }
+        Err(error)
+    }
+
+    async fn refused(&self, refused: &Refused) -> Result<()> {
+        {
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.refusal = Some(refused.sentence.clone());
+        }
+        self.memory
+            .change(|document| {
+                // The same refusal at every check is written once.
+                if document.refusal.as_ref().is_none_or(|known| known.sentence != refused.sentence) {
+                    document.refusal = Some(refused.clone());
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+impl Resource {
+    /// The names that creating saves.
+    pub(super) fn created_names(&self) -> impl Iterator<Item = &str> {
+        let calls = self.create.iter().filter_map(|step| step.call.as_ref());
+        calls.flat_map(|call| call.save.iter().map(|(name, _)| name.as_str()))
+    }
+}
+
+/// Whether an instance provisions by itself.
+pub fn is_automatic(instance: &Instance) -> Result<bool> {
+    Ok(provisioned(instance)?.is_some())
+}
+
+/// What an instance provisions; `None` where it does not.
+pub(super) fn provisioned(instance: &Instance) -> Result<Option<&Provision>> {
+    let Some(provision) = &instance.connector.provision else { return Ok(None) };
+    let wanted = provision.when.as_ref().map_or(Ok(true), |when| when.holds(&instance.scope()))?;
+    Ok(wanted.then_some(provision))
+}
+
+/// The permissions that the calls take, in order of their first use.
+pub(super) fn scopes(provision: &Provision) -> Vec<&str> {
+    let mut scopes: Vec<&str> = Vec::new();
+    for call in provision.resources.iter().flat_map(Resource::calls) {
+        if let Some(scope) = call.scope.as_deref()
+            && !scopes.contains(&scope)
+        {
+            scopes.push(scope);
+        }
+    }
+    scopes
+}
+
+/// The error of a call, with all the permissions that are needed where one was missing.
+fn explained(provision: &Provision, error: CallError) -> Error {
+    let status = error.failure().and_then(|failure| failure.status).map(|status| status.as_u16());
+    let error = Error::from(error);
+    let scopes = scopes(provision);
+    if !matches!(status, Some(401 | 403)) || scopes.is_empty() {
+        return error;
+    }
+    let all = format!("all calls together need: {}", scopes.join(" "));
+    let help = error.help.as_ref().map_or(all.clone(), |help| format!("{help}; {all}"));
+    error.help(help)
+}
+
+/// A 404 to a call that names nothing of ours means that the URL is wrong, not that something is gone.
+pub(super) fn not_gone(error: CallError) -> CallError {
+    match error {
+        CallError::Gone(failure) => CallError::Refused(failure),
+        CallError::Refused(_)
+        | CallError::Passing(_)
+        | CallError::Unclear(_)
+        | CallError::Unreadable(_)
+        | CallError::Render(_) => error,
+    }
+}
+
+fn places(differences: &[Difference]) -> String {
+    let shown: Vec<String> = differences.iter().take(5).map(|d| d.place.to_string()).collect();
+    match differences.len().saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
