@@ -1,1 +1,242 @@
-//! Tests: simulation.
+//! The stand-in vendor: as strict as the spec, for any spec, and a whole life against it.
+
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use forebay::connector::clock::SystemClock;
+use forebay::connector::instance::{Instance, InstanceId};
+use forebay::connector::load::load;
+use forebay::connector::secret::{LiveSecret, Secret};
+use forebay::simulate::answer::Incoming;
+use forebay::simulate::configure::fill;
+use forebay::simulate::faults::Faults;
+use forebay::simulate::vendor::Vendor;
+use serde_json::{Value as Json, json};
+
+use crate::support::root;
+
+const AUTH0: &str = "connectors/auth0-log-stream";
+const HARBOUR: &str = "tests/specs/harbour-alerts";
+const TENANT: &str = "tenantdomain.example";
+
+/// An instance of a connector, configured as a simulation configures it.
+fn instance(folder: &str) -> Arc<Instance> {
+    let connector = Arc::new(load(&root().join(folder)).unwrap());
+    let filled = fill(&connector, Default::default(), Default::default()).unwrap();
+    let mut settings = filled.settings;
+    for setting in &connector.settings {
+        if let (None, Some(default)) = (settings.get(&setting.name), &setting.default) {
+            settings.insert(setting.name.clone(), default.clone());
+        }
+    }
+    let live = |text: &String| LiveSecret { current: Secret::new(text).unwrap(), previous: None };
+    let secrets = filled.secrets.iter().map(|(name, text)| (name.clone(), live(text))).collect();
+    Arc::new(Instance {
+        id: InstanceId::parse(&connector.name).unwrap(),
+        settings,
+        secrets: RwLock::new(Arc::new(secrets)),
+        receiver_url: Some("https://forebay.example/in".parse().unwrap()),
+        connector,
+    })
+}
+
+fn vendor(folder: &str) -> Arc<Vendor> {
+    Vendor::new(instance(folder), Arc::new(SystemClock), Faults::none()).unwrap()
+}
+
+/// A request to the vendor and its answer: status and body.
+fn ask(
+    vendor: &Vendor,
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, Json) {
+    let mut request = http::Request::builder().method(method).uri(path).header("host", host);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    let answer = vendor.answer(&Incoming::read(&parts, body.as_bytes().to_vec().into()));
+    (answer.status, answer.body.unwrap_or(Json::Null))
+}
+
+fn form(pairs: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+fn secret(vendor: &Vendor, name: &str) -> String {
+    vendor.instance().secrets.read().unwrap()[name].current.expose().to_owned()
+}
+
+fn token_form(vendor: &Vendor, secret: &str) -> String {
+    let id = self::secret(vendor, "client_id");
+    let audience = format!("https://{TENANT}/api/v2/");
+    form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", &id),
+        ("client_secret", secret),
+        ("audience", &audience),
+    ])
+}
+
+fn bearer(vendor: &Vendor) -> String {
+    let body = token_form(vendor, &secret(vendor, "client_secret"));
+    let (status, answer) = ask(vendor, "POST", TENANT, "/oauth/token", &[FORM], &body);
+    assert_eq!((status, &answer["token_type"]), (200, &json!("Bearer")), "{answer}");
+    assert!(answer["expires_in"].as_u64().unwrap() > 0);
+    format!("Bearer {}", answer["access_token"].as_str().unwrap())
+}
+
+#[test]
+fn a_simulation_chooses_what_makes_provisioning_run() {
+    let connector = load(&root().join(AUTH0)).unwrap();
+    let filled = fill(&connector, Default::default(), Default::default()).unwrap();
+    assert_eq!(filled.settings["input_mode"], "automatic");
+    assert_eq!(filled.settings["base_url"], format!("https://{TENANT}/"));
+    assert_eq!(filled.settings.get("authentication_type"), None, "a default is no choice");
+    let made: Vec<&String> = filled.secrets.keys().collect();
+    assert_eq!(made, ["client_id", "client_secret", "monad_api_key"]);
+    let mut given = serde_json::Map::new();
+    given.insert("input_mode".into(), "manual".into());
+    let filled = fill(&connector, given, [("monad_api_key".to_owned(), "mine".to_owned())].into()).unwrap();
+    assert_eq!(filled.settings["input_mode"], "manual", "what was given stands");
+    assert_eq!(filled.secrets["monad_api_key"], "mine");
+}
+
+#[test]
+fn the_stand_in_gives_a_token_only_to_who_has_the_secret_and_asks_as_the_spec_says() {
+    let vendor = vendor(AUTH0);
+    let good = token_form(&vendor, &secret(&vendor, "client_secret"));
+    let at = |method: &str, headers: &[(&str, &str)], body: &str| {
+        ask(&vendor, method, TENANT, "/oauth/token", headers, body).0
+    };
+    assert_eq!(at("POST", &[FORM], &good), 200);
+    assert_eq!(at("POST", &[FORM], &token_form(&vendor, "wrong")), 401);
+    assert_eq!(at("POST", &[JSON], &good), 400, "a form that says it is JSON");
+    assert_eq!(at("GET", &[FORM], &good), 405);
+    assert_eq!(at("POST", &[FORM], &good.replace("client_credentials", "password")), 400);
+    assert_eq!(at("POST", &[FORM], &good.replace("api%2Fv2", "api%2Fv3")), 403, "another audience");
+    assert_eq!(at("POST", &[FORM], &format!("{good}&more=1")), 400);
+}
+
+#[test]
+fn the_stand_in_is_as_strict_as_the_spec() {
+    let vendor = vendor(AUTH0);
+    let token = bearer(&vendor);
+    let key = secret(&vendor, "monad_api_key");
+    let streams = "/api/v2/log-streams";
+    let signed = [("authorization", token.as_str()), JSON];
+    let at = |method: &str, path: &str, headers: &[(&str, &str)], body: &str| {
+        ask(&vendor, method, TENANT, path, headers, body)
+    };
+    let stream = json!({
+        "name": "auth0-log-stream", "type": "http",
+        "sink": {
+            "httpEndpoint": "https://forebay.example/in", "httpContentType": "application/json",
+            "httpContentFormat": "JSONLINES", "httpCustomHeaders": [{"header": "x-api-key", "value": key}],
+        },
+    });
+    let body = stream.to_string();
+    // Who asks.
+    let (status, answer) = at("POST", streams, &[JSON], &body);
+    assert_eq!(
+        (status, &answer["message"]),
+        (401, &json!("Invalid token")),
+        "in the place that the spec names"
+    );
+    assert_eq!(at("POST", streams, &[("authorization", "Bearer guessed"), JSON], &body).0, 401);
+    assert_eq!(at("GET", streams, &[], "").0, 401);
+    // What is where.
+    assert_eq!(at("GET", "/api/v2/users", &signed, "").0, 404);
+    assert_eq!(at("PUT", streams, &signed, &body).0, 405);
+    assert_eq!(ask(&vendor, "GET", "elsewhere.example", streams, &signed, "").0, 404, "another host");
+    assert_eq!(at("GET", "/api/v2/log-streams/lst_0000000000000001", &signed, "").0, 404);
+    // Which shape.
+    assert_eq!(at("POST", streams, &[signed[0], ("content-type", "text/plain")], &body).0, 400);
+    assert_eq!(at("POST", streams, &signed, "{").0, 400);
+    let mut more = stream.clone();
+    more["status"] = json!("active");
+    let (status, answer) = at("POST", streams, &signed, &more.to_string());
+    assert_eq!(status, 400);
+    assert!(answer["message"].as_str().unwrap().contains("/status"), "{answer}");
+    let mut less = stream.clone();
+    less["sink"].as_object_mut().unwrap().remove("httpEndpoint");
+    assert_eq!(at("POST", streams, &signed, &less.to_string()).0, 400);
+    assert_eq!(vendor.count(), 0, "nothing was made by all this");
+    // Made twice is two.
+    let (status, made) = at("POST", streams, &signed, &body);
+    assert!((200..300).contains(&status), "{made}");
+    let (_, again) = at("POST", streams, &signed, &body);
+    assert_ne!(made["id"], again["id"]);
+    assert_eq!(made["status"], "active");
+    let id = made["id"].as_str().unwrap();
+    assert!(id.starts_with("lst_") && id.len() == 20, "{id}");
+    let (_, list) = at("GET", streams, &signed, "");
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    assert!(vendor.knows_receiver());
+    // Changed at the top level, shown, removed once.
+    let one = format!("{streams}/{id}");
+    assert_eq!(at("PATCH", &one, &signed, r#"{"status":"paused"}"#).0, 400, "no call of the spec sends this");
+    assert_eq!(at("PATCH", &one, &signed, r#"{"status":"active"}"#).0, 200, "this is `repair`");
+    let update = json!({"name": "renamed", "sink": stream["sink"]}).to_string();
+    assert_eq!(at("PATCH", &one, &signed, &update).0, 200, "this is `update`");
+    let shown = at("GET", &one, &signed, "").1;
+    assert_eq!(
+        (&shown["name"], &shown["type"], &shown["id"]),
+        (&json!("renamed"), &json!("http"), &made["id"])
+    );
+    assert_eq!(at("DELETE", &one, &signed, "").0, 204);
+    assert_eq!(at("DELETE", &one, &signed, "").0, 404);
+    assert_eq!(vendor.count(), 1);
+}
+
+#[test]
+fn another_spec_makes_another_vendor() {
+    let vendor = vendor(HARBOUR);
+    let host = "api.north.harbour.example";
+    let hooks = "/v3/acct-7/hooks";
+    let login = data_encoding::BASE64.encode(format!("acct-7:{}", secret(&vendor, "password")).as_bytes());
+    let basic = format!("Basic {login}");
+    let signed = [("authorization", basic.as_str()), ("x-harbour-version", "3"), FORM];
+    let key = secret(&vendor, "signing_key");
+    let body = form(&[
+        ("label", "harbour-alerts"),
+        ("target", "https://forebay.example/in"),
+        ("topics", "arrivals"),
+        ("topics", "departures"),
+        ("key", &key),
+    ]);
+    let (status, answer) = ask(&vendor, "POST", host, hooks, &[signed[0], FORM], &body);
+    assert_eq!(status, 400, "a header is missing: {answer}");
+    assert!(answer["fault"]["text"].is_string(), "{answer}");
+    let (status, answer) = ask(&vendor, "POST", host, hooks, &signed, &body);
+    assert!((200..300).contains(&status), "{answer}");
+    let number = answer["hook"]["number"].as_u64().unwrap();
+    assert!(vendor.knows_receiver());
+    let (_, list) = ask(&vendor, "GET", host, hooks, &signed[..2], "");
+    assert_eq!(list["page"]["hooks"][0]["number"], number);
+    assert_eq!(list["page"]["hooks"][0]["topics"], json!(["arrivals", "departures"]));
+    let one = format!("{hooks}/{number}");
+    let (_, shown) = ask(&vendor, "GET", host, &one, &signed[..2], "");
+    assert_eq!(shown["hook"]["state"], "ON");
+    assert!(vendor.is_well().unwrap());
+    assert!(vendor.suspend());
+    assert!(!vendor.is_well().unwrap());
+    assert_eq!(ask(&vendor, "POST", host, &format!("{one}/start"), &signed[..2], "").0, 200);
+    assert!(vendor.is_well().unwrap(), "repaired");
+    assert_eq!(ask(&vendor, "DELETE", host, &one, &signed[..2], "").0, 204);
+    assert_eq!(vendor.count(), 0);
+}
+
+#[test]
+fn a_connector_without_samples_cannot_be_simulated_and_says_why() {
+    let mut connector = load(Path::new(&root().join(AUTH0))).unwrap();
+    connector.samples.clear();
+    let error = forebay::simulate::plan::Plan::new(&connector, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+    assert!(error.to_string().contains("samples"), "{error}");
+}

@@ -81,6 +81,7 @@ fn changes(steps: &[Step], effect: Effect) -> impl Iterator<Item = (Effect, &Cal
     steps.iter().filter_map(|s| s.call.as_ref()).map(move |call| {
         let effect = match (&call.method, &call.body) {
             (&http::Method::GET, _) => Effect::Read,
+            // A bare POST to update acts; a bare POST to repair repairs.
             (_, Body::Empty) if effect == Effect::Merge => Effect::Act,
             (_, Body::Empty | Body::Json(_) | Body::Form(_) | Body::Text(_)) => effect,
         };

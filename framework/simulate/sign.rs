@@ -2,18 +2,21 @@
 //!
 //! Called by the sender for each attempt, since a signature may hold the time. It uses the newest secrets.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
+use bytes::Bytes;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
 use super::guard::basic;
 use super::invert::{write, write_time};
 use crate::connector::instance::Instance;
 use crate::connector::model::{Encoding, Hash, KeyEncoding, SignedTime, Verify};
 use crate::connector::pick::Pick;
-use crate::connector::template::Text;
+use crate::connector::template::{RequestFacts, Text};
 use crate::error::{Error, Kind, Result};
 
 /// A push before it is sent: what the signature may be made from.
@@ -42,8 +45,8 @@ pub fn sign(instance: &Instance, push: &mut Unsigned, now: Timestamp) -> Result<
                 put(push, place, &time.as_str().map_or_else(|| time.to_string(), str::to_owned))?;
             }
             let key = key(instance, keys, *key_encoding, key_prefix.as_deref())?;
-            let message = message.render(&instance.scope().with("request", request(push)))?;
-            let mac = hmac::sign(&hmac::Key::new(algorithm(*hash), &key), message.as_bytes());
+            let message = message.render_bytes(&instance.scope().with_request(Arc::new(facts(push))))?;
+            let mac = hmac::sign(&hmac::Key::new(algorithm(*hash), &key), &message);
             let text = encode(mac.as_ref(), signature.encoding);
             let text = format!("{}{text}", signature.prefix.as_deref().unwrap_or_default());
             put(push, &signature.place, &text)
@@ -113,20 +116,14 @@ pub fn set_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<()>
     Ok(())
 }
 
-/// `request` as the receiver's templates know it.
-fn request(push: &Unsigned) -> Json {
-    let pairs =
-        push.url.query_pairs().map(|(name, value)| (name.into_owned(), Json::String(value.into_owned())));
-    let headers = push.headers.iter().filter_map(|(name, value)| {
-        Some((name.as_str().to_owned(), Json::String(value.to_str().ok()?.to_owned())))
-    });
-    json!({
-        "method": "POST",
-        "url": push.url.as_str(),
-        "path": push.url.path(),
-        "query": pairs.collect::<Map<_, _>>(),
-        "headers": headers.collect::<Map<_, _>>(),
-        "body": String::from_utf8_lossy(&push.body),
-        "json": serde_json::from_slice::<Json>(&push.body).unwrap_or(Json::Null),
-    })
+/// What the receiver's templates will see of the request.
+fn facts(push: &Unsigned) -> RequestFacts {
+    RequestFacts {
+        method: http::Method::POST,
+        url: push.url.to_string(),
+        path: push.url.path().to_owned(),
+        query: push.url.query().unwrap_or_default().to_owned(),
+        headers: push.headers.clone(),
+        body: Bytes::copy_from_slice(&push.body),
+    }
 }

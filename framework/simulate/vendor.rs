@@ -31,10 +31,10 @@ const BODY_CAP: usize = 1 << 20;
 /// The stand-in vendor.
 pub struct Vendor {
     pub(super) instance: Arc<Instance>,
-    pub(super) clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     pub(super) guard: Guard,
-    pub(super) shelf: Shelf,
-    pub(super) faults: Faults,
+    shelf: Shelf,
+    faults: Faults,
     routes: Vec<Route>,
 }
 
@@ -94,33 +94,73 @@ impl Vendor {
         if let Some(answer) = self.guard.token(&self.instance, incoming, now)? {
             return Ok(answer);
         }
-        // 2. The call of the spec that this is.
+        // 2. The calls of the spec that this may be: two may share a URL and differ in their bodies.
         let asked = incoming.asked();
-        let Some((route, named)) = self.routes.iter().find_map(|r| r.fits(&asked).map(|named| (r, named)))
-        else {
+        let fitting: Vec<_> =
+            self.routes.iter().filter_map(|r| r.fits(&asked).map(|named| (r, named))).collect();
+        let Some((first, _)) = fitting.first() else {
             let elsewhere = self.routes.iter().any(|r| r.is_at(asked.host, asked.path));
             return Ok(match elsewhere {
                 true => refusal(self.connector(), 405, "this method is not known here"),
                 false => refusal(self.connector(), 404, "nothing is here"),
             });
         };
-        let call = self.call(route);
         // 3. A fault that is due comes before anything is done.
-        if let Some(answer) = self.faults.due(self, route.effect) {
+        if let Some(answer) = self.faults.due(self, first.effect) {
             return Ok(answer);
         }
         // 4. Who asks.
-        if !self.guard.admits(&self.instance, call, &incoming.headers, now)? {
-            return Ok(
-                refusal(self.connector(), 401, "Invalid token").with_header("www-authenticate", "Bearer")
-            );
+        if !self.guard.admits(&self.instance, self.call(first), &incoming.headers, now)? {
+            let answer = refusal(self.connector(), 401, "Invalid token");
+            return Ok(answer.with_header("www-authenticate", "Bearer"));
         }
-        // 5. Whether it has the shape that the spec gives it.
-        if let Some(wrong) = shape::wrong(&self.instance, call, incoming)? {
-            return Ok(refusal(self.connector(), 400, &wrong));
+        // 5. Whether it has the shape that the spec gives one of them.
+        let mut complaint = None;
+        let mut meant = None;
+        for (route, named) in &fitting {
+            match shape::wrong(&self.instance, self.call(route), incoming)? {
+                None => {
+                    meant = Some((route, named));
+                    break;
+                }
+                Some(wrong) => complaint = complaint.or(Some(wrong)),
+            }
         }
+        let Some((route, named)) = meant else {
+            return Ok(refusal(self.connector(), 400, &complaint.unwrap_or_default()));
+        };
         // 6. What it does.
-        self.shelf.act(&self.instance, route, &named, call, incoming)
+        self.shelf.act(&self.instance, route, named, self.call(route), incoming)
+    }
+
+    /// Whose vendor it is.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// How many resources somebody made here and nobody removed.
+    pub fn count(&self) -> usize {
+        self.shelf.count(&self.instance)
+    }
+
+    /// Whether every resource of the spec is there and well.
+    pub fn is_well(&self) -> Result<bool> {
+        self.shelf.is_well(&self.instance)
+    }
+
+    /// Whether a resource was told the receiver's URL.
+    pub fn knows_receiver(&self) -> bool {
+        self.instance.receiver_url.as_ref().is_some_and(|url| self.shelf.knows(url.as_str()))
+    }
+
+    /// Makes every resource unhealthy, as the spec's example shows it; `false` where it shows none.
+    pub fn suspend(&self) -> bool {
+        self.shelf.suspend(&self.instance)
+    }
+
+    /// Tells of every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shelf.changes()
     }
 
     fn call(&self, route: &Route) -> &Call {
