@@ -1,1 +1,6 @@
-//! Tests: provisioning.
+//! The life of a stream at the vendor, against a tenant that is as strict as the real one.
+
+mod bench;
+mod destroy;
+mod life;
+mod trouble;

@@ -9,9 +9,9 @@ use serde_json::{Map, Value as Json};
 
 use super::drift::{self, Desired};
 use super::fingerprint::Key;
-use super::life::Provisioner;
 use super::look::Seen;
 use super::names::Names;
+use super::provisioner::Provisioner;
 use super::state::{Document, Mended, Operation, Origin, Pending, ResourceState};
 use crate::call::failure::CallError;
 use crate::call::mask::Mask;
@@ -29,6 +29,12 @@ impl Resource {
             Operation::Repair => &self.repair,
             Operation::Delete => &self.delete,
         }
+    }
+
+    /// The names that creating saves.
+    pub(super) fn created_names(&self) -> impl Iterator<Item = &str> {
+        let calls = self.create.iter().filter_map(|step| step.call.as_ref());
+        calls.flat_map(|call| call.save.iter().map(|(name, _)| name.as_str()))
     }
 
     /// Every call of its life, in the order of the story.
@@ -188,12 +194,32 @@ impl Provisioner {
         for (n, step) in resource.steps(operation).iter().enumerate().skip(from) {
             let names = names.with("state", &document.names());
             let saved = self.step(resource, operation, step, &names).await?;
-            document = self
-                .change(&resource.name, |state| {
-                    state.saved.extend(saved.clone());
-                    state.pending = Some(Pending { operation, done: n + 1 });
-                })
-                .await?;
+            let kept = self.change(&resource.name, |state| {
+                state.saved.extend(saved.clone());
+                state.pending = Some(Pending { operation, done: n + 1 });
+            });
+            match kept.await {
+                Ok(kept) => document = kept,
+                Err(error) => {
+                    if operation == Operation::Create {
+                        self.undo_if_destroyed(resource, &saved, &names).await?;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody ran `destroy` while a create was on its way: what it made is known to nobody but us.
+    async fn undo_if_destroyed(
+        &self,
+        resource: &Resource,
+        saved: &Map<String, Json>,
+        names: &Names,
+    ) -> Result<(), CallError> {
+        if !saved.is_empty() && Some(self.memory.read().await?.destroyed) != self.began() {
+            self.delete(resource, saved, names).await?;
         }
         Ok(())
     }

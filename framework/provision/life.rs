@@ -3,103 +3,49 @@
 //! `run` calls [`Provisioner::reconcile`] when it starts and `keep` on the schedule; `plan` tells what this
 //! would do, by the same looking and judging. What this instance did not make or adopt is never touched.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
 use serde_json::{Map, Value as Json, json};
 
 use super::decide::{Health, Mend, health, judge};
-use super::drift::{Desired, Difference};
-use super::fingerprint::Key;
+use super::drift::Difference;
 use super::look::Seen;
 use super::names::{Names, resume_from};
-use super::report::{Deed, Report, Status, What};
-use super::state::{Document, Memory, Operation, Origin, Pending, Refused, ResourceState};
-use crate::call::caller::Caller;
+use super::provisioner::{Moment, Provisioner, provisioned};
+use super::report::{Deed, Report, What};
+use super::state::{Operation, Origin, Pending, ResourceState};
 use crate::call::failure::CallError;
-use crate::connector::clock::Clock;
-use crate::connector::instance::Instance;
-use crate::connector::model::{Provision, Resource};
-use crate::error::{Error, Kind, Result};
-use crate::queue::State;
+use crate::connector::model::Resource;
+use crate::error::Result;
 
 /// How often a resource is begun anew in one pass, when an operation finds it gone.
 const ROUNDS: usize = 3;
 
-/// Provisions one instance: the only thing that changes anything at the vendor.
-pub struct Provisioner {
-    pub(super) instance: Arc<Instance>,
-    pub(super) caller: Arc<Caller>,
-    pub(super) memory: Memory,
-    pub(super) clock: Arc<dyn Clock>,
-    /// How often the instance had been destroyed when this process first looked.
-    pub(super) began: OnceLock<u64>,
-    /// One pass at a time; not held by anything else.
-    pub(super) turn: tokio::sync::Mutex<()>,
-    pub(super) status: Mutex<Status>,
-}
-
-/// A resource at one moment.
-pub(super) struct Moment<'a> {
-    pub(super) state: ResourceState,
-    pub(super) key: Key,
-    pub(super) names: Names,
-    pub(super) desired: Desired<'a>,
-}
-
 impl Provisioner {
-    /// A provisioner; nothing happens yet.
-    pub fn new(
-        instance: Arc<Instance>,
-        caller: Arc<Caller>,
-        state: Arc<dyn State>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let memory = Memory::new(instance.id.clone(), state);
-        Self {
-            instance,
-            caller,
-            memory,
-            clock,
-            began: OnceLock::new(),
-            turn: tokio::sync::Mutex::new(()),
-            status: Mutex::new(Status::default()),
-        }
-    }
-
-    /// Whether this instance provisions at all; where not, a person creates the stream.
-    pub fn is_automatic(&self) -> Result<bool> {
-        is_automatic(&self.instance)
-    }
-
-    /// How the vendor's side was when it was last looked at.
-    pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Brings every resource to what the spec desires, once, in order. Nothing is written at the vendor where
     /// nothing differs. Errors: `Refused` (trying again will not help), `Passing`, `Configuration`, `Io`.
     pub async fn reconcile(&self) -> Result<Report> {
         let _turn = self.turn.lock().await;
         let mut report = Report::default();
         let document = self.memory.read().await?;
-        if document.destroyed != *self.began.get_or_init(|| document.destroyed) {
-            return Ok(self.stopped(report));
+        match self.began() {
+            None => self.begin_at(document.destroyed),
+            Some(began) if began == document.destroyed => {}
+            Some(_) => return Ok(self.stopped(report)),
         }
         let Some(provision) = provisioned(&self.instance)? else { return Ok(report) };
-        let mut healthy = true;
         for resource in &provision.resources {
             match self.live(resource, &mut report).await {
-                Ok(well) => healthy &= well,
+                Ok(()) => {}
                 Err(error) => return self.failed(report, provision, error).await,
             }
         }
-        self.succeeded(healthy).await?;
+        let unwell = report.deeds.iter().find(|deed| deed.what == What::LeftAlone).map(Deed::to_string);
+        self.succeeded(unwell).await?;
         Ok(report)
     }
 
-    /// The life of one resource, once through; gives whether it is well. An operation may find that it is gone
+    /// The life of one resource, once through. An operation may find that it is gone
     /// since it was looked at: then from the start.
-    async fn live(&self, resource: &Resource, report: &mut Report) -> Result<bool, CallError> {
+    async fn live(&self, resource: &Resource, report: &mut Report) -> Result<(), CallError> {
         let mut rounds = 1;
         loop {
             match self.round(resource, report).await {
@@ -112,7 +58,7 @@ impl Provisioner {
         }
     }
 
-    async fn round(&self, resource: &Resource, report: &mut Report) -> Result<bool, CallError> {
+    async fn round(&self, resource: &Resource, report: &mut Report) -> Result<(), CallError> {
         let moment = self.moment(resource).await?;
         // 1. A create that was interrupted goes on: until it is known what it made, nothing else can be said.
         if let Some(Pending { operation: Operation::Create, .. }) = moment.state.pending {
@@ -145,12 +91,7 @@ impl Provisioner {
     }
 
     /// What is there is judged, mended and made healthy; or nothing is done, and nothing written.
-    async fn tend(
-        &self,
-        resource: &Resource,
-        current: &Json,
-        report: &mut Report,
-    ) -> Result<bool, CallError> {
+    async fn tend(&self, resource: &Resource, current: &Json, report: &mut Report) -> Result<(), CallError> {
         let moment = self.moment(resource).await?;
         let names = moment.names.with("current", current);
         // 5. An operation that was interrupted goes on at the step after the last one that is done.
@@ -161,12 +102,12 @@ impl Provisioner {
             Some(Pending { operation: Operation::Update, done }) if done > 0 => {
                 self.update(resource, done, &names, (&moment.desired, None)).await?;
                 self.did(report, resource, What::Updated, "what was begun is finished".to_owned());
-                return Ok(true);
+                return Ok(());
             }
             Some(Pending { operation: Operation::Repair, done }) if done > 0 => {
                 self.repair(resource, done, &names).await?;
                 self.did(report, resource, What::Repaired, "what was begun is finished".to_owned());
-                return Ok(true);
+                return Ok(());
             }
             Some(_) | None => {}
         }
@@ -196,11 +137,11 @@ impl Provisioner {
             }
         }
         // 7. What is not well is repaired, unless the spec's `when` says that somebody wanted it so.
-        let well = self.heal(resource, verdict.health, &names, report).await?;
+        self.heal(resource, verdict.health, &names, report).await?;
         if report.deeds.len() == deeds {
             self.did(report, resource, What::Kept, String::new());
         }
-        Ok(well)
+        Ok(())
     }
 
     /// Takes over one that was there.
@@ -210,7 +151,7 @@ impl Provisioner {
         current: &Json,
         saved: Map<String, Json>,
         report: &mut Report,
-    ) -> Result<bool, CallError> {
+    ) -> Result<(), CallError> {
         self.change(&resource.name, |state| {
             state.origin = Some(Origin::Adopted);
             state.existed = true;
@@ -232,7 +173,7 @@ impl Provisioner {
         moment: Moment<'_>,
         current: &Json,
         report: &mut Report,
-    ) -> Result<bool, CallError> {
+    ) -> Result<(), CallError> {
         let names = moment.names.with("current", current);
         self.perform(resource, Operation::Adopt, from, &names).await?;
         let state = self.memory.read().await?.resource(&resource.name);
@@ -263,19 +204,18 @@ impl Provisioner {
         health: Health,
         names: &Names,
         report: &mut Report,
-    ) -> Result<bool, CallError> {
+    ) -> Result<(), CallError> {
         match health {
-            Health::Well => Ok(true),
+            Health::Well => {}
             Health::Repair => {
                 self.repair(resource, 0, names).await?;
                 self.did(report, resource, What::Repaired, "it was not healthy".to_owned());
-                Ok(true)
             }
             Health::Leave(why) => {
                 self.did(report, resource, What::LeftAlone, format!("it is not healthy, and {why}"));
-                Ok(false)
             }
         }
+        Ok(())
     }
 
     /// Makes one, or finishes making it. The old one, where there is one, goes afterwards, or before where the
@@ -285,7 +225,7 @@ impl Provisioner {
         resource: &Resource,
         moment: Moment<'_>,
         report: &mut Report,
-    ) -> Result<bool, CallError> {
+    ) -> Result<(), CallError> {
         let state = &moment.state;
         let last = state.current.clone().unwrap_or_else(|| json!({}));
         let latest = self.memory.latest_event_time().await?;
@@ -316,7 +256,7 @@ impl Provisioner {
             (false, false, _) => (What::Created, "there was none".to_owned()),
         };
         self.did(report, resource, what, why);
-        Ok(true)
+        Ok(())
     }
 
     async fn remove_old(&self, resource: &Resource, moment: &Moment<'_>) -> Result<(), CallError> {
@@ -361,160 +301,6 @@ impl Provisioner {
         }
         Ok(())
     }
-
-    /// What is known of a resource now, and how it should be.
-    pub(super) async fn moment<'a>(&self, resource: &'a Resource) -> Result<Moment<'a>> {
-        let document = self.memory.read().await?;
-        self.moment_of(resource, &document)
-    }
-
-    pub(super) fn moment_of<'a>(&self, resource: &'a Resource, document: &Document) -> Result<Moment<'a>> {
-        let names = Names::of(&self.instance, document, self.clock.now());
-        let (names, desired) = names.desiring(resource)?;
-        Ok(Moment { state: document.resource(&resource.name), key: Key::kept(&document.key), names, desired })
-    }
-
-    /// Changes what is known of a resource, unless the instance was destroyed since this process began.
-    pub(super) async fn change(
-        &self,
-        resource: &str,
-        change: impl Fn(&mut ResourceState) + Send + Sync,
-    ) -> Result<Document> {
-        self.memory
-            .change(|document| {
-                if Some(&document.destroyed) != self.began.get() {
-                    return Err(Error::new(Kind::Refused, "the instance was destroyed meanwhile"));
-                }
-                change(document.resources.entry(resource.to_owned()).or_default());
-                Ok(())
-            })
-            .await
-    }
-
-    pub(super) fn did(&self, report: &mut Report, resource: &Resource, what: What, why: String) {
-        let deed = Deed { resource: resource.name.clone(), what, why };
-        metrics::counter!(
-            "forebay_provision_total",
-            "instance" => self.instance.id.to_string(), "resource" => deed.resource.clone(), "what" => what.word()
-        )
-        .increment(1);
-        match what {
-            What::Kept => tracing::debug!(instance = %self.instance.id, "{deed}"),
-            What::LeftAlone => tracing::warn!(instance = %self.instance.id, "{deed}"),
-            What::Created
-            | What::Adopted
-            | What::Updated
-            | What::Replaced
-            | What::Recreated
-            | What::Repaired
-            | What::Deleted
-            | What::AlreadyGone => tracing::info!(instance = %self.instance.id, "{deed}"),
-        }
-        report.deeds.push(deed);
-    }
-
-    fn stopped(&self, mut report: Report) -> Report {
-        report.destroyed = true;
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).destroyed = true;
-        report
-    }
-
-    async fn succeeded(&self, healthy: bool) -> Result<()> {
-        let now = self.clock.now();
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
-            Status { healthy: Some(healthy), refusal: None, checked: Some(now), destroyed: false };
-        let id = self.instance.id.to_string();
-        metrics::gauge!("forebay_stream_healthy", "instance" => id.clone()).set(f64::from(u8::from(healthy)));
-        metrics::gauge!("forebay_stream_checked_seconds", "instance" => id).set(now.as_second() as f64);
-        if self.memory.read().await?.refusal.is_some() {
-            self.memory
-                .change(|document| {
-                    document.refusal = None;
-                    Ok(())
-                })
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// A pass that failed: who destroyed the instance meanwhile is the reason where somebody did.
-    async fn failed(&self, report: Report, provision: &Provision, error: CallError) -> Result<Report> {
-        let document = self.memory.read().await?;
-        if Some(&document.destroyed) != self.began.get() {
-            return Ok(self.stopped(report));
-        }
-        let error = explained(provision, error);
-        metrics::counter!("forebay_provision_failures_total", "instance" => self.instance.id.to_string())
-            .increment(1);
-        if error.kind == Kind::Refused {
-            let refused = Refused { at_seconds: self.clock.now().as_second(), sentence: error.to_string() };
-            self.refused(&refused).await?;
-        }
-        Err(error)
-    }
-
-    async fn refused(&self, refused: &Refused) -> Result<()> {
-        {
-            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-            status.refusal = Some(refused.sentence.clone());
-        }
-        self.memory
-            .change(|document| {
-                // The same refusal at every check is written once.
-                if document.refusal.as_ref().is_none_or(|known| known.sentence != refused.sentence) {
-                    document.refusal = Some(refused.clone());
-                }
-                Ok(())
-            })
-            .await?;
-        Ok(())
-    }
-}
-
-impl Resource {
-    /// The names that creating saves.
-    pub(super) fn created_names(&self) -> impl Iterator<Item = &str> {
-        let calls = self.create.iter().filter_map(|step| step.call.as_ref());
-        calls.flat_map(|call| call.save.iter().map(|(name, _)| name.as_str()))
-    }
-}
-
-/// Whether an instance provisions by itself.
-pub fn is_automatic(instance: &Instance) -> Result<bool> {
-    Ok(provisioned(instance)?.is_some())
-}
-
-/// What an instance provisions; `None` where it does not.
-pub(super) fn provisioned(instance: &Instance) -> Result<Option<&Provision>> {
-    let Some(provision) = &instance.connector.provision else { return Ok(None) };
-    let wanted = provision.when.as_ref().map_or(Ok(true), |when| when.holds(&instance.scope()))?;
-    Ok(wanted.then_some(provision))
-}
-
-/// The permissions that the calls take, in order of their first use.
-pub(super) fn scopes(provision: &Provision) -> Vec<&str> {
-    let mut scopes: Vec<&str> = Vec::new();
-    for call in provision.resources.iter().flat_map(Resource::calls) {
-        if let Some(scope) = call.scope.as_deref()
-            && !scopes.contains(&scope)
-        {
-            scopes.push(scope);
-        }
-    }
-    scopes
-}
-
-/// The error of a call, with all the permissions that are needed where one was missing.
-fn explained(provision: &Provision, error: CallError) -> Error {
-    let status = error.failure().and_then(|failure| failure.status).map(|status| status.as_u16());
-    let error = Error::from(error);
-    let scopes = scopes(provision);
-    if !matches!(status, Some(401 | 403)) || scopes.is_empty() {
-        return error;
-    }
-    let all = format!("all calls together need: {}", scopes.join(" "));
-    let help = error.help.as_ref().map_or(all.clone(), |help| format!("{help}; {all}"));
-    error.help(help)
 }
 
 /// A 404 to a call that names nothing of ours means that the URL is wrong, not that something is gone.

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::life::{Provisioner, not_gone};
+use super::life::not_gone;
 use super::names::Names;
+use super::provisioner::Provisioner;
 use super::state::ResourceState;
 use crate::call::failure::CallError;
 use crate::call::retry::Repeat;

@@ -5,14 +5,18 @@
 
 mod act;
 mod decide;
+mod destroy;
 pub mod drift;
 mod fingerprint;
-pub mod life;
+mod keep;
+mod life;
 mod look;
 mod names;
+mod provisioner;
 pub mod report;
+mod scopes;
 pub mod secrets;
 pub mod state;
 
-pub use life::{Provisioner, is_automatic};
+pub use provisioner::{Provisioner, is_automatic};
 pub use report::{Report, Status, What};

@@ -28,8 +28,7 @@ impl Names {
     /// What every call of the instance can name.
     pub fn of(instance: &Instance, document: &Document, now: Timestamp) -> Self {
         let state = document.names();
-        let now = json!(now.to_string());
-        let both = |scope: Scope| scope.with("state", state.clone()).with("now", now.clone());
+        let both = |scope: Scope| scope.with("state", state.clone()).with_now(now);
         Self { real: both(instance.scope()), shown: both(instance.masked_scope()) }
     }
 

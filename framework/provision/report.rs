@@ -87,11 +87,11 @@ impl fmt::Display for Deed {
 /// How the vendor's side is, for /healthz, /readyz and the minute's line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Whether every resource was well when it was last looked at; `None` before the first look.
-    pub healthy: Option<bool>,
+    /// What was not well, or not as it should be, when it was last looked at, and was left so.
+    pub unwell: Option<String>,
     /// Why the vendor refused, since it last did not.
     pub refusal: Option<String>,
-    /// When everything was last looked at without a failure.
+    /// When everything was last looked at without a failure; `None` before the first time.
     pub checked: Option<Timestamp>,
     /// Provisioning stopped because somebody ran `destroy`.
     pub destroyed: bool,

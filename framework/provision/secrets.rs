@@ -2,14 +2,14 @@
 //!
 //! `run` calls [`ensure`] before the receiver starts, so that the receiver and the vendor get one key.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 
 use super::state::{Document, Memory};
 use crate::connector::instance::Instance;
 use crate::connector::model::{Encoding, Generate};
-use crate::connector::secret::{LiveSecret, Secret};
+use crate::connector::secret::Secret;
 use crate::error::{Error, Kind, Result};
 use crate::queue::State;
 
@@ -38,28 +38,18 @@ pub async fn ensure(instance: &Instance, state: Arc<dyn State>) -> Result<Vec<St
     Ok(made)
 }
 
-/// Gives the instance the generated secrets that are kept already; makes none (for `plan` and `destroy`).
-pub fn recall(instance: &Instance, document: &Document) {
-    let mut secrets = match instance.secrets.write() {
-        Ok(secrets) => secrets,
-        // A writer that panicked leaves whole values behind.
-        Err(poisoned) => poisoned.into_inner(),
-    };
-    for (name, text) in &document.secrets {
-        if !secrets.contains_key(name)
-            && let Some(current) = Secret::new(text)
-        {
-            Arc::make_mut(&mut secrets).insert(name.clone(), LiveSecret { current, previous: None });
+/// Gives the instance the generated secrets that are kept already; makes none.
+pub(super) fn recall(instance: &Instance, document: &Document) {
+    for (name, _) in missing(instance) {
+        if let Some(secret) = document.secrets.get(&name).and_then(|text| Secret::new(text)) {
+            instance.set_secret(&name, secret);
         }
     }
 }
 
 /// The secrets that are to be generated, as nobody gave them.
-fn missing(instance: &Instance) -> Vec<(String, Generate)> {
-    let secrets = match instance.secrets.read() {
-        Ok(secrets) => secrets,
-        Err(poisoned) => poisoned.into_inner(),
-    };
+pub(super) fn missing(instance: &Instance) -> Vec<(String, Generate)> {
+    let secrets = instance.secrets.read().unwrap_or_else(PoisonError::into_inner);
     let specs = instance.connector.secrets.iter();
     specs
         .filter(|spec| !secrets.contains_key(&spec.name))

@@ -1,0 +1,101 @@
+//! The schedule: provisioning at the start until it succeeds or is refused, then a look every now and then.
+//!
+//! `run` calls [`Provisioner::settle`] once and then [`Provisioner::keep`], which ends with the process or when
+//! somebody runs `destroy`. Passing faults are tried again for ever; a refusal is said, and tried at the next look.
+
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::provisioner::{Provisioner, provisioned};
+use super::report::Report;
+use crate::error::{Error, Kind, Result};
+
+/// How often it is looked where the spec says nothing.
+const EVERY: Duration = Duration::from_secs(5 * 60);
+/// The first wait after a passing fault; it doubles up to the longest.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+impl Provisioner {
+    /// Reconciles until it succeeds, is refused for good (the error), or the process stops (`None`).
+    pub async fn settle(&self, mut shutdown: watch::Receiver<bool>) -> Result<Option<Report>> {
+        let mut wait = FIRST;
+        loop {
+            let outcome = tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
+                outcome = self.reconcile() => outcome,
+            };
+            match outcome {
+                Ok(report) => return Ok(Some(report)),
+                Err(error) if error.kind == Kind::Passing => self.say_passing(&error, wait),
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
+                () = tokio::time::sleep(jittered(wait)) => {}
+            }
+            wait = (wait * 2).min(LONGEST);
+        }
+    }
+
+    /// Looks on schedule, and at once when it is nudged (secrets changed). Ends with the process, or when the
+    /// instance was destroyed; it never fails.
+    pub async fn keep(&self, nudge: &Notify, mut shutdown: watch::Receiver<bool>) {
+        let every = self.every();
+        let mut wait = every;
+        let mut retry = FIRST;
+        loop {
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = nudge.notified() => {}
+                () = tokio::time::sleep(jittered(wait)) => {}
+            }
+            let outcome = tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                outcome = self.reconcile() => outcome,
+            };
+            match outcome {
+                Ok(report) if report.destroyed => {
+                    tracing::warn!(instance = %self.instance.id, "somebody ran `destroy`: provisioning stops");
+                    return;
+                }
+                Ok(_) => (wait, retry) = (every, FIRST),
+                Err(error) if error.kind == Kind::Passing => {
+                    (wait, retry) = (retry, (retry * 2).min(LONGEST));
+                    self.say_passing(&error, wait);
+                }
+                Err(error) => {
+                    tracing::error!(
+                        instance = %self.instance.id, error = %error,
+                        "provisioning was refused; it is tried again at the next check"
+                    );
+                    (wait, retry) = (every, FIRST);
+                }
+            }
+        }
+    }
+
+    /// The shortest `check.every` of its resources.
+    fn every(&self) -> Duration {
+        let Ok(Some(provision)) = provisioned(&self.instance) else { return EVERY };
+        let checks = provision.resources.iter().filter_map(|resource| resource.check.as_ref());
+        checks.map(|check| check.every).min().unwrap_or(EVERY).max(FIRST)
+    }
+
+    fn say_passing(&self, error: &Error, wait: Duration) {
+        tracing::warn!(
+            instance = %self.instance.id, error = %error, wait_s = wait.as_secs(),
+            "provisioning failed, which may pass; it is tried again"
+        );
+    }
+}
+
+/// Up to a tenth longer, so that many instances do not ask at one moment.
+fn jittered(wait: Duration) -> Duration {
+    let mut byte = [0];
+    // Without randomness the wait is as long as it is.
+    let chance = aws_lc_rs::rand::fill(&mut byte).map_or(0.0, |()| f64::from(byte[0]) / 255.0);
+    wait.mul_f64(1.0 + chance * 0.1)
+}

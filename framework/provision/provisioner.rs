@@ -1,0 +1,201 @@
+//! What provisions one instance: its parts, what it knows, and what it says. The story is in `life`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::drift::Desired;
+use super::fingerprint::Key;
+use super::names::Names;
+use super::report::{Deed, Report, Status, What};
+use super::scopes::explained;
+use super::state::{Document, Memory, Refused, ResourceState};
+use crate::call::caller::Caller;
+use crate::call::failure::CallError;
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::connector::model::{Provision, Resource};
+use crate::error::{Error, Kind, Result};
+use crate::queue::State;
+
+/// Provisions one instance: the only thing that changes anything at the vendor.
+pub struct Provisioner {
+    pub(super) instance: Arc<Instance>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) memory: Memory,
+    pub(super) clock: Arc<dyn Clock>,
+    /// How often the instance had been destroyed when this process first looked.
+    pub(super) began: Mutex<Option<u64>>,
+    /// One pass at a time; not held by anything else.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) status: Mutex<Status>,
+}
+
+/// A resource at one moment.
+pub(super) struct Moment<'a> {
+    pub(super) state: ResourceState,
+    pub(super) key: Key,
+    pub(super) names: Names,
+    pub(super) desired: Desired<'a>,
+}
+
+impl Provisioner {
+    /// A provisioner; nothing happens yet.
+    pub fn new(
+        instance: Arc<Instance>,
+        caller: Arc<Caller>,
+        state: Arc<dyn State>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let memory = Memory::new(instance.id.clone(), state);
+        Self {
+            instance,
+            caller,
+            memory,
+            clock,
+            began: Mutex::new(None),
+            turn: tokio::sync::Mutex::new(()),
+            status: Mutex::new(Status::default()),
+        }
+    }
+
+    /// Whether this instance provisions at all; where not, a person creates the stream.
+    pub fn is_automatic(&self) -> Result<bool> {
+        is_automatic(&self.instance)
+    }
+
+    /// How the vendor's side was when it was last looked at.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is known of a resource now, and how it should be.
+    pub(super) async fn moment<'a>(&self, resource: &'a Resource) -> Result<Moment<'a>> {
+        let document = self.memory.read().await?;
+        self.moment_of(resource, &document)
+    }
+
+    pub(super) fn moment_of<'a>(&self, resource: &'a Resource, document: &Document) -> Result<Moment<'a>> {
+        let names = Names::of(&self.instance, document, self.clock.now());
+        let (names, desired) = names.desiring(resource)?;
+        Ok(Moment { state: document.resource(&resource.name), key: Key::kept(&document.key), names, desired })
+    }
+
+    /// Changes what is known of a resource, unless the instance was destroyed since this process began.
+    pub(super) async fn change(
+        &self,
+        resource: &str,
+        change: impl Fn(&mut ResourceState) + Send + Sync,
+    ) -> Result<Document> {
+        self.memory
+            .change(|document| {
+                if Some(document.destroyed) != self.began() {
+                    return Err(Error::new(Kind::Refused, "the instance was destroyed meanwhile"));
+                }
+                change(document.resources.entry(resource.to_owned()).or_default());
+                Ok(())
+            })
+            .await
+    }
+
+    pub(super) fn did(&self, report: &mut Report, resource: &Resource, what: What, why: String) {
+        let deed = Deed { resource: resource.name.clone(), what, why };
+        metrics::counter!(
+            "forebay_provision_total",
+            "instance" => self.instance.id.to_string(), "resource" => deed.resource.clone(), "what" => what.word()
+        )
+        .increment(1);
+        match what {
+            What::Kept => tracing::debug!(instance = %self.instance.id, "{deed}"),
+            What::LeftAlone => tracing::warn!(instance = %self.instance.id, "{deed}"),
+            What::Created
+            | What::Adopted
+            | What::Updated
+            | What::Replaced
+            | What::Recreated
+            | What::Repaired
+            | What::Deleted
+            | What::AlreadyGone => tracing::info!(instance = %self.instance.id, "{deed}"),
+        }
+        report.deeds.push(deed);
+    }
+
+    /// How often the instance had been destroyed when this process began.
+    pub(super) fn began(&self) -> Option<u64> {
+        *self.began.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This process begins (or, where it destroys, begins anew) at so many.
+    pub(super) fn begin_at(&self, destroyed: u64) {
+        *self.began.lock().unwrap_or_else(PoisonError::into_inner) = Some(destroyed);
+    }
+
+    pub(super) fn stopped(&self, mut report: Report) -> Report {
+        report.destroyed = true;
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).destroyed = true;
+        report
+    }
+
+    pub(super) async fn succeeded(&self, unwell: Option<String>) -> Result<()> {
+        let now = self.clock.now();
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
+            Status { unwell, refusal: None, checked: Some(now), destroyed: false };
+        if self.memory.read().await?.refusal.is_some() {
+            self.memory
+                .change(|document| {
+                    document.refusal = None;
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A pass that failed: who destroyed the instance meanwhile is the reason where somebody did.
+    pub(super) async fn failed(
+        &self,
+        report: Report,
+        provision: &Provision,
+        error: CallError,
+    ) -> Result<Report> {
+        let document = self.memory.read().await?;
+        if Some(document.destroyed) != self.began() {
+            return Ok(self.stopped(report));
+        }
+        let error = explained(provision, error);
+        metrics::counter!("forebay_provision_failures_total", "instance" => self.instance.id.to_string())
+            .increment(1);
+        if error.kind == Kind::Refused {
+            let refused = Refused { at_seconds: self.clock.now().as_second(), sentence: error.to_string() };
+            self.refused(&refused).await?;
+        }
+        Err(error)
+    }
+
+    async fn refused(&self, refused: &Refused) -> Result<()> {
+        {
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.refusal = Some(refused.sentence.clone());
+        }
+        self.memory
+            .change(|document| {
+                // The same refusal at every check is written once.
+                if document.refusal.as_ref().is_none_or(|known| known.sentence != refused.sentence) {
+                    document.refusal = Some(refused.clone());
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// Whether an instance provisions by itself.
+pub fn is_automatic(instance: &Instance) -> Result<bool> {
+    Ok(provisioned(instance)?.is_some())
+}
+
+/// What an instance provisions; `None` where it does not.
+pub(super) fn provisioned(instance: &Instance) -> Result<Option<&Provision>> {
+    let Some(provision) = &instance.connector.provision else { return Ok(None) };
+    let wanted = provision.when.as_ref().map_or(Ok(true), |when| when.holds(&instance.scope()))?;
+    Ok(wanted.then_some(provision))
+}
