@@ -217,7 +217,7 @@ impl Judge<'_> {
         }
     }
 
-    fn refusal(&self, answer: &Response, json: Option<&Json>, response: Json) -> Failure {
+    fn refusal(&self, answer: &Response, json: Option<&Json>, response: Json) -> Box<Failure> {
         let said = message(&self.call.errors, answer, json, self.mask);
         let sentence = said.unwrap_or_else(|| "no reason was given".to_owned());
         let mut failure = failure(self.request, Some(answer.status), sentence, self.mask);
@@ -226,7 +226,7 @@ impl Judge<'_> {
         failure
     }
 
-    fn sorted(&self, status: StatusCode, failure: Failure) -> CallError {
+    fn sorted(&self, status: StatusCode, failure: Box<Failure>) -> CallError {
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => CallError::Gone(failure),
             StatusCode::TOO_MANY_REQUESTS => CallError::Passing(failure),
@@ -256,6 +256,9 @@ impl Judge<'_> {
                         None => "the call is not signed: does the spec name an `auth` for it?".to_owned(),
                     });
                 }
+            }
+            StatusCode::NOT_FOUND => {
+                advice.push("nothing is at this path: are the base URL and the ids in it right?".to_owned());
             }
             _ if status.is_redirection() => {
                 advice.push("redirects are not followed: is the base URL right?".to_owned());

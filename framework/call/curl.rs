@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::auth::named;
 use super::render::draft;
 use crate::connector::model::{Auth, Call, Connector};
-use crate::connector::template::Scope;
+use crate::connector::template::{Scope, Text};
 use crate::error::Result;
 
 /// The command, over several lines. `token` stands where a fetched token would.
@@ -26,21 +26,24 @@ pub fn curl(connector: &Connector, call: &Call, scope: &Scope, token: &str) -> R
     Ok(lines.join(" \\\n  "))
 }
 
+/// The auth as flags. In manual mode its secrets may not be there: then the place of each shows what it takes.
 fn signed(connector: &Connector, call: &Call, scope: &Scope, token: &str) -> Result<Vec<String>> {
-    let bearer = |token: &str| vec![format!("-H {}", quoted(&format!("authorization: Bearer {token}")))];
+    let shown = |text: &Text| text.render(scope).unwrap_or_else(|_| text.source().to_owned());
+    let header = |name: &str, value: &str| format!("-H {}", quoted(&format!("{name}: {value}")));
     Ok(match named(connector, call, scope)? {
         None => Vec::new(),
-        Some((_, Auth::Bearer { token })) => bearer(&token.render(scope)?),
-        Some((_, Auth::ClientCredentials { .. })) => bearer(token),
+        Some((_, Auth::Bearer { token: own })) => {
+            let token = own.render(scope).unwrap_or_else(|_| token.to_owned());
+            vec![header("authorization", &format!("Bearer {token}"))]
+        }
+        Some((_, Auth::ClientCredentials { .. })) => {
+            vec![header("authorization", &format!("Bearer {token}"))]
+        }
         Some((_, Auth::Basic { username, password })) => {
-            let pair = format!("{}:{}", username.render(scope)?, password.render(scope)?);
-            vec![format!("-u {}", quoted(&pair))]
+            vec![format!("-u {}", quoted(&format!("{}:{}", shown(username), shown(password))))]
         }
         Some((_, Auth::Headers { headers })) => {
-            let shown = headers.iter().map(|(name, text)| {
-                text.render(scope).map(|value| format!("-H {}", quoted(&format!("{name}: {value}"))))
-            });
-            shown.collect::<Result<_>>()?
+            headers.iter().map(|(name, text)| header(name, &shown(text))).collect()
         }
     })
 }

@@ -110,8 +110,8 @@ fn unanswered(request: &Request, repeat: Repeat, error: TransportError, mask: &M
 }
 
 /// A failure of this request.
-pub fn failure(request: &Request, status: Option<StatusCode>, sentence: String, mask: &Mask) -> Failure {
-    Failure {
+pub fn failure(request: &Request, status: Option<StatusCode>, sentence: String, mask: &Mask) -> Box<Failure> {
+    Box::new(Failure {
         method: request.method.clone(),
         host: host(request),
         path: escaped(&mask.hide(request.url.path()), 300),
@@ -120,7 +120,7 @@ pub fn failure(request: &Request, status: Option<StatusCode>, sentence: String, 
         help: None,
         wait: None,
         response: None,
-    }
+    })
 }
 
 fn host(request: &Request) -> String {

@@ -15,17 +15,17 @@ use crate::error::{Error, Kind};
 #[derive(Debug)]
 pub enum CallError {
     /// 404 or 410: what the call names is not there.
-    Gone(Failure),
+    Gone(Box<Failure>),
     /// Trying again will not help: 400, 401, 403, 409 and the like, a redirect, an address or certificate
     /// that is refused, a 2xx answer whose `ok` does not hold.
-    Refused(Failure),
+    Refused(Box<Failure>),
     /// 408, 429, 5xx or a broken connection, still so after the retries.
-    Passing(Failure),
+    Passing(Box<Failure>),
     /// Only where the call must not be repeated: the other side may have acted on it or not, or has, and
     /// its answer could not be used. What follows is a look (`find`), never the same call again.
-    Unclear(Failure),
+    Unclear(Box<Failure>),
     /// A 2xx answer that could not be used: no JSON, too large, or without a value that is to be saved.
-    Unreadable(Failure),
+    Unreadable(Box<Failure>),
     /// The request could not be made; nothing was sent.
     Render(Error),
 }

@@ -14,6 +14,7 @@ pub mod render;
 pub mod retry;
 pub mod token;
 pub mod transport;
+pub mod trust;
 
 use std::fmt;
 

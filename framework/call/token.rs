@@ -65,8 +65,8 @@ struct Slot {
 /// A fetch that failed, as those see it who waited for it.
 #[derive(Clone)]
 enum Denied {
-    Refused(Failure),
-    Passing(Failure),
+    Refused(Box<Failure>),
+    Passing(Box<Failure>),
 }
 
 impl From<Denied> for CallError {
@@ -169,8 +169,9 @@ async fn fetch(exchange: &Exchange, auth: &str, grant: &Grant, mask: &Mask) -> R
         return Err(Fetch::Denied(Denied::Refused(failure)));
     }
     read(json.as_ref(), asked_at).map_err(|why| {
-        let help = "is the token URL right?".to_owned();
-        Fetch::Denied(Denied::Refused(Failure { help: Some(help), ..fail(why.to_owned()) }))
+        let mut failure = fail(why.to_owned());
+        failure.help = Some("is the token URL right?".to_owned());
+        Fetch::Denied(Denied::Refused(failure))
     })
 }
 

@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
 
 use super::address::{is_loopback, refused};
+use super::trust;
 use super::{Request, Response, Transport, TransportError};
 use crate::error::{Error, Kind, Result, escaped};
 
-/// What a transport is told.
-#[derive(Debug, Clone)]
+/// What a transport is told. Not to be printed: a proxy's URL may hold a password.
+#[derive(Clone)]
 pub struct Options {
     /// `--allow-loopback`: loopback addresses are admitted, and plain http to them.
     pub allow_loopback: bool,
@@ -62,6 +61,34 @@ impl Options {
     fn refused(&self, ip: IpAddr) -> Option<&'static str> {
         if self.operators_own { None } else { refused(ip, self.allow_loopback) }
     }
+
+    /// Checks what the URL itself tells; the error is the sentence. `url` has read every way to write an
+    /// address by now: octal, hexadecimal, one number.
+    fn admit(&self, url: &Url) -> Result<(), String> {
+        let host = url.host().ok_or("the URL has no host")?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("a URL with a user or a password is not called ({host})"));
+        }
+        let ip = literal(url);
+        let loopback = ip.is_some_and(is_loopback);
+        match url.scheme() {
+            "https" => {}
+            "http" if self.operators_own || (loopback && self.allow_loopback) => {}
+            "http" if loopback => {
+                return Err(format!("plain http to {host} is refused (--allow-loopback admits it)"));
+            }
+            "http" => {
+                return Err(format!(
+                    "plain http to {host} is refused: only https is called, and with --allow-loopback plain http to 127.0.0.0/8 and [::1]"
+                ));
+            }
+            other => return Err(format!("{other} to {host} is refused: only https is called")),
+        }
+        match ip.and_then(|ip| self.refused(ip)) {
+            Some(why) => Err(refused_sentence(&host.to_string(), None, why)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The real transport. One per process; connections are kept and shared.
@@ -74,7 +101,7 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// Refuses roots that are no certificates and a proxy that is no http or https URL (configuration).
     pub fn new(options: Options) -> Result<Self> {
-        let tls = tls(options.extra_roots_pem.as_deref())?;
+        let tls = trust::config(options.extra_roots_pem.as_deref())?;
         let direct = client(&options, tls.clone(), None)?;
         let proxied = match &options.proxy {
             None => None,
@@ -89,47 +116,15 @@ impl HttpTransport {
         Ok(Self { direct, proxied, options })
     }
 
-    /// The client for a URL that may be called.
+    /// The client for a URL that may be called: the proxy's loopback is not ours, so loopback goes out directly.
     fn admit(&self, url: &Url) -> Result<&reqwest::Client, TransportError> {
-        let host = match url.host() {
-            Some(host) => host,
-            None => return Err(refusal("the URL has no host".to_owned())),
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refusal(format!("a URL with a user or password is not called ({host})")));
-        }
-        let ip = match host {
-            Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
-            Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
-            Host::Domain(_) => None,
-        };
-        let loopback = ip.is_some_and(is_loopback);
-        match url.scheme() {
-            "https" => {}
-            "http" if self.options.operators_own => {}
-            "http" if loopback && self.options.allow_loopback => {}
-            "http" if loopback => {
-                return Err(refusal(format!(
-                    "plain http to {host} is refused: loopback is called only with --allow-loopback"
-                )));
+        self.options.admit(url).map_err(refusal)?;
+        match &self.proxied {
+            Some(proxied) if !is_local(url) => Ok(proxied),
+            Some(_) if !self.options.loopback() => {
+                let host = url.host_str().unwrap_or_default();
+                Err(refusal(refused_sentence(host, None, "loopback")))
             }
-            other => {
-                return Err(refusal(format!(
-                    "{} to {host} is refused: only https is called (plain http only to 127.0.0.0/8 and [::1], with --allow-loopback)",
-                    if other == "http" { "plain http" } else { other }
-                )));
-            }
-        }
-        if let Some(why) = ip.and_then(|ip| self.options.refused(ip)) {
-            return Err(refusal(refused_sentence(&host.to_string(), None, why)));
-        }
-        match (&self.proxied, &host) {
-            // The proxy's loopback is not ours.
-            (Some(_), Host::Domain(name)) if is_localhost(name) && !self.options.loopback() => {
-                Err(refusal(refused_sentence(name, None, "loopback")))
-            }
-            (Some(_), Host::Domain(name)) if is_localhost(name) => Ok(&self.direct),
-            (Some(proxied), _) if !loopback => Ok(proxied),
             _ => Ok(&self.direct),
         }
     }
@@ -139,7 +134,7 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let client = self.admit(&request.url)?;
-        let host = shown_host(&request.url);
+        let host = self.shown(&request.url);
         let sent = client
             .request(request.method, request.url)
             .headers(request.headers)
@@ -152,6 +147,14 @@ impl Transport for HttpTransport {
 }
 
 impl HttpTransport {
+    /// Host and port for a message, and whether the proxy stands in between.
+    fn shown(&self, url: &Url) -> String {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let by = if self.proxied.is_some() && !is_local(url) { " (by the proxy)" } else { "" };
+        format!("{host}{port}{by}")
+    }
+
     /// Reads an answer whole, counting while it comes.
     async fn read(&self, mut answer: reqwest::Response, host: &str) -> Result<Response, TransportError> {
         let most = self.options.max_answer_bytes;
@@ -204,37 +207,6 @@ fn client(options: &Options, tls: rustls::ClientConfig, proxy: Option<&Url>) -> 
     })
 }
 
-/// The public roots and those of `--ca-file`, with the provider named: nothing of the platform.
-fn tls(extra_roots_pem: Option<&[u8]>) -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(pem) = extra_roots_pem {
-        let no_roots = |why: String| {
-            Error::new(
-                Kind::Configuration,
-                format!("--ca-file holds no certificates that can be used: {why}"),
-            )
-            .help("give a file with one or more PEM blocks `BEGIN CERTIFICATE`")
-        };
-        let mut added = 0;
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| no_roots(error.to_string()))?;
-            roots.add(certificate).map_err(|error| no_roots(error.to_string()))?;
-            added += 1;
-        }
-        if added == 0 {
-            return Err(no_roots("no PEM block of a certificate is in it".to_owned()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(Kind::Io, "TLS cannot be set up").because(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 /// Resolves by the system and hands out only what may be connected to.
 struct CheckedResolver {
     options: Options,
@@ -284,9 +256,24 @@ struct Unresolved {
     sentence: String,
 }
 
-fn is_localhost(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
-    name == "localhost" || name.ends_with(".localhost")
+/// The address that a URL names without a name.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
+        Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
+        Host::Domain(_) => None,
+    }
+}
+
+/// Whether a URL leads to this machine, as far as the URL itself tells.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        _ => literal(url).is_some_and(is_loopback),
+    }
 }
 
 fn refused_sentence(host: &str, ip: Option<IpAddr>, why: &str) -> String {
@@ -299,11 +286,6 @@ fn refusal(sentence: String) -> TransportError {
     TransportError { sent: false, passing: false, sentence }
 }
 
-fn shown_host(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
 /// What a reqwest error means. Its own text is not shown: it can hold the whole URL.
 fn told(error: &reqwest::Error, host: &str) -> TransportError {
     let sent = !(error.is_connect() || error.is_builder());
@@ -314,8 +296,9 @@ fn told(error: &reqwest::Error, host: &str) -> TransportError {
             let sentence = unresolved.sentence.clone();
             return TransportError { sent: false, passing: unresolved.passing, sentence };
         }
-        if let Some(tls) = tls_error(cause) {
-            return tls_told(tls, host, sent);
+        if let Some(error) = trust::failure(cause) {
+            let (sentence, passing) = trust::told(error, host);
+            return TransportError { sent, passing, sentence };
         }
         last = escaped(&cause.to_string(), 200);
         source = cause.source();
@@ -327,35 +310,4 @@ fn told(error: &reqwest::Error, host: &str) -> TransportError {
         (false, true) => format!("the connection to {host} broke before the answer was whole: {last}"),
     };
     TransportError { sent, passing: true, sentence: what }
-}
-
-/// The rustls error in an error. An `io::Error` hands out the source of what it wraps, not what it wraps, and one
-/// may wrap another.
-fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-        return Some(error);
-    }
-    tls_error(cause.downcast_ref::<std::io::Error>()?.get_ref()?)
-}
-
-fn tls_told(error: &rustls::Error, host: &str, sent: bool) -> TransportError {
-    use rustls::CertificateError as Bad;
-    let rustls::Error::InvalidCertificate(bad) = error else {
-        let sentence = format!("TLS with {host} failed: {}", escaped(&error.to_string(), 200));
-        return TransportError { sent, passing: true, sentence };
-    };
-    let why = match bad {
-        // An authority of the same name but with another key shows as a bad signature.
-        Bad::UnknownIssuer | Bad::BadSignature => {
-            "is signed by nobody known; if it is your own authority's, give its certificate with --ca-file"
-                .to_owned()
-        }
-        Bad::Expired | Bad::ExpiredContext { .. } => "has expired".to_owned(),
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            "is not valid yet; is the clock of this machine right?".to_owned()
-        }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => "is for another name".to_owned(),
-        other => format!("is refused: {}", escaped(&format!("{other:?}"), 120)),
-    };
-    TransportError { sent, passing: false, sentence: format!("the certificate of {host} {why}") }
 }
