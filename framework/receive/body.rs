@@ -1,0 +1,97 @@
+//! Reads a body, bounded in bytes, in time, in rate and in memory. It is never cut: more than allowed is
+//! refused, however its length was announced.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout};
+
+use super::budget::Hold;
+use super::limits::Limits;
+use super::refused::Refused;
+use super::request::Incoming;
+
+/// How long a body may come slower than the least rate, in all.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often the rate of a body that pauses is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// Memory that is set aside on a sender's word; beyond it, memory grows with what arrives.
+const ON_TRUST: usize = 256 << 10;
+
+/// Reads the whole body.
+pub(super) async fn read(body: &mut Incoming, limits: &Limits, hold: &mut Hold) -> Result<Bytes, Refused> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limits.body {
+        return Err(Refused::TooLarge);
+    }
+    let begin = Instant::now();
+    let mut whole = BytesMut::new();
+    let mut only = Bytes::new();
+    while let Some(data) = next(body, limits, hold, begin, only.len() + whole.len()).await? {
+        let so_far = only.len() + whole.len();
+        if so_far + data.len() > limits.body {
+            return Err(Refused::TooLarge);
+        }
+        hold.grow(data.len()).await?;
+        // A body that comes in one piece is taken as it is, without a copy.
+        if so_far == 0 {
+            only = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(announced.min(ON_TRUST).max(so_far + data.len()));
+            whole.extend_from_slice(&std::mem::take(&mut only));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { only } else { whole.freeze() })
+}
+
+/// The next piece; `None` at the end.
+async fn next(
+    body: &mut Incoming,
+    limits: &Limits,
+    hold: &Hold,
+    begin: Instant,
+    so_far: usize,
+) -> Result<Option<Bytes>, Refused> {
+    loop {
+        let passed = begin.elapsed();
+        let slow = passed > GRACE && (so_far as u128) < limits.least_rate as u128 * passed.as_millis() / 1000;
+        if passed >= limits.body_time || slow {
+            return Err(Refused::TooSlow);
+        }
+        let frame = tokio::select! {
+            frame = timeout(LOOK.min(limits.body_time.saturating_sub(passed)), body.frame()) => frame,
+            () = hold.lost() => return Err(Refused::Crowded),
+        };
+        match frame {
+            Err(_) => {}
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(_))) => return Err(Refused::BrokenOff),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                Ok(_) | Err(_) => {}
+            },
+        }
+    }
+}
+
+/// Reads on and throws away, for a little while: a sender that is still sending may not look at its answer
+/// before it is done.
+pub(super) async fn linger(mut body: Incoming) {
+    const MOST: usize = 256 << 10;
+    let mut seen = 0;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, Bytes::len);
+            if seen > MOST {
+                return;
+            }
+        }
+    };
+    // What a sender leaves unsent after this it learns about by a closed connection.
+    let _ = timeout(Duration::from_secs(2), reading).await;
+}

@@ -1,0 +1,152 @@
+//! Why a request is not accepted: what the caller learns, and what the log and the metric do.
+//!
+//! 4xx is the caller's doing, 5xx ours. A vendor tries a 503 again; a 4xx it may give up on.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::budget::Crowded;
+use super::verify::Rejection;
+use crate::queue;
+
+/// Why a request is not accepted.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// No instance receives at this path.
+    UnknownPath,
+    /// The path is known, the method is not one of its.
+    Method,
+    /// It did not prove who sent it.
+    Rejected(Rejection),
+    /// The key is not known yet; the reason is for the log.
+    NotReady(String),
+    /// More bytes than allowed, as sent or inflated.
+    TooLarge,
+    /// It took too long.
+    TooSlow,
+    /// It broke off.
+    BrokenOff,
+    /// Too many bytes of other requests are in memory.
+    Crowded,
+    /// A Content-Encoding that nobody here can undo.
+    Coding,
+    /// The process is shutting down.
+    Stopping,
+    /// The queue has no room.
+    Full {
+        /// When to come again.
+        retry_after: Duration,
+        /// Which bound.
+        bound: &'static str,
+    },
+    /// The queue could not write, or something here went wrong.
+    Broken(String),
+}
+
+impl Refused {
+    /// The word for metrics and logs.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownPath => "unknown_path",
+            Self::Method => "method",
+            Self::Rejected(rejection) => rejection.reason(),
+            Self::NotReady(_) => "key_unknown",
+            Self::TooLarge => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::BrokenOff => "broken_off",
+            Self::Crowded => "crowded",
+            Self::Coding => "content_encoding",
+            Self::Stopping => "stopping",
+            Self::Full { .. } => "queue_full",
+            Self::Broken(_) => "queue_broken",
+        }
+    }
+
+    /// More of it, for the log alone.
+    pub(super) fn detail(&self) -> &str {
+        match self {
+            Self::NotReady(detail) | Self::Broken(detail) => detail,
+            Self::Full { bound, .. } => bound,
+            Self::UnknownPath
+            | Self::Method
+            | Self::Rejected(_)
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::BrokenOff
+            | Self::Crowded
+            | Self::Coding
+            | Self::Stopping => "",
+        }
+    }
+
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Rejected(_) => StatusCode::UNAUTHORIZED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BrokenOff => StatusCode::BAD_REQUEST,
+            Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotReady(_) | Self::Crowded | Self::Stopping | Self::Full { .. } | Self::Broken(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// What the caller is told.
+    pub(super) fn message(&self) -> &'static str {
+        match self {
+            Self::UnknownPath => "nothing is received at this path",
+            Self::Method => "this method is not taken here",
+            Self::Rejected(_) => "unauthorized",
+            Self::TooLarge => "the body is larger than what is taken here",
+            Self::TooSlow => "the body took too long",
+            Self::BrokenOff => "the body broke off",
+            Self::Coding => "this Content-Encoding is not taken here; gzip and identity are",
+            Self::NotReady(_) | Self::Crowded | Self::Stopping | Self::Full { .. } | Self::Broken(_) => {
+                "not now, please try again"
+            }
+        }
+    }
+
+    /// When to come again; `None` where coming again would not help.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Full { retry_after, .. } => Some(*retry_after),
+            Self::NotReady(_) | Self::Stopping | Self::Broken(_) => Some(Duration::from_secs(5)),
+            Self::Crowded => Some(Duration::from_secs(1)),
+            Self::UnknownPath
+            | Self::Method
+            | Self::Rejected(_)
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::BrokenOff
+            | Self::Coding => None,
+        }
+    }
+}
+
+impl From<Crowded> for Refused {
+    fn from(_: Crowded) -> Self {
+        Self::Crowded
+    }
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<queue::Refusal> for Refused {
+    fn from(refusal: queue::Refusal) -> Self {
+        match refusal {
+            queue::Refusal::Full { retry_after, bound } => Self::Full { retry_after, bound },
+            queue::Refusal::Broken(error) => Self::Broken(error.to_string()),
+            queue::Refusal::Closing => Self::Stopping,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A request as it came: its head, who is at the other end, and a body that nobody has read yet.
+//!
+//! `server` makes it, `accept` uses it up. Order is enforced by types: [`Raw`] → `Verified` → `Record` →
+//! `Checked`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+
+use super::connections::Peer;
+use crate::connector::pick::{Pick, Pointer};
+
+/// A body that is still coming.
+pub type Incoming = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// The head of a request.
+#[derive(Debug)]
+pub struct Head {
+    /// GET, POST and so on.
+    pub method: http::Method,
+    /// The path as it came, never decoded; may lack its slash.
+    pub path: String,
+    /// The query as it came, without the question mark.
+    pub query: String,
+    /// The headers.
+    pub headers: http::HeaderMap,
+}
+
+/// A request before anything is known about it.
+pub struct Raw {
+    /// Its head.
+    pub head: Head,
+    /// Its connection.
+    pub peer: Arc<Peer>,
+    /// Its body.
+    pub body: Incoming,
+}
+
+/// What a pick found in a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// Nothing stands there.
+    Nothing,
+    /// One value.
+    One(Cow<'a, [u8]>),
+    /// More than one, where there may be one only: nobody can tell which one the sender meant.
+    Several,
+}
+
+impl Head {
+    /// What stands at a place of the request. Places in the body are looked for in `body`; they are absent
+    /// where it has not been read yet, or is not what the pick takes it for.
+    pub(super) fn pick<'a>(&'a self, pick: &Pick, body: &'a [u8]) -> Found<'a> {
+        match pick {
+            Pick::Header(name) => {
+                let mut all = self.headers.get_all(name.as_str()).iter();
+                single(std::iter::from_fn(|| all.next().map(|value| Cow::Borrowed(value.as_bytes()))))
+            }
+            Pick::Query(name) => parameters(self.query.as_bytes(), name),
+            Pick::Form(name) => parameters(body, name),
+            Pick::Body(pointer) | Pick::Item(pointer) => in_body(body, pointer),
+        }
+    }
+}
+
+/// Whether a place stands in the head of a request, so that it is known before the body is read.
+pub(super) fn in_head(pick: &Pick) -> bool {
+    match pick {
+        Pick::Header(_) | Pick::Query(_) => true,
+        Pick::Form(_) | Pick::Body(_) | Pick::Item(_) => false,
+    }
+}
+
+fn single<'a>(mut all: impl Iterator<Item = Cow<'a, [u8]>>) -> Found<'a> {
+    match (all.next(), all.next()) {
+        (None, _) => Found::Nothing,
+        (Some(one), None) => Found::One(one),
+        (Some(_), Some(_)) => Found::Several,
+    }
+}
+
+fn parameters<'a>(encoded: &'a [u8], name: &str) -> Found<'a> {
+    let values = url::form_urlencoded::parse(encoded).filter(|(key, _)| key == name);
+    single(values.map(|(_, value)| match value {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }))
+}
+
+fn in_body<'a>(body: &'a [u8], pointer: &Pointer) -> Found<'a> {
+    let span = std::str::from_utf8(body).ok().and_then(|text| super::scan::find(text, pointer).ok().flatten());
+    match span.and_then(|span| super::events::scalar(span.text)) {
+        Some(Cow::Borrowed(text)) => Found::One(Cow::Borrowed(text.as_bytes())),
+        Some(Cow::Owned(text)) => Found::One(Cow::Owned(text.into_bytes())),
+        None => Found::Nothing,
+    }
+}
