@@ -78,6 +78,13 @@ impl Instance {
                 scopes.push(self.scope_of(values));
             }
         }
+        if scopes.len() > 2 {
+            // A user and a password that change together: the vendor still sends both of before.
+            let before = live
+                .iter()
+                .map(|(name, secret)| (name, secret.previous.as_ref().unwrap_or(&secret.current).expose()));
+            scopes.push(self.scope_of(before));
+        }
         scopes
     }
 

@@ -53,6 +53,7 @@ struct Work<'d, 'a> {
     decoder: &'d Decoder<'a>,
     body: Bytes,
     hash: OnceCell<String>,
+    id: Option<Bytes>,
     index: usize,
     out: Decoded,
 }
@@ -65,9 +66,11 @@ impl Decoder<'_> {
         work.out
     }
 
-    /// Decodes one item that was cut out of a body before.
-    pub(super) fn item(&self, item: &Bytes) -> Decoded {
+    /// Decodes one item that was cut out of a body before. The id that was known then stands in where its
+    /// picks lead out of the item.
+    pub(super) fn item(&self, item: &Bytes, id: Option<&Bytes>) -> Decoded {
         let mut work = self.work(item);
+        work.id = id.cloned();
         match std::str::from_utf8(item).map(scan::whole) {
             Ok(Ok(span)) => {
                 if let Err(broken) = work.item(span) {
@@ -81,8 +84,16 @@ impl Decoder<'_> {
         work.out
     }
 
+    /// A body that could not even be inflated: kept as it came.
+    pub(super) fn torn(&self, body: &Bytes, detail: &str) -> Decoded {
+        let mut work = self.work(body);
+        work.bury(DeadWhat::Body, DeadReason::Undecodable, body.clone(), None, detail);
+        work.out
+    }
+
     fn work(&self, body: &Bytes) -> Work<'_, '_> {
-        Work { decoder: self, body: body.clone(), hash: OnceCell::new(), index: 0, out: Decoded::default() }
+        let (hash, out) = (OnceCell::new(), Decoded::default());
+        Work { decoder: self, body: body.clone(), hash, id: None, index: 0, out }
     }
 }
 
@@ -112,7 +123,8 @@ impl Work<'_, '_> {
 
     /// One document a line, each bounded by the body's cap alone.
     fn lines(&mut self, bytes: &[u8], also_json: bool) -> Result<(), Broken> {
-        let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let lines =
+            bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
         for (n, line) in lines.enumerate() {
             let before = (self.out.records.len(), self.out.dead.len(), self.index);
             let Err(Broken(detail)) = self.document_or_nothing(line) else { continue };
@@ -184,7 +196,7 @@ impl Work<'_, '_> {
         let parsed = Parsed::read(item.text).map_err(Broken)?;
         let body = self.body.clone();
         let seen = Item { text: item.text, tree: parsed.root(), body: &body, head: self.decoder.head };
-        let id = events::id(seen, &self.decoder.connector.receiver.event.id);
+        let id = events::id(seen, &self.decoder.connector.receiver.event.id).or_else(|| self.id.clone());
         let Some((tree, text)) = self.unwrap(seen) else {
             let places: Vec<_> = records.unwrap.iter().map(|pointer| format!("`{pointer}`")).collect();
             let detail = format!("the item has nothing at {}", places.join(" or "));
@@ -227,7 +239,11 @@ impl Work<'_, '_> {
 
     fn known_type(&self, item: Item<'_>) -> Option<u16> {
         let kind = events::kind(item, &self.decoder.connector.receiver.event.kind)?;
-        self.decoder.types.binary_search_by(|known| known.as_str().cmp(&kind)).ok().and_then(|n| n.try_into().ok())
+        self.decoder
+            .types
+            .binary_search_by(|known| known.as_str().cmp(&kind))
+            .ok()
+            .and_then(|n| n.try_into().ok())
     }
 
     /// The record's bytes as they came. Raw line breaks can only stand between tokens, and are taken out:

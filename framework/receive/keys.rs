@@ -3,17 +3,12 @@
 //! While a secret is being changed it has two live values, and both are expected. A text that names the
 //! request itself is rendered for each.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use aws_lc_rs::hmac;
-use data_encoding::HEXLOWER_PERMISSIVE;
-use serde_json::{Map, Value as Json};
-
 use crate::connector::model::{Hash, KeyEncoding, Verify};
-use crate::connector::secret::{LiveSecret, Secret};
+use crate::connector::secret::Secret;
 use crate::connector::template::{Scope, Text};
 use crate::error::{Error, Kind, Result};
+use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER_PERMISSIVE;
 
 /// What verification compares with.
 pub(super) struct Keys {
@@ -29,22 +24,18 @@ pub(super) enum Expected {
     Hashes(Vec<hmac::Key>),
 }
 
-/// An instance's secrets, each with one or two live values.
-pub(super) type Secrets = BTreeMap<String, LiveSecret>;
-
 impl Keys {
-    /// Renders what verification compares with, from a scope that holds the newest secrets. The error says
-    /// what is not known yet.
-    pub(super) fn new(verify: &Verify, scope: &Scope, secrets: &Arc<Secrets>) -> Result<Self> {
-        let scopes = generations(scope, secrets);
+    /// Renders what verification compares with, in a scope for each generation of the secrets. The error
+    /// says what is not known yet.
+    pub(super) fn new(verify: &Verify, scopes: &[Scope]) -> Result<Self> {
         let expected = match verify {
-            Verify::Token { equals, .. } => texts(&scopes, |scope| equals.render(scope))?,
-            Verify::Basic { username, password } => texts(&scopes, |scope| {
-                Ok(format!("{}:{}", username.render(scope)?, password.render(scope)?))
-            })?,
+            Verify::Token { equals, .. } => texts(scopes, |scope| equals.render(scope))?,
+            Verify::Basic { username, password } => {
+                texts(scopes, |scope| Ok(format!("{}:{}", username.render(scope)?, password.render(scope)?)))?
+            }
             Verify::Hmac { hash, keys, key_encoding, key_prefix, .. } => {
                 let prefix = key_prefix.as_deref().unwrap_or_default();
-                hashes(&scopes, keys, |text| {
+                hashes(scopes, keys, |text| {
                     let bytes = key_bytes(text, prefix, *key_encoding)?;
                     Ok(hmac::Key::new(algorithm(*hash), &bytes))
                 })?
@@ -52,24 +43,6 @@ impl Keys {
         };
         Ok(Self { expected })
     }
-}
-
-/// One scope for the newest values, one for each secret that has an older one, and one for all of those.
-fn generations(scope: &Scope, secrets: &Arc<Secrets>) -> Vec<Scope> {
-    let with = |old: &dyn Fn(&str) -> bool| {
-        let values = secrets.iter().map(|(name, secret)| {
-            let value = secret.previous.as_ref().filter(|_| old(name)).unwrap_or(&secret.current);
-            (name.clone(), Json::from(value.expose()))
-        });
-        scope.with("secrets", Json::Object(values.collect::<Map<_, _>>()))
-    };
-    let changing: Vec<_> = secrets.iter().filter(|(_, secret)| secret.previous.is_some()).collect();
-    let mut scopes = vec![scope.clone()];
-    scopes.extend(changing.iter().map(|(name, _)| with(&|other| other == name.as_str())));
-    if changing.len() > 1 {
-        scopes.push(with(&|_| true));
-    }
-    scopes
 }
 
 fn texts(scopes: &[Scope], render: impl Fn(&Scope) -> Result<String>) -> Result<Expected> {
@@ -84,11 +57,7 @@ fn texts(scopes: &[Scope], render: impl Fn(&Scope) -> Result<String>) -> Result<
     Ok(Expected::Texts(values))
 }
 
-fn hashes(
-    scopes: &[Scope],
-    keys: &[Text],
-    key: impl Fn(&str) -> Result<hmac::Key>,
-) -> Result<Expected> {
+fn hashes(scopes: &[Scope], keys: &[Text], key: impl Fn(&str) -> Result<hmac::Key>) -> Result<Expected> {
     let mut seen: Vec<Secret> = Vec::new();
     let mut made = Vec::new();
     for scope in scopes {

@@ -1,3 +1,33 @@
-//! The floor `receive`.
+//! The life of a request: limits, who, rules, verify, inflate, decode, check, store, answer.
+//!
+//! `run` makes an [`Endpoint`] per instance, a [`Router`] for a listener, and gives both to [`serve`].
+//! `accept` names every stage in its order; the other files are one stage each.
 
 pub mod limits;
+
+mod accept;
+mod answer;
+mod body;
+mod budget;
+mod connections;
+mod decode;
+mod endpoint;
+mod events;
+mod inflate;
+mod keys;
+mod meters;
+mod pace;
+mod refused;
+mod request;
+mod router;
+mod rules;
+mod scan;
+mod server;
+mod tls;
+mod verify;
+
+pub use endpoint::{Endpoint, decode_again};
+pub use limits::Limits;
+pub use router::Router;
+pub use server::serve;
+pub use tls::{Reloaded, Tls};

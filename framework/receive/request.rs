@@ -31,7 +31,7 @@ pub struct Head {
 /// A request before anything is known about it.
 pub struct Raw {
     /// Its head.
-    pub head: Head,
+    pub head: Arc<Head>,
     /// Its connection.
     pub peer: Arc<Peer>,
     /// Its body.
@@ -90,7 +90,8 @@ fn parameters<'a>(encoded: &'a [u8], name: &str) -> Found<'a> {
 }
 
 fn in_body<'a>(body: &'a [u8], pointer: &Pointer) -> Found<'a> {
-    let span = std::str::from_utf8(body).ok().and_then(|text| super::scan::find(text, pointer).ok().flatten());
+    let span =
+        std::str::from_utf8(body).ok().and_then(|text| super::scan::find(text, pointer).ok().flatten());
     match span.and_then(|span| super::events::scalar(span.text)) {
         Some(Cow::Borrowed(text)) => Found::One(Cow::Borrowed(text.as_bytes())),
         Some(Cow::Owned(text)) => Found::One(Cow::Owned(text.into_bytes())),

@@ -138,7 +138,10 @@ impl<'a> Walk<'a> {
         self.first = false;
         let mut key = "";
         if self.close == b'}' {
-            let start = { self.peek()?; self.at };
+            let start = {
+                self.peek()?;
+                self.at
+            };
             self.at = end_of_text(self.text.as_bytes(), start)?;
             key = self.text.get(start..self.at)?;
             self.take(b':')?;
@@ -232,7 +235,10 @@ mod tests {
 
     #[test]
     fn a_list_is_cut_at_its_own_commas() {
-        assert_eq!(texts(r#"[ 1 ,"a,]\"", [2,3],{"b":[4]} ]"#), Ok(vec!["1", r#""a,]\"""#, "[2,3]", r#"{"b":[4]}"#]));
+        assert_eq!(
+            texts(r#"[ 1 ,"a,]\"", [2,3],{"b":[4]} ]"#),
+            Ok(vec!["1", r#""a,]\"""#, "[2,3]", r#"{"b":[4]}"#])
+        );
         assert_eq!(texts("[]"), Ok(vec![]));
         assert_eq!(texts("[ ]"), Ok(vec![]));
     }
@@ -247,9 +253,7 @@ mod tests {
     #[test]
     fn of_a_name_that_stands_twice_the_last_one_counts() {
         let doc = r#"{"a":1,"b":{"c":[10,{"d":2}]},"\u0061":3}"#;
-        let at = |pointer: &str| {
-            find(doc, &Pointer::parse(pointer).unwrap()).unwrap().map(|span| span.text)
-        };
+        let at = |pointer: &str| find(doc, &Pointer::parse(pointer).unwrap()).unwrap().map(|span| span.text);
         assert_eq!(at("/a"), Some("3"));
         assert_eq!(at("/b/c/1/d"), Some("2"));
         assert_eq!(at("/b/c/01"), None);

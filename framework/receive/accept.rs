@@ -1,0 +1,310 @@
+//! The life of a request, every stage in its order.
+//!
+//! limits → who → rules → verify → inflate → decode → records → check → store → answer. `server` calls
+//! [`accept`] for every request; nothing is answered with 2xx before the queue gave its receipt.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::Method;
+use tokio::sync::{Notify, Semaphore};
+
+use super::answer::{self, Answer};
+use super::budget::{Budgets, Hold};
+use super::decode::Decoded;
+use super::endpoint::{Endpoint, Known};
+use super::inflate::{self, Coding, Stuck};
+use super::limits::Limits;
+use super::meters::Outcome;
+use super::refused::Refused;
+use super::request::{Head, Raw};
+use super::router::{Router, methods};
+use super::verify::{self, Told, Verified};
+use super::{body, rules};
+use crate::connector::model::Verify;
+use crate::connector::template::RequestFacts;
+use crate::queue::{Batch, Receipt};
+
+/// Bodies up to this many bytes are decoded where they are; larger ones leave the worker to others.
+const SMALL: usize = 256 << 10;
+/// Large bodies that are decoded at once.
+const HEAVY: usize = 2;
+
+/// What all requests of one listener share.
+pub(super) struct Gate {
+    pub router: Arc<Router>,
+    pub limits: Limits,
+    budgets: Budgets,
+    heavy: Semaphore,
+    stopping: AtomicBool,
+    in_flight: AtomicUsize,
+    ended: Notify,
+}
+
+impl Gate {
+    pub(super) fn new(router: Arc<Router>, limits: Limits) -> Self {
+        Self {
+            router,
+            budgets: Budgets::new(&limits),
+            heavy: Semaphore::new(HEAVY),
+            stopping: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            ended: Notify::new(),
+            limits,
+        }
+    }
+
+    /// From now on new requests are refused.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Returns when no request that was taken in is without its answer.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn enter(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        InFlight(self)
+    }
+}
+
+/// A request that was taken in.
+struct InFlight<'a>(&'a Gate);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.ended.notify_waiters();
+        }
+    }
+}
+
+/// Answers one request. What is left of its body stays in `raw`.
+pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
+    let begin = tokio::time::Instant::now();
+    let endpoint = gate.router.find(&raw.head.path).cloned();
+    let Some(endpoint) = endpoint else {
+        metrics::counter!("forebay_rejected_total", "instance" => "", "reason" => "unknown_path")
+            .increment(1);
+        tracing::debug!(peer = %raw.peer.address, "request for an unknown path");
+        return answer::refused(&Refused::UnknownPath, None);
+    };
+    endpoint.meters.requests.increment(1);
+    let answer = match life(gate, &endpoint, raw).await {
+        Ok(answer) => answer,
+        Err(refused) => {
+            endpoint.meters.refused(&refused, raw.peer.address);
+            refusal(&endpoint, &refused, &raw.head)
+        }
+    };
+    endpoint.meters.answer.record(begin.elapsed());
+    answer
+}
+
+/// The stages. Each either hands on what the next one needs, or ends the request.
+async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<Answer, Refused> {
+    // 1. limits: connections, header time and the size of the head stand in `server`, those of the body in
+    //    `body`. Here: a process that stops takes nothing new, and a method has to be one of the spec's.
+    let _in_flight = gate.enter();
+    if gate.stopping() {
+        return Err(Refused::Stopping);
+    }
+    if !methods(endpoint).contains(&&raw.head.method) {
+        return Err(Refused::Method);
+    }
+    let (now, known) = (endpoint.clock.now(), endpoint.known());
+    let head = raw.head.clone();
+
+    // 2. who: what the headers alone can tell is told before the body is read.
+    let told = who(endpoint, &known, &head);
+    let known_sender = matches!(told, Ok(Told::Sender(_))) || raw.peer.known();
+    if !rules::any(endpoint, false, &head) {
+        match told {
+            Ok(Told::Stranger(rejection)) => return Err(rejection.into()),
+            Err(refused) => return Err(refused),
+            Ok(Told::Sender(_) | Told::Nothing) => {}
+        }
+    }
+    let mut hold = gate.budgets.hold(known_sender);
+    let bytes = body::read(&mut raw.body, &gate.limits, &mut hold).await?;
+    let facts = || Arc::new(facts(endpoint, &head, bytes.clone()));
+
+    // 3. rules that need no verification.
+    if let Some(answer) = rules::apply(endpoint, false, &head, &known.scope, facts) {
+        return Ok(answer);
+    }
+
+    // 4. verify, on the raw bytes; then the rules that need it.
+    let verified = proven(endpoint, &known, told?, &head, &bytes, facts, now)?;
+    raw.peer.has_shown_key();
+    let mut hold = hold.known(&gate.budgets, bytes.len()).await?;
+    if let Some(answer) = rules::apply(endpoint, true, &head, &known.scope, facts) {
+        return Ok(answer);
+    }
+    if head.method != Method::POST {
+        return Err(Refused::Method);
+    }
+
+    // 5. to 7. inflate, decode, records, check: from here on nothing that came is thrown away.
+    let coding = inflate::coding(&head.headers).ok_or(Refused::Coding)?;
+    let unread = Unread {
+        endpoint: endpoint.clone(),
+        head: head.clone(),
+        bytes: bytes.clone(),
+        coding,
+        most: gate.limits.inflated,
+        now,
+        _verified: verified,
+    };
+    let decoded = read(gate, unread, &mut hold).await?;
+    endpoint.meters.received(&decoded);
+
+    // 8. dedupe, append and sync: whole or not at all.
+    let receipt = store(endpoint, decoded, now).await?;
+
+    // 9. answer.
+    Ok(answer::accepted(endpoint, &known.scope, facts, receipt))
+}
+
+fn who(endpoint: &Endpoint, known: &Known, head: &Head) -> Result<Told, Refused> {
+    let verify = &endpoint.instance.connector.receiver.verify;
+    if let Some(keys) = endpoint.keys_of(known, || facts(endpoint, head, Bytes::new())) {
+        return match keys {
+            Ok(keys) => Ok(verify::by_head(verify, &keys, head)),
+            Err(detail) => Err(Refused::NotReady(detail)),
+        };
+    }
+    match &known.keys {
+        Ok(keys) => Ok(verify::by_head(verify, keys, head)),
+        Err(detail) => Err(Refused::NotReady(detail.clone())),
+    }
+}
+
+/// Only a request that proved its sender gets past here.
+fn proven(
+    endpoint: &Endpoint,
+    known: &Known,
+    told: Told,
+    head: &Head,
+    body: &Bytes,
+    facts: impl Fn() -> Arc<RequestFacts>,
+    now: jiff::Timestamp,
+) -> Result<Verified, Refused> {
+    match told {
+        Told::Sender(verified) => return Ok(verified),
+        Told::Stranger(rejection) => return Err(rejection.into()),
+        Told::Nothing => {}
+    }
+    let verify = &endpoint.instance.connector.receiver.verify;
+    let own = endpoint.keys_of(known, || RequestFacts::clone(&facts()));
+    let keys = own.as_ref().unwrap_or(&known.keys).as_ref();
+    let keys = keys.map_err(|detail| Refused::NotReady(detail.clone()))?;
+    let message = match verify {
+        // What the request lacks for its message, it cannot have signed.
+        Verify::Hmac { message, .. } => message
+            .render_bytes(&known.scope.with_request(facts()))
+            .map_err(|_| Refused::Rejected(verify::Rejection::Malformed))?,
+        Verify::Token { .. } | Verify::Basic { .. } => Vec::new(),
+    };
+    Ok(verify::by_body(verify, keys, head, body, &message, now)?)
+}
+
+fn facts(endpoint: &Endpoint, head: &Head, body: Bytes) -> RequestFacts {
+    let url = endpoint.instance.receiver_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let url = if head.query.is_empty() { url } else { format!("{url}?{}", head.query) };
+    RequestFacts {
+        method: head.method.clone(),
+        url,
+        path: head.path.clone(),
+        query: head.query.clone(),
+        headers: head.headers.clone(),
+        body,
+    }
+}
+
+/// A verified request whose body nobody has looked into.
+struct Unread {
+    endpoint: Arc<Endpoint>,
+    head: Arc<Head>,
+    bytes: Bytes,
+    coding: Coding,
+    most: usize,
+    now: jiff::Timestamp,
+    _verified: Verified,
+}
+
+impl Unread {
+    /// Inflates and decodes: the records, and how many bytes inflating added.
+    fn read(self) -> Result<(Decoded, usize), Refused> {
+        let decoder = self.endpoint.decoder(Some(&self.head), self.now);
+        match self.coding {
+            Coding::Identity => Ok((decoder.body(&self.bytes), 0)),
+            Coding::Gzip => match inflate::gunzip(&self.bytes, self.most) {
+                Ok(inflated) => Ok((decoder.body(&inflated), inflated.len())),
+                Err(Stuck::TooLarge) => Err(Refused::TooLarge),
+                Err(Stuck::Torn(detail)) => Ok((decoder.torn(&self.bytes, &detail), 0)),
+            },
+        }
+    }
+}
+
+/// Reads a body. The work of a large one is done beside the workers, and little of it at once.
+async fn read(gate: &Gate, unread: Unread, hold: &mut Hold) -> Result<Decoded, Refused> {
+    let small = match unread.coding {
+        Coding::Identity => SMALL,
+        Coding::Gzip => SMALL / 16,
+    };
+    let (decoded, grown) = if unread.bytes.len() <= small {
+        unread.read()?
+    } else {
+        let _turn = gate.heavy.acquire().await;
+        let work = tokio::task::spawn_blocking(move || unread.read());
+        work.await.map_err(|error| Refused::Broken(error.to_string()))??
+    };
+    hold.grow(grown).await?;
+    Ok(decoded)
+}
+
+async fn store(endpoint: &Endpoint, decoded: Decoded, now: jiff::Timestamp) -> Result<Receipt, Refused> {
+    if decoded.records.is_empty() && decoded.dead.is_empty() {
+        return Ok(Receipt::default());
+    }
+    let outcome = Outcome::from(&decoded);
+    let batch = Batch {
+        instance: endpoint.instance.id.clone(),
+        received: now,
+        records: decoded.records,
+        dead: decoded.dead,
+        on_reuse: endpoint.instance.connector.receiver.event.on_reuse,
+    };
+    let receipt = endpoint.queue.append(batch).await?;
+    endpoint.meters.accepted(receipt, &outcome, &endpoint.types, now);
+    Ok(receipt)
+}
+
+/// The answer to a request that ended early; the spec may say how a rejected one looks.
+fn refusal(endpoint: &Endpoint, refused: &Refused, head: &Head) -> Answer {
+    if let (Refused::Rejected(_), Some(reply)) =
+        (refused, &endpoint.instance.connector.receiver.respond.rejected)
+    {
+        let scope = endpoint.known().scope.with_now(endpoint.clock.now());
+        let scope = scope.with_request(Arc::new(facts(endpoint, head, Bytes::new())));
+        if let Ok(answer) = answer::by_spec(reply, &scope) {
+            return answer;
+        }
+    }
+    answer::refused(refused, Some(endpoint))
+}

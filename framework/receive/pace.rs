@@ -1,0 +1,158 @@
+//! A connection that keeps its pace: a head comes within its time, an idle connection ends, and an answer
+//! that nobody reads does not wait for ever.
+//!
+//! `server` puts it between the socket (or TLS) and HTTP. Bodies have bounds of their own, in `body`.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::limits::Limits;
+
+/// How many requests of a connection are without an answer, and how many have got theirs.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    open: AtomicUsize,
+    answered: AtomicUsize,
+}
+
+/// A request of this connection is being worked on until this is dropped.
+pub(super) struct Open(Arc<Progress>);
+
+impl Progress {
+    pub(super) fn open(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        Open(self.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.answered.fetch_add(1, Ordering::SeqCst);
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What the connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a head.
+    Head,
+}
+
+/// A stream with a clock.
+pub(super) struct Paced<S> {
+    stream: S,
+    progress: Arc<Progress>,
+    waiting: Waiting,
+    answered: usize,
+    reading: Pin<Box<Sleep>>,
+    writing: Option<Pin<Box<Sleep>>>,
+    header_time: Duration,
+    idle: Duration,
+    write_time: Duration,
+    /// HTTP/2 talks between requests too: bytes alone are no sign of a head.
+    heads: bool,
+}
+
+impl<S> Paced<S> {
+    /// The first head has to come within its time, counted from now.
+    pub(super) fn new(stream: S, progress: Arc<Progress>, limits: &Limits, heads: bool) -> Self {
+        Self {
+            stream,
+            progress,
+            waiting: Waiting::Head,
+            answered: 0,
+            reading: Box::pin(sleep(limits.header_time)),
+            writing: None,
+            header_time: limits.header_time,
+            idle: limits.idle,
+            write_time: limits.body_time,
+            heads,
+        }
+    }
+
+    fn wait_for(&mut self, waiting: Waiting, time: Duration) {
+        self.waiting = waiting;
+        self.reading.as_mut().reset(Instant::now() + time);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let answered = this.progress.answered.load(Ordering::SeqCst);
+        if answered != this.answered {
+            this.answered = answered;
+            this.wait_for(Waiting::Idle, this.idle);
+        }
+        let before = buf.filled().len();
+        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+            if this.heads && this.waiting == Waiting::Idle && buf.filled().len() > before {
+                this.wait_for(Waiting::Head, this.header_time);
+            }
+            return Poll::Ready(result);
+        }
+        if this.progress.open.load(Ordering::SeqCst) > 0 {
+            return Poll::Pending;
+        }
+        ready!(this.reading.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Paced<S> {
+    /// Lets a write wait, but not for ever.
+    fn paced<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.writing = None;
+            return poll;
+        }
+        let time = self.write_time;
+        let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(time)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.paced(cx, poll)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        this.paced(cx, poll)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.paced(cx, poll)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.paced(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

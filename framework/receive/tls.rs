@@ -1,0 +1,127 @@
+//! TLS of the listener: certificate and key from PEM files, read again when their content changes.
+//!
+//! A pair that does not fit together is refused; while the process runs, the pair before it stays in use
+//! and the log says so. `server` asks for the configuration anew for every connection.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::error::{Error, Kind, Result};
+
+/// The certificate and key of a listener.
+pub struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// How often the files are looked at.
+    pub(super) every: Duration,
+    /// What the files held when they were last looked at, good or bad.
+    seen: Mutex<Vec<u8>>,
+    config: RwLock<Arc<ServerConfig>>,
+}
+
+/// What became of a look at the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// They hold what they held before.
+    Same,
+    /// The new pair is in use from the next connection on.
+    New,
+}
+
+impl Tls {
+    /// Reads a certificate chain and its key from PEM files, which are looked at again every so often.
+    pub fn load(certificate: &Path, key: &Path, every: Duration) -> Result<Arc<Self>> {
+        let (chain, secret) = (read(certificate)?, read(key)?);
+        let config = configuration(certificate, key, &chain, &secret)?;
+        Ok(Arc::new(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            every,
+            seen: Mutex::new(fingerprint(&chain, &secret)),
+            config: RwLock::new(Arc::new(config)),
+        }))
+    }
+
+    /// Looks at the files, and takes a changed pair into use if it is good. The error says what is wrong
+    /// with a bad one, once; the pair before it stays in use.
+    pub fn reload(&self) -> Result<Reloaded> {
+        let (chain, secret) = (read(&self.certificate)?, read(&self.key)?);
+        let print = fingerprint(&chain, &secret);
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if *seen == print {
+                return Ok(Reloaded::Same);
+            }
+            *seen = print;
+        }
+        let config = configuration(&self.certificate, &self.key, &chain, &secret)?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(Reloaded::New)
+    }
+
+    /// [`Self::reload`], with its outcome in the log.
+    pub(super) fn look(&self) {
+        match self.reload() {
+            Ok(Reloaded::Same) => {}
+            Ok(Reloaded::New) => {
+                let certificate = self.certificate.display();
+                tracing::info!(%certificate, "the new certificate is in use");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new certificate is not used; the one before stays in use");
+            }
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        Error::new(Kind::Configuration, "the file cannot be read")
+            .at(path.display().to_string())
+            .because(error)
+    })
+}
+
+/// Told apart by a hash: the key is not kept.
+fn fingerprint(chain: &[u8], secret: &[u8]) -> Vec<u8> {
+    let hash = |bytes| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    [hash(chain).as_ref(), hash(secret).as_ref()].concat()
+}
+
+fn configuration(certificate: &Path, key: &Path, chain: &[u8], secret: &[u8]) -> Result<ServerConfig> {
+    let wrong = |path: &Path, sentence: &str| {
+        Error::new(Kind::Configuration, sentence).at(path.display().to_string())
+    };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(certificate, "the certificate is no PEM").because(error))?;
+    if chain.is_empty() {
+        return Err(wrong(certificate, "there is no certificate in the file")
+            .help("It must hold the certificate and those it is signed with, as PEM, its own first"));
+    }
+    let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| {
+        wrong(key, "there is no private key in the file").because(error).help("It must hold the key as PEM")
+    })?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(certificate, "TLS cannot be set up").because(error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|error| {
+            wrong(certificate, "certificate and key do not fit together")
+                .because(error)
+                .help(format!("The key is read from {}", key.display()))
+        })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
