@@ -1,1 +1,233 @@
-//! Tests: admin.
+//! The operator's listener and the log: what they show, and that nothing from outside bends them.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use forebay::connector::clock::Clock;
+use forebay::connector::instance::InstanceId;
+use forebay::deliver::SinkStatus;
+use forebay::run::admin::{Admin, serve};
+use forebay::run::health::{Health, StreamStatus};
+use forebay::run::{log, metrics as described};
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+}
+
+struct Desk {
+    address: std::net::SocketAddr,
+    health: Arc<Health>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Desk {
+    async fn open(metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let health = Arc::new(Health::default());
+        let (stop, shutdown) = watch::channel(false);
+        let admin = Admin { health: health.clone(), metrics: Arc::new(metrics), clock: Arc::new(Noon) };
+        Self { address, health, stop, task: tokio::spawn(serve(listener, admin, shutdown)) }
+    }
+
+    /// Status and body of a request.
+    async fn ask(&self, head: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(format!("{head} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Json) {
+        let (status, body) = self.ask(&format!("GET {path}")).await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+}
+
+fn id(text: &str) -> InstanceId {
+    InstanceId::parse(text).unwrap()
+}
+
+#[tokio::test]
+async fn healthz_follows_the_store() {
+    let desk = Desk::open(String::new).await;
+    let (status, body) = desk.get("/healthz").await;
+    assert_eq!((status, body["status"].as_str(), body["store"].as_str()), (200, Some("ok"), Some("ok")));
+    desk.health.store(Some("cannot sync: I/O error".to_owned()));
+    let (status, body) = desk.get("/healthz").await;
+    assert_eq!((status, body["store"].as_str()), (503, Some("cannot sync: I/O error")));
+    desk.health.store(None);
+    assert_eq!(desk.get("/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn readyz_says_for_each_instance_what_is_not_ready() {
+    let desk = Desk::open(String::new).await;
+    let (status, body) = desk.get("/readyz").await;
+    assert_eq!((status, &body["ready"]), (503, &json!(false)), "nothing receives yet");
+    desk.health.receiving(true);
+    desk.health.stream(&id("acme"), StreamStatus::Pending);
+    desk.health.stream(&id("other"), StreamStatus::Manual);
+    let (status, body) = desk.get("/readyz").await;
+    assert_eq!((status, &body["reasons"]), (503, &json!(["acme: the vendor's side was not looked at yet"])));
+    desk.health.stream(&id("acme"), StreamStatus::Active);
+    desk.health.event(&id("acme"), "2026-11-22T11:59:30Z".parse().unwrap());
+    desk.health.event(&id("acme"), "2026-11-22T11:59:00Z".parse().unwrap());
+    desk.health.rejection(&id("acme"), "2026-11-22T11:58:00Z".parse().unwrap(), "wrong key\u{1b}[2J");
+    let (said, status) = watch::channel(SinkStatus::Well);
+    desk.health.sink(&id("acme"), "siem", status);
+    said.send(SinkStatus::Held("401".to_owned())).unwrap();
+    let (status, body) = desk.get("/readyz").await;
+    assert_eq!((status, &body["ready"], &body["receiving"]), (200, &json!(true), &json!(true)), "{body}");
+    assert_eq!(
+        body["instances"]["acme"],
+        json!({
+            "stream": "active",
+            "last_event": "2026-11-22T11:59:30Z",
+            "last_event_age_seconds": 30.0,
+            "last_rejection": {"at": "2026-11-22T11:58:00Z", "reason": "wrong key\\u{1b}[2J"},
+            "sinks": {"siem": {"status": "held", "reason": "401"}},
+        })
+    );
+    desk.health.stream(&id("acme"), StreamStatus::Unwell("suspended".to_owned()));
+    let (status, body) = desk.get("/readyz").await;
+    assert_eq!((status, &body["reasons"]), (503, &json!(["acme: the stream is not well: suspended"])));
+    desk.health.stream(&id("acme"), StreamStatus::Active);
+    desk.health.stopping();
+    let (status, body) = desk.get("/readyz").await;
+    assert_eq!(
+        (status, &body["reasons"], &body["receiving"]),
+        (503, &json!(["the process is stopping"]), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn only_what_is_there_is_answered() {
+    let desk = Desk::open(String::new).await;
+    assert_eq!(desk.ask("GET /").await.0, 404);
+    assert_eq!(desk.ask("GET /metrics/").await.0, 404);
+    assert_eq!(desk.ask("POST /healthz").await.0, 405);
+    assert_eq!(desk.ask("HEAD /healthz").await, (200, String::new()));
+    assert_eq!(desk.ask(&format!("GET /{}", "x".repeat(20_000))).await.0, 431);
+    desk.stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), desk.task).await.expect("it stops").unwrap();
+    assert!(TcpStream::connect(desk.address).await.is_err());
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_do_not_keep_the_others_out_for_ever() {
+    let desk = Desk::open(String::new).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(desk.address).await.unwrap());
+    }
+    let before = Instant::now();
+    assert_eq!(desk.get("/healthz").await.0, 200);
+    assert!(before.elapsed() > Duration::from_secs(5), "the places were taken");
+    assert!(before.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn metrics_come_in_prometheus_text_with_the_gauges_of_the_moment() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // The only test of this process's binary that installs one; with `cargo test` others may count into it.
+    metrics::set_global_recorder(recorder).unwrap();
+    described::describe();
+    let desk = Desk::open(move || handle.render()).await;
+    metrics::counter!("forebay_delivered_records_total", "instance" => "acme", "sink" => "siem").increment(3);
+    desk.health.stream(&id("metered"), StreamStatus::Unwell("suspended".to_owned()));
+    desk.health.event(&id("metered"), "2026-11-22T11:59:30Z".parse().unwrap());
+    let (status, text) = desk.ask("GET /metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        "# HELP forebay_delivered_records_total Records that are safe in a sink",
+        "# TYPE forebay_delivered_records_total counter",
+        r#"forebay_delivered_records_total{instance="acme",sink="siem"} 3"#,
+        r#"forebay_stream_status{instance="metered",status="unwell"} 1"#,
+        r#"forebay_stream_status{instance="metered",status="active"} 0"#,
+        r#"forebay_last_event_age_seconds{instance="metered"} 30"#,
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}
+
+/// All `.rs` files below a folder.
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_is_counted_is_described() {
+    let mut texts = Vec::new();
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/framework")), &mut texts);
+    let mut counted = BTreeSet::new();
+    for text in texts.iter().filter(|text| !text.contains("pub const METRICS")) {
+        for (at, _) in text.match_indices("\"forebay_") {
+            counted.insert(text[at + 1..].split('"').next().unwrap());
+        }
+    }
+    let described: BTreeSet<&str> = described::METRICS.iter().map(|metric| metric.0).collect();
+    assert_eq!(described.len(), described::METRICS.len(), "no name comes twice");
+    let missing: Vec<_> = counted.difference(&described).collect();
+    assert!(missing.is_empty(), "describe in framework/run/metrics.rs: {missing:?}");
+}
+
+fn logged(format: log::Format, say: impl FnOnce()) -> String {
+    let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let out: Arc<Mutex<dyn Write + Send>> = kept.clone();
+    tracing::subscriber::with_default(log::subscriber(out, format, tracing::Level::INFO), say);
+    let text = kept.lock().unwrap().clone();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn text_from_outside_cannot_break_a_line_of_the_log_nor_steer_a_terminal() {
+    let outside = "no\n2026 ERROR forged\r\u{1b}[2J\u{9b}1m \u{202e}txet";
+    let say = || tracing::warn!(target: "forebay::receive", instance = "acme", reason = outside, "rejected {outside}");
+    for format in [log::Format::Human, log::Format::Json] {
+        let text = logged(format, say);
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(text.ends_with('\n'));
+        let line = text.trim_end_matches('\n');
+        assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line:?}");
+        assert!(line.contains("rejected") && line.contains("forged") && line.contains("acme"), "{line}");
+    }
+    let document: Json = serde_json::from_str(&logged(log::Format::Json, say)).unwrap();
+    assert_eq!(document["reason"], outside, "as JSON nothing is lost");
+    assert_eq!((&document["level"], &document["instance"]), (&json!("WARN"), &json!("acme")));
+}
+
+#[test]
+fn the_log_tells_our_events_from_info_on_and_only_warnings_of_the_libraries_below() {
+    let text = logged(log::Format::Human, || {
+        tracing::info!(target: "forebay::run", "ours");
+        tracing::debug!(target: "forebay::run", "too fine");
+        tracing::info!(target: "hyper::proto", "authorization: Bearer x");
+        tracing::warn!(target: "rustls", "theirs");
+    });
+    assert!(text.contains("ours") && text.contains("theirs"), "{text}");
+    assert!(!text.contains("too fine") && !text.contains("Bearer"), "{text}");
+}

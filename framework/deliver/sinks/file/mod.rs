@@ -223,7 +223,7 @@ impl State {
         let room = self.rotation.as_ref().and_then(Rotation::size).map(|size| size.saturating_sub(length));
         let count = fitting(chunk, room.unwrap_or(u64::MAX));
         let mut lines = Vec::new();
-        if !ends_with_newline(handle, length)? {
+        if !ends_with_newline(handle)? {
             // Somebody else's torn line is not ours to cut; ours begins on a line of its own.
             lines.push(b'\n');
         }
@@ -250,11 +250,19 @@ fn fitting(chunk: &Chunk, room: u64) -> usize {
     fit.count().max(1)
 }
 
-fn ends_with_newline(handle: &File, length: u64) -> io::Result<bool> {
-    let Some(last) = length.checked_sub(1) else { return Ok(true) };
-    let mut byte = [0];
-    handle.read_exact_at(&mut byte, last)?;
-    Ok(byte == *b"\n")
+/// Whether what we append begins on a line of its own. A torn line may be another writer's that is not whole
+/// yet, so that it gets a moment.
+fn ends_with_newline(handle: &File) -> io::Result<bool> {
+    for _ in 0..3 {
+        let Some(last) = handle.metadata()?.len().checked_sub(1) else { return Ok(true) };
+        let mut byte = [0];
+        handle.read_exact_at(&mut byte, last)?;
+        if byte == *b"\n" {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(false)
 }
 
 /// Opens the file for appending. A new one is readable by its owner alone, and its name is synced too.

@@ -128,7 +128,11 @@ fn is_aside(path: &Path, found: &Path) -> bool {
 /// Compresses to a temporary file, syncs it, gives it its name, and only then removes what it was made from.
 fn compress(aside: &Path, stop: &AtomicBool) -> io::Result<()> {
     let (done, draft) = (with_suffix(aside, ".gz"), with_suffix(aside, ".gz.tmp"));
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let mut encoder = GzEncoder::new(io::BufWriter::new(file), Compression::default());
     let mut from = Stoppable { file: File::open(aside)?, stop };
     io::copy(&mut from, &mut encoder)?;
