@@ -10,4 +10,6 @@ pub mod pick;
 pub mod record;
 pub mod schema;
 pub mod secret;
+pub mod settings;
 pub mod template;
+pub mod units;

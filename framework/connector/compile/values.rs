@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::reader::{At, Compiler};
 use crate::connector::model::StatusRange;
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
+use crate::connector::units;
 use crate::spec::mistake::{Code, Mistake, Place};
 
 impl Compiler {
@@ -70,7 +71,7 @@ impl Compiler {
     /// `5m`, `90s`, `250ms`, `2h`, `7d`.
     pub fn duration(&mut self, at: &At<'_>) -> Option<Duration> {
         let text = at.text()?;
-        let duration = duration(text);
+        let duration = units::duration(text);
         if duration.is_none() {
             self.report(
                 Mistake::new(Code::BadDuration, Place::value(&at.path), format!("`{text}` is no duration"))
@@ -137,22 +138,6 @@ impl Compiler {
 /// A status that HTTP has.
 fn status(number: u64) -> Option<u16> {
     u16::try_from(number).ok().filter(|n| (100..600).contains(n))
-}
-
-/// A duration as it is written.
-pub fn duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => seconds(1),
-        "m" => seconds(60),
-        "h" => seconds(3_600),
-        "d" => seconds(86_400),
-        _ => None,
-    }
 }
 
 /// The format of a time.

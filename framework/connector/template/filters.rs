@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 
 use super::MAX_TEXT;
 use super::operators::{data, is_omit, refused, scalar, value as made};
+use crate::connector::units;
 
 type Made = Result<Value, Error>;
 type Filter = fn(&Value, &[Value]) -> Made;
@@ -233,18 +234,9 @@ fn plus(value: &Value, args: &[Value]) -> Made {
 }
 
 fn duration(text: &str) -> Option<SignedDuration> {
-    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(split);
-    let number = number.parse::<i64>().ok()?.checked_mul(sign)?;
-    match unit {
-        "ms" => Some(SignedDuration::from_millis(number)),
-        "s" => Some(SignedDuration::from_secs(number)),
-        "m" => number.checked_mul(60).map(SignedDuration::from_secs),
-        "h" => number.checked_mul(3600).map(SignedDuration::from_secs),
-        "d" => number.checked_mul(86_400).map(SignedDuration::from_secs),
-        _ => None,
-    }
+    let (back, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let by = SignedDuration::try_from(units::duration(text)?).ok()?;
+    Some(if back { -by } else { by })
 }
 
 /// `text | regex_match('^a+$')`; in linear time, and of bounded size.

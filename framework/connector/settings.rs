@@ -1,0 +1,401 @@
+//! Settings and secrets as they are given, checked against what a connector asks for.
+//!
+//! `cli` calls [`check`] once for every instance, before anything starts. Every fault is reported, each once,
+//! and none of them shows a secret. Nothing here reads the environment or a file.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::rand;
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use serde_json::{Map, Value as Json};
+
+use super::model::{Connector, Encoding, Generate, Required, SecretSpec, Setting};
+use super::secret::{LiveSecret, Secret};
+use super::template::{Condition, Scope};
+use super::units;
+use crate::error::{Error, Kind, Result, escaped};
+
+/// A setting as it was given.
+#[derive(Debug, Clone)]
+pub enum Given {
+    /// Text of a flag or of the environment: read by the setting's type.
+    Text(String),
+    /// Data of a file.
+    Data(Json),
+}
+
+/// What one instance was given. The second of each pair says where it was given: `--set`, a variable, a file.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    /// By name.
+    pub settings: BTreeMap<String, (Given, String)>,
+    /// By name. `None` where a source was given that could not be read: that fault is reported already.
+    pub secrets: BTreeMap<String, (Option<Secret>, String)>,
+}
+
+/// What an instance runs with.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    /// Given and defaults.
+    pub settings: Map<String, Json>,
+    /// Given.
+    pub secrets: BTreeMap<String, LiveSecret>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, one sentence without a full stop.
+    pub sentence: String,
+    /// What to do next.
+    pub help: Option<String>,
+}
+
+impl Fault {
+    /// A fault with its sentence.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), help: None }
+    }
+
+    /// Says what to do next.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// All of them in one error; `None` where there are none.
+    pub fn together(faults: Vec<Self>) -> Option<Error> {
+        let mut faults = faults.into_iter();
+        let first = faults.next()?;
+        let rest: Vec<Self> = faults.collect();
+        if rest.is_empty() {
+            let mut error = Error::new(Kind::Configuration, first.sentence);
+            error.help = first.help;
+            return Some(error);
+        }
+        let mut text = format!("{} things are wrong with the configuration", rest.len() + 1);
+        for fault in std::iter::once(&first).chain(&rest) {
+            text.push_str("\n  - ");
+            text.push_str(&fault.sentence);
+            if let Some(help) = &fault.help {
+                text.push_str("\n    help: ");
+                text.push_str(help);
+            }
+        }
+        Some(Error::new(Kind::Configuration, text))
+    }
+}
+
+/// Checks what was given against what the connector asks for, and fills in defaults.
+pub fn check(connector: &Connector, values: &Values) -> Result<Checked, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut checked = Checked::default();
+    unknown(connector, values, &mut faults);
+    for setting in &connector.settings {
+        match values.settings.get(&setting.name) {
+            None => {
+                if let Some(default) = &setting.default {
+                    checked.settings.insert(setting.name.clone(), default.clone());
+                }
+            }
+            Some((given, from)) => match value(setting, given) {
+                Ok(value) => {
+                    checked.settings.insert(setting.name.clone(), value);
+                }
+                Err(fault) => faults.push(Fault {
+                    sentence: format!("the setting `{}` {} (from {from})", setting.name, fault.sentence),
+                    help: fault.help,
+                }),
+            },
+        }
+    }
+    for spec in &connector.secrets {
+        if let Some((given, from)) = values.secrets.get(&spec.name) {
+            secret(spec, given.as_ref(), from, &mut checked, &mut faults);
+        }
+    }
+    missing(connector, values, &checked, &mut faults);
+    if faults.is_empty() { Ok(checked) } else { Err(faults) }
+}
+
+/// The secrets that are to be made: those with `generate` that were not given.
+pub fn to_generate<'a>(
+    connector: &'a Connector,
+    given: &'a BTreeMap<String, LiveSecret>,
+) -> impl Iterator<Item = (&'a str, Generate)> {
+    let lacking = connector.secrets.iter().filter(|spec| !given.contains_key(&spec.name));
+    lacking.filter_map(|spec| Some((spec.name.as_str(), spec.generate?)))
+}
+
+/// Makes a secret.
+pub fn generate(how: Generate) -> Result<Secret> {
+    let mut bytes = vec![0; how.bytes];
+    rand::fill(&mut bytes).map_err(|_| Error::new(Kind::Io, "the system gives no randomness"))?;
+    let text = match how.encoding {
+        Encoding::Hex => HEXLOWER.encode(&bytes),
+        Encoding::Base64 => BASE64.encode(&bytes),
+        Encoding::Base64Url => BASE64URL_NOPAD.encode(&bytes),
+    };
+    Secret::new(&text).ok_or_else(|| Error::new(Kind::Finding, "`generate` makes a secret of no bytes"))
+}
+
+/// Reads and checks one setting's value; the fault's sentence goes on after the setting's name.
+pub fn value(setting: &Setting, given: &Given) -> Result<Json, Fault> {
+    let value = match given {
+        Given::Text(text) => read(setting, text)?,
+        Given::Data(data) => data.clone(),
+    };
+    if let Some(reference) = reference(&value) {
+        return Err(Fault::new(format!("holds `{reference}`, and nothing is put in its place"))
+            .help(format!("give the value itself, or set FOREBAY_SETTING_{}", shouted(&setting.name))));
+    }
+    match wrong(setting, &value) {
+        Some(fault) => Err(fault),
+        None => Ok(value),
+    }
+}
+
+fn kinds(setting: &Setting) -> Vec<&str> {
+    match setting.schema.get("type") {
+        Some(Json::String(kind)) => vec![kind],
+        Some(Json::Array(kinds)) => kinds.iter().filter_map(Json::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Text by the setting's type: `00123` of a string setting stays text.
+fn read(setting: &Setting, text: &str) -> Result<Json, Fault> {
+    let kinds = kinds(setting);
+    if kinds.is_empty() || kinds.contains(&"string") {
+        return Ok(Json::from(text));
+    }
+    let read: Option<Json> = match kinds.first().copied().unwrap_or_default() {
+        "integer" => text.parse::<i64>().ok().map(Json::from),
+        "number" => text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Json::from),
+        "boolean" => text.parse::<bool>().ok().map(Json::from),
+        _ => serde_json::from_str(text).ok(),
+    };
+    read.ok_or_else(|| {
+        let fault =
+            Fault::new(format!("is {}, which is no {}", shown(&Json::from(text)), kinds.join(" or ")));
+        match kinds.first().copied() {
+            Some("array" | "object") => fault.help("write it as JSON: '[\"a\", \"b\"]'"),
+            Some("boolean") => fault.help("write true or false"),
+            _ => fault,
+        }
+    })
+}
+
+/// A `${NAME}` that somebody may have expected to be replaced.
+fn reference(value: &Json) -> Option<&str> {
+    match value {
+        Json::String(text) => {
+            let start = text.find("${")?;
+            let end = start + text.get(start..)?.find('}')? + 1;
+            let name = text.get(start + 2..end - 1)?;
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
+            if plain { text.get(start..end) } else { None }
+        }
+        Json::Array(items) => items.iter().find_map(reference),
+        Json::Object(map) => map.values().find_map(reference),
+        Json::Null | Json::Bool(_) | Json::Number(_) => None,
+    }
+}
+
+/// What is wrong with a value by its setting's schema.
+fn wrong(setting: &Setting, value: &Json) -> Option<Fault> {
+    let kinds = kinds(setting);
+    if !kinds.is_empty() && !kinds.iter().any(|kind| is(value, kind)) {
+        let fault = Fault::new(format!("must be of type {}, and is {}", kinds.join(" or "), shown(value)));
+        let text = kinds.contains(&"string") && (value.is_number() || value.is_boolean());
+        return Some(if text { fault.help("put it in quotes") } else { fault });
+    }
+    if let Some(values) = setting.schema.get("enum").and_then(Json::as_array)
+        && !values.contains(value)
+    {
+        let names: Vec<&str> = values.iter().filter_map(Json::as_str).collect();
+        let sentence = format!("is {}, which is none of: {}", shown(value), names.join(", "));
+        let near = value.as_str().and_then(|text| nearest(text, names.iter().copied()));
+        return Some(match near {
+            Some(near) => Fault::new(sentence).help(format!("did you mean `{near}`?")),
+            None => Fault::new(sentence),
+        });
+    }
+    let required = !matches!(setting.required, Required::No);
+    if required && value.as_str().is_some_and(str::is_empty) {
+        return Some(Fault::new("is empty"));
+    }
+    format_fault(setting, value).or_else(|| schema_fault(setting, value))
+}
+
+fn is(value: &Json, kind: &str) -> bool {
+    match kind {
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "null" => value.is_null(),
+        _ => true,
+    }
+}
+
+fn format_fault(setting: &Setting, value: &Json) -> Option<Fault> {
+    let text = value.as_str()?;
+    match setting.schema.get("format").and_then(Json::as_str)? {
+        "uri" | "url" => (!is_url(text)).then(|| {
+            let fault = Fault::new(format!("is {}, which is no absolute http or https URL", shown(value)));
+            match setting.placeholder.as_deref().or(setting.example.as_ref().and_then(Json::as_str)) {
+                Some(like) => fault.help(format!("write it like {like}")),
+                None => fault.help("write it like https://example.com/"),
+            }
+        }),
+        "duration" => units::duration(text).is_none().then(|| {
+            Fault::new(format!("is {}, which is no duration", shown(value)))
+                .help("write a number and a unit: 250ms, 30s, 5m, 2h, 7d")
+        }),
+        _ => None,
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    let absolute = url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty())
+    });
+    absolute && text.contains("://") && !text.contains(char::is_whitespace)
+}
+
+/// The rest of the schema: patterns, items, bounds.
+fn schema_fault(setting: &Setting, value: &Json) -> Option<Fault> {
+    let mut schema = setting.schema.clone();
+    if let Some(words) = schema.as_object_mut() {
+        words.remove("format");
+    }
+    let validator = jsonschema::options()
+        .with_draft(jsonschema::Draft::Draft202012)
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .build(&schema);
+    match validator {
+        Ok(validator) => validator.iter_errors(value).next().map(|error| {
+            let at = error.instance_path().to_string();
+            let at = if at.is_empty() { String::new() } else { format!("at {at}: ") };
+            Fault::new(format!("does not fit: {at}{}", escaped(&error.to_string(), 300)))
+        }),
+        Err(error) => {
+            Some(Fault::new(format!("has a schema that is none: {}", escaped(&error.to_string(), 200))))
+        }
+    }
+}
+
+fn secret(
+    spec: &SecretSpec,
+    given: Option<&Secret>,
+    from: &str,
+    checked: &mut Checked,
+    faults: &mut Vec<Fault>,
+) {
+    let Some(given) = given else { return };
+    match pattern_fault(spec, given) {
+        Some(why) => faults.push(Fault::new(format!("the secret `{}` {why} (from {from})", spec.name))),
+        None => {
+            let live = LiveSecret { current: given.clone(), previous: None };
+            checked.secrets.insert(spec.name.clone(), live);
+        }
+    }
+}
+
+/// Whether a secret has the shape its spec asks for; says what is wrong without showing it.
+pub fn pattern_fault(spec: &SecretSpec, given: &Secret) -> Option<String> {
+    let pattern = spec.pattern.as_deref()?;
+    match regex::RegexBuilder::new(pattern).size_limit(1 << 20).build() {
+        Ok(regex) if regex.is_match(given.expose()) => None,
+        Ok(_) => Some(format!("does not match `{pattern}`")),
+        Err(_) => Some(format!("has a pattern that is none: `{pattern}`")),
+    }
+}
+
+fn unknown(connector: &Connector, values: &Values, faults: &mut Vec<Fault>) {
+    let settings: Vec<&str> = connector.settings.iter().map(|s| s.name.as_str()).collect();
+    let secrets: Vec<&str> = connector.secrets.iter().map(|s| s.name.as_str()).collect();
+    let given = values.settings.iter().map(|(name, (_, from))| (name, from));
+    for (name, from) in given.filter(|(name, _)| !settings.contains(&name.as_str())) {
+        faults.push(unknown_name("setting", name, from, &settings, &secrets));
+    }
+    let given = values.secrets.iter().map(|(name, (_, from))| (name, from));
+    for (name, from) in given.filter(|(name, _)| !secrets.contains(&name.as_str())) {
+        faults.push(unknown_name("secret", name, from, &secrets, &settings));
+    }
+}
+
+fn unknown_name(what: &str, name: &str, from: &str, known: &[&str], others: &[&str]) -> Fault {
+    let name = escaped(name, 80);
+    let fault = Fault::new(format!("there is no {what} `{name}` (from {from})"));
+    let other = if what == "setting" { "secret" } else { "setting" };
+    match nearest(&name, known.iter().copied()) {
+        _ if others.contains(&name.as_str()) => fault.help(format!("`{name}` is a {other}")),
+        Some(near) => fault.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => fault.help(format!("this connector has no {what}s")),
+        None => fault.help(format!("there are: {}", known.join(", "))),
+    }
+}
+
+fn missing(connector: &Connector, values: &Values, checked: &Checked, faults: &mut Vec<Fault>) {
+    let scope = Scope::default().with("settings", Json::Object(checked.settings.clone()));
+    for setting in &connector.settings {
+        let there =
+            checked.settings.contains_key(&setting.name) || values.settings.contains_key(&setting.name);
+        if let (false, Some(why)) = (there, demanded(&setting.required, &scope)) {
+            faults.push(Fault::new(format!("the setting `{}` is missing{why}", setting.name)).help(format!(
+                "give --set {}=VALUE or FOREBAY_SETTING_{}",
+                setting.name,
+                shouted(&setting.name)
+            )));
+        }
+    }
+    for spec in &connector.secrets {
+        let there = values.secrets.contains_key(&spec.name);
+        if let (false, Some(why)) = (there, demanded(&spec.required, &scope)) {
+            faults.push(Fault::new(format!("the secret `{}` is missing{why}", spec.name)).help(format!(
+                "give --secret {}=env:VAR, --secret {}=file:PATH or FOREBAY_SECRET_{}",
+                spec.name,
+                spec.name,
+                shouted(&spec.name)
+            )));
+        }
+    }
+}
+
+/// Whether something must be given, and why.
+fn demanded(required: &Required, scope: &Scope) -> Option<String> {
+    match required {
+        Required::No => None,
+        Required::Yes => Some(String::new()),
+        Required::When(condition) => {
+            let holds = Condition::holds(condition, scope).unwrap_or(false);
+            holds.then(|| format!(", and is required when {}", condition.source()))
+        }
+    }
+}
+
+/// The nearest of some names, where one is near.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(&candidate.to_lowercase(), &lower), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A name as a variable of the environment has it.
+pub fn shouted(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
+}
+
+fn shown(value: &Json) -> String {
+    match value {
+        Json::String(text) => format!("`{}`", escaped(text, 80)),
+        other => format!("`{}`", escaped(&other.to_string(), 80)),
+    }
+}
