@@ -10,6 +10,7 @@ use crate::error::{Error, Kind};
 
 mod dead_letters;
 mod destroy;
+pub mod instance;
 mod plan;
 mod run;
 mod sinks;

@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::error::Result;
+use url::Url;
 
 use super::model::Connector;
 use super::secret::{LiveSecret, Secret};
 use super::template::Scope;
+use crate::error::{Error, Kind, Result};
 
 /// The id of an instance: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,7 +50,7 @@ pub struct Instance {
     /// Checked; what is generated is added once the state is known. They change at run time (rotation).
     pub secrets: RwLock<Arc<BTreeMap<String, LiveSecret>>>,
     /// The public URL of the receiver, path included; `None` where no public URL was given.
-    pub receiver_url: Option<url::Url>,
+    pub receiver_url: Option<Url>,
 }
 
 impl Instance {
@@ -126,6 +127,21 @@ impl Instance {
             .with_vars(&self.connector.vars);
         let path = self.connector.receiver.path.render(&scope)?;
         Ok(if path.starts_with('/') { path } else { format!("/{path}") })
+    }
+
+    /// The same instance with its receiver at another public base; the receiver's path is appended to it.
+    pub fn at_base(&self, base: &Url) -> Result<Self> {
+        let path = self.receiver_path()?;
+        let url = format!("{}{path}", base.as_str().trim_end_matches('/'));
+        let url = Url::parse(&url)
+            .map_err(|e| Error::new(Kind::Configuration, format!("`{url}` is no URL")).because(e))?;
+        Ok(Self {
+            id: self.id.clone(),
+            connector: self.connector.clone(),
+            settings: self.settings.clone(),
+            secrets: RwLock::new(self.live()),
+            receiver_url: Some(url),
+        })
     }
 
     fn live(&self) -> Arc<BTreeMap<String, LiveSecret>> {

@@ -5,6 +5,7 @@ use serde_yaml::Value as Yaml;
 
 use super::mistake::{Code, Mistake, Place};
 use super::path::Path;
+use crate::error::{Error, Kind};
 
 /// The values of a YAML document, anchors and `<<` resolved.
 pub fn values(text: &str) -> Result<Json, Mistake> {
@@ -73,4 +74,38 @@ fn json_key(key: Yaml, path: &Path) -> Result<String, Mistake> {
 
 fn foreign(path: &Path, message: impl Into<String>) -> Mistake {
     Mistake::new(Code::Foreign, Place::value(path), message)
+}
+
+/// Typed data of a YAML file that is no spec: forebay.yaml, a case. What is wrong is said with its line and
+/// column, and the nearest of the names that could stand there.
+pub fn from_yaml<T: serde::de::DeserializeOwned>(text: &str, file: &str) -> Result<T, Error> {
+    // Only the untyped form notices that a map has a key twice.
+    serde_yaml::from_str::<Yaml>(text)
+        .and_then(|_| serde_yaml::from_str(text))
+        .map_err(|error| located(&error, file))
+}
+
+fn located(error: &serde_yaml::Error, file: &str) -> Error {
+    let mut sentence = error.to_string();
+    let mut place = file.to_owned();
+    if let Some(location) = error.location() {
+        let (line, column) = (location.line(), location.column());
+        place = format!("{file}:{line}:{column}");
+        sentence = sentence.replace(&format!(" at line {line} column {column}"), "");
+    }
+    let names: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    let near = match names.split_first() {
+        Some((unknown, known)) if sentence.contains("unknown field") => known
+            .iter()
+            .map(|name| (strsim::damerau_levenshtein(name, unknown), *name))
+            .min()
+            .filter(|(distance, _)| *distance <= 2)
+            .map(|(_, name)| format!("did you mean `{name}`?")),
+        _ => None,
+    };
+    let error = Error::new(Kind::Configuration, sentence).at(place);
+    match near {
+        Some(help) => error.help(help),
+        None => error,
+    }
 }

@@ -1,0 +1,309 @@
+//! Flags, environment and file become one [`Configuration`]. Flags beat the environment, the environment
+//! beats the file, the file beats defaults.
+//!
+//! `run`, `plan` and `destroy` call [`configure`] with what they were given; the environment is an argument,
+//! which [`environment`] reads once. Everything that is wrong is said at once.
+
+mod general;
+mod given;
+mod sinks;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use serde_json::{Map, Value as Json};
+use url::Url;
+
+use super::InstanceFlags;
+use crate::connector::instance::{Instance, InstanceId};
+use crate::connector::load;
+use crate::connector::model::Connector;
+use crate::connector::settings::{self, Checked, Fault, Given, Values};
+use crate::connector::template::Scope;
+use crate::deliver::config::SinkConfig;
+use crate::error::{Result, escaped};
+use crate::run::config::file::{self, File, Source};
+use crate::run::config::{Configuration, Configured};
+use crate::simulate;
+
+/// What a command was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The flags that all commands of an instance have.
+    pub flags: &'a InstanceFlags,
+    /// `--listen`.
+    pub listen: Option<&'a str>,
+    /// `--admin-listen`.
+    pub admin_listen: Option<&'a str>,
+    /// `--to`, as often as it was given.
+    pub to: &'a [String],
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a configuration is for: some of it need not be there for everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// `run` and `plan`: automatic mode needs a public https URL.
+    Run,
+    /// `run --simulate`: settings and secrets that were not given are made up, and the receiver's URL is
+    /// worked out later, by [`Instance::at_base`].
+    Simulate,
+    /// `destroy`: no public URL is needed.
+    Destroy,
+}
+
+/// The variables of the environment. What is no UTF-8 is left out.
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// Makes the configuration. With PATH there is one instance; with `--config` there are those of the file, or
+/// with `--id` the one of that id.
+pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Result<Configuration> {
+    let file = ask.flags.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
+    let mut gathering = Gathering { ask, file: &file, environment, faults: Vec::new() };
+    let mut configuration = gathering.general();
+    let mut wanted = gathering.wanted()?;
+    gathering.give_variables(&mut wanted);
+    gathering.give_flags(&mut wanted);
+    for one in wanted {
+        let files = one.files.clone();
+        if let Some(configured) = gathering.finish(one, configuration.public_url.as_ref()) {
+            let owned = files.into_iter().map(|(name, path)| (configured.instance.clone(), name, path));
+            configuration.sources.files.extend(owned);
+            configuration.instances.push(configured);
+        }
+    }
+    gathering.distinct(&configuration.instances);
+    Fault::together(gathering.faults).map_or(Ok(configuration), Err)
+}
+
+/// What was asked, and what is wrong with it so far.
+struct Gathering<'a> {
+    ask: &'a Ask<'a>,
+    file: &'a File,
+    environment: &'a BTreeMap<String, String>,
+    faults: Vec<Fault>,
+}
+
+/// One instance before it is checked.
+struct Wanted {
+    id: InstanceId,
+    connector: Arc<Connector>,
+    values: Values,
+    /// Names and files of the secrets that come from files.
+    files: Vec<(String, PathBuf)>,
+    sinks: Vec<SinkConfig>,
+}
+
+impl Gathering<'_> {
+    fn fault(&mut self, sentence: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(Fault::new(sentence).help(help));
+    }
+
+    /// The instances that flags and file name, with what the file gives them.
+    fn wanted(&mut self) -> Result<Vec<Wanted>> {
+        if let Some(path) = &self.ask.flags.path {
+            if !self.file.instances.is_empty() {
+                let help = "leave PATH out; --id ID picks one instance of the file";
+                self.fault("both PATH and a file with instances are given", help);
+            }
+            let connector = Arc::new(load::load(path)?);
+            let id = self.ask.flags.id.clone().unwrap_or_else(|| connector.name.clone());
+            return Ok(self.one(&id, connector).into_iter().collect());
+        }
+        let mut loaded: BTreeMap<PathBuf, Arc<Connector>> = BTreeMap::new();
+        let mut wanted = Vec::new();
+        let mut ids = Vec::new();
+        for written in &self.file.instances {
+            let path = self.file.path(&written.connector);
+            let connector = match loaded.get(&path) {
+                Some(connector) => connector.clone(),
+                None => Arc::new(load::load(&path)?),
+            };
+            loaded.insert(path, connector.clone());
+            let id = written.id.clone().unwrap_or_else(|| connector.name.clone());
+            ids.push(id.clone());
+            if self.ask.flags.id.as_ref().is_none_or(|only| *only == id)
+                && let Some(mut one) = self.one(&id, connector)
+            {
+                self.give_file(&mut one, written);
+                wanted.push(one);
+            }
+        }
+        match &self.ask.flags.id {
+            _ if ids.is_empty() => {
+                let help = "give the connector's folder, or --config FILE with `instances:`";
+                self.fault("there is no instance", help);
+            }
+            Some(only) if wanted.is_empty() => {
+                let help = format!("there are: {}", ids.join(", "));
+                self.fault(format!("the file has no instance `{}`", escaped(only, 80)), help);
+            }
+            Some(_) | None => {}
+        }
+        Ok(wanted)
+    }
+
+    fn one(&mut self, id: &str, connector: Arc<Connector>) -> Option<Wanted> {
+        let Some(id) = InstanceId::parse(id) else {
+            let help = "an id has lower-case letters, digits and `-`, 63 at most, and no `-` at its ends";
+            self.fault(format!("`{}` is no id of an instance", escaped(id, 80)), help);
+            return None;
+        };
+        Some(Wanted { id, connector, values: Values::default(), files: Vec::new(), sinks: Vec::new() })
+    }
+
+    fn give_file(&mut self, one: &mut Wanted, written: &file::Instance) {
+        let from = self.ask.flags.config.as_deref().map_or_else(String::new, |p| p.display().to_string());
+        for (name, value) in &written.settings {
+            one.values.settings.insert(name.clone(), (Given::Data(value.clone()), from.clone()));
+        }
+        for (name, source) in &written.secrets {
+            let source = match source {
+                Source::Env(variable) => Source::Env(variable.clone()),
+                Source::File(path) => Source::File(self.file.path(path)),
+            };
+            self.give_secret(one, name, &source);
+        }
+        one.sinks = self.sinks_of_file(&one.id, written);
+    }
+
+    /// Checks one instance's values, and works out where it receives.
+    fn finish(&mut self, one: Wanted, public_url: Option<&Url>) -> Option<Configured> {
+        let checked = self.checked(&one)?;
+        let instance = Instance {
+            id: one.id,
+            connector: one.connector,
+            settings: checked.settings,
+            secrets: RwLock::new(Arc::new(checked.secrets)),
+            receiver_url: None,
+        };
+        let placed = instance.receiver_path().and_then(|path| match public_url {
+            Some(base) => instance.at_base(base).map(|instance| (path, instance)),
+            None => Ok((path, instance)),
+        });
+        let (path, instance) = placed.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
+        let automatic = self.is_automatic(&instance)?;
+        if automatic {
+            self.demand_public_url(&instance, public_url);
+        }
+        let sinks = if one.sinks.is_empty() { vec![sinks::stdout()] } else { one.sinks };
+        Some(Configured { instance: Arc::new(instance), automatic, path, sinks })
+    }
+
+    fn checked(&mut self, one: &Wanted) -> Option<Checked> {
+        let filled = match self.ask.purpose {
+            Purpose::Simulate => made_up(one),
+            Purpose::Run | Purpose::Destroy => Ok(None),
+        };
+        let values = match &filled {
+            Ok(filled) => filled.as_ref().unwrap_or(&one.values),
+            Err(error) => {
+                self.faults.push(Fault::new(error.to_string()));
+                return None;
+            }
+        };
+        let named = self.file.instances.len() > 1;
+        settings::check(&one.connector, values)
+            .map_err(|faults| {
+                self.faults.extend(faults.into_iter().map(|fault| match named {
+                    true => Fault { sentence: format!("{}: {}", one.id, fault.sentence), ..fault },
+                    false => fault,
+                }));
+            })
+            .ok()
+    }
+
+    fn is_automatic(&mut self, instance: &Instance) -> Option<bool> {
+        let Some(provision) = &instance.connector.provision else { return Some(false) };
+        let Some(when) = &provision.when else { return Some(true) };
+        let scope = Scope::default().with("settings", Json::Object(instance.settings.clone()));
+        when.holds(&scope).map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()
+    }
+
+    fn demand_public_url(&mut self, instance: &Instance, public_url: Option<&Url>) {
+        if self.ask.purpose != Purpose::Run {
+            return;
+        }
+        let loopback = |url: &Url| match url.host() {
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        match public_url {
+            Some(url) if url.scheme() == "https" => {}
+            Some(url) if self.ask.flags.allow_loopback && loopback(url) => {}
+            Some(url) => {
+                let sentence = format!(
+                    "{}: the vendor's side is set up by us, and `{url}` is no https address it could post to",
+                    instance.id
+                );
+                self.fault(sentence, "give --public-url https://…");
+            }
+            None => {
+                let sentence = format!(
+                    "{}: the vendor's side is set up by us, which takes the public https URL it will post to",
+                    instance.id
+                );
+                self.fault(sentence, "give --public-url https://…; the receiver's path is appended");
+            }
+        }
+    }
+
+    /// Ids, sinks' names and receivers' paths tell things apart; none comes twice.
+    fn distinct(&mut self, instances: &[Configured]) {
+        for (index, one) in instances.iter().enumerate() {
+            for other in instances.iter().skip(index + 1) {
+                if one.instance.id == other.instance.id {
+                    let sentence = format!("two instances have the id `{}`", one.instance.id);
+                    self.fault(sentence, "give each its own `id:`");
+                } else if one.path == other.path {
+                    let (a, b) = (&one.instance.id, &other.instance.id);
+                    let sentence = format!("`{a}` and `{b}` receive at the same path {}", one.path);
+                    self.fault(sentence, "a path that holds {{ instance.id }} differs by instance");
+                }
+            }
+            for (index, sink) in one.sinks.iter().enumerate() {
+                if one.sinks.iter().skip(index + 1).any(|other| other.name == sink.name) {
+                    let sentence = format!("{}: two sinks have the name `{}`", one.instance.id, sink.name);
+                    self.fault(sentence, "a sink's cursor is kept under its name: give each its own");
+                }
+            }
+        }
+    }
+}
+
+/// The values of a simulated instance: what was given, and the rest made up.
+fn made_up(one: &Wanted) -> Result<Option<Values>> {
+    let mut given = Map::new();
+    for setting in &one.connector.settings {
+        if let Some((value, _)) = one.values.settings.get(&setting.name)
+            && let Ok(value) = settings::value(setting, value)
+        {
+            given.insert(setting.name.clone(), value);
+        }
+    }
+    let text = |(name, (secret, _)): (&String, &(Option<_>, String))| {
+        let secret: &Option<crate::connector::secret::Secret> = secret;
+        Some((name.clone(), secret.as_ref()?.expose().to_owned()))
+    };
+    let secrets = one.values.secrets.iter().filter_map(text).collect();
+    let filled = simulate::configure::fill(&one.connector, given, secrets)?;
+    let mut values = one.values.clone();
+    let from = || "the simulation".to_owned();
+    for (name, value) in filled.settings {
+        values.settings.entry(name).or_insert_with(|| (Given::Data(value), from()));
+    }
+    for (name, text) in filled.secrets {
+        let secret = crate::connector::secret::Secret::new(&text);
+        values.secrets.entry(name).or_insert_with(|| (secret, from()));
+    }
+    Ok(Some(values))
+}

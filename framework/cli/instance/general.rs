@@ -1,0 +1,88 @@
+//! What holds for the whole process: addresses, folders, bounds, the way out.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use url::Url;
+
+use super::Gathering;
+use crate::error::escaped;
+use crate::run::config::{Configuration, Outgoing, Sources, Tls};
+
+/// Where vendors' requests come in unless something else is said.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The folder of the store unless another is named.
+const DATA_DIR: &str = ".forebay";
+
+impl Gathering<'_> {
+    /// The configuration without its instances.
+    pub(super) fn general(&mut self) -> Configuration {
+        let (flags, file) = (self.ask.flags, self.file);
+        let listen = self.ask.listen.or(file.receiver.listen.as_deref());
+        let listen = listen.and_then(|text| self.address("--listen", text)).unwrap_or(LISTEN);
+        let admin = self.ask.admin_listen.or(file.admin.listen.as_deref());
+        let admin = admin.and_then(|text| self.address("--admin-listen", text));
+        if admin.is_some_and(|admin| admin == listen && admin.port() != 0) {
+            let help = "what operators see never stands on the public listener: give it another port";
+            self.fault(format!("--admin-listen is {listen}, where vendors' requests come in"), help);
+        }
+        let data_dir = match (&flags.data_dir, &file.data_dir) {
+            (Some(flag), _) => flag.clone(),
+            (None, Some(written)) => file.path(written),
+            (None, None) => DATA_DIR.into(),
+        };
+        let tls = file.receiver.tls.as_ref();
+        let tls = tls.map(|tls| Tls { certificate: file.path(&tls.certificate), key: file.path(&tls.key) });
+        Configuration {
+            data_dir,
+            listen,
+            public_url: self.public_url(),
+            tls,
+            receive: file.receiver.limits(),
+            admin,
+            queue: file.queue.limits(),
+            outgoing: Outgoing {
+                allow_loopback: flags.allow_loopback,
+                proxy: flags.proxy.as_deref().and_then(|text| self.url("--proxy", text)),
+                ca_file: flags.ca_file.clone(),
+            },
+            instances: Vec::new(),
+            sources: Sources::default(),
+        }
+    }
+
+    fn public_url(&mut self) -> Option<Url> {
+        let text = self.ask.flags.public_url.as_deref().or(self.file.receiver.public_url.as_deref())?;
+        let url = self.url("--public-url", text)?;
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+            let help = "give the base alone: https://logs.example.com; the receiver's path is appended";
+            self.fault("--public-url has more than a host and a path", help);
+            return None;
+        }
+        Some(url)
+    }
+
+    /// An absolute http or https URL.
+    pub(super) fn url(&mut self, what: &str, text: &str) -> Option<Url> {
+        let url = Url::parse(text).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if url.is_none() {
+            let sentence = format!("{what} is `{}`, which is no absolute URL", escaped(text, 120));
+            self.fault(sentence, "write it whole: https://logs.example.com");
+        }
+        url
+    }
+
+    /// An address with its port; a port alone is one of 127.0.0.1.
+    fn address(&mut self, what: &str, text: &str) -> Option<SocketAddr> {
+        let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+        let address = match port {
+            Ok(port) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            Err(_) => text.replace("localhost:", "127.0.0.1:").parse().ok(),
+        };
+        if address.is_none() {
+            let sentence = format!("{what} is `{}`, which is no address", escaped(text, 80));
+            self.fault(sentence, "write an IP address and a port: 127.0.0.1:8080, 0.0.0.0:8443, [::]:8443");
+        }
+        address
+    }
+}

@@ -1,0 +1,136 @@
+//! Where records go: `--to`, and `sinks:` of the file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use super::Gathering;
+use super::given::resolve;
+use crate::connector::instance::InstanceId;
+use crate::connector::secret::Secret;
+use crate::deliver::config::{HttpFormat, HttpTarget, SinkConfig, Target};
+use crate::error::escaped;
+use crate::run::config::file::{self, Source};
+
+/// Records a request to another server unless something else is said.
+const COUNT: usize = 500;
+/// Bytes a request to another server unless something else is said.
+const BYTES: usize = 5 << 20;
+/// How long a record waits for others unless something else is said.
+const AGE: Duration = Duration::from_secs(2);
+
+/// The sink of a command that was told none.
+pub(super) fn stdout() -> SinkConfig {
+    SinkConfig { name: "stdout".to_owned(), target: Target::Stdout }
+}
+
+impl Gathering<'_> {
+    /// The sinks that `--to` names. Each is called by its target, so that its cursor is found again.
+    pub(super) fn sinks_of_flags(&mut self) -> Vec<SinkConfig> {
+        self.ask.to.iter().filter_map(|text| self.sink_of_flag(text)).collect()
+    }
+
+    fn sink_of_flag(&mut self, text: &str) -> Option<SinkConfig> {
+        if text == "stdout" {
+            return Some(stdout());
+        }
+        if let Some(path) = text.strip_prefix("file:").filter(|path| !path.is_empty()) {
+            let target = Target::File { path: PathBuf::from(path), rotate: None };
+            return Some(SinkConfig { name: text.to_owned(), target });
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            let url = self.url("--to", text)?;
+            return Some(SinkConfig { name: name_of(&url), target: Target::Http(http(url)) });
+        }
+        let sentence = format!("--to is `{}`, which is no sink", escaped(text, 120));
+        self.fault(sentence, "write stdout, file:PATH, or a URL");
+        None
+    }
+
+    /// The sinks of an instance of the file.
+    pub(super) fn sinks_of_file(&mut self, id: &InstanceId, written: &file::Instance) -> Vec<SinkConfig> {
+        written.sinks.iter().filter_map(|sink| self.sink_of_file(id, sink)).collect()
+    }
+
+    fn sink_of_file(&mut self, id: &InstanceId, sink: &file::Sink) -> Option<SinkConfig> {
+        let name = sink.name.clone();
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if name.is_empty() || name.len() > 63 || !plain {
+            let sentence = format!("{id}: `{}` is no name of a sink", escaped(&name, 80));
+            self.fault(sentence, "a name has letters, digits, `-`, `_` and `.`, 63 at most");
+        }
+        let target = match (&sink.stdout, &sink.file, &sink.http) {
+            (Some(_), None, None) => Target::Stdout,
+            (None, Some(file), None) => {
+                Target::File { path: self.file.path(Path::new(&file.path)), rotate: file.rotate() }
+            }
+            (None, None, Some(http)) => Target::Http(self.http_of_file(id, &name, http)?),
+            _ => {
+                let sentence = format!("{id}: the sink `{name}` has no target, or more than one");
+                self.fault(sentence, "one of `stdout: {}`, `file:` and `http:` stands beside its name");
+                return None;
+            }
+        };
+        Some(SinkConfig { name, target })
+    }
+
+    fn http_of_file(&mut self, id: &InstanceId, name: &str, written: &file::HttpSink) -> Option<HttpTarget> {
+        let url = self.url(&format!("{id}: the URL of the sink `{name}`"), &written.url)?;
+        let mut target = http(url);
+        for (header, source) in &written.headers {
+            if http::HeaderName::try_from(header.as_str()).is_err() {
+                let sentence = format!("{id}: `{}` cannot be the name of a header", escaped(header, 80));
+                self.fault(sentence, "letters, digits and `-`: X-Api-Key");
+            }
+            if let Some(value) = self.header(id, name, header, source) {
+                target.headers.push((header.clone(), value));
+            }
+        }
+        target.format = match written.format {
+            file::HttpFormat::JsonLines => HttpFormat::JsonLines,
+            file::HttpFormat::Array => HttpFormat::Array,
+        };
+        target.gzip = written.gzip;
+        target.count = written.batch.count.unwrap_or(COUNT).max(1);
+        target.bytes = written.batch.bytes().unwrap_or(BYTES);
+        target.age = written.batch.age().unwrap_or(AGE);
+        Some(target)
+    }
+
+    fn header(&mut self, id: &InstanceId, sink: &str, header: &str, source: &Source) -> Option<Secret> {
+        let source = match source {
+            Source::Env(variable) => Source::Env(variable.clone()),
+            Source::File(path) => Source::File(self.file.path(path)),
+        };
+        let value = resolve(&source, self.environment).0.and_then(|value| {
+            let fits = http::HeaderValue::try_from(value.expose()).is_ok();
+            if fits { Ok(value) } else { Err("its value cannot be that of a header".to_owned()) }
+        });
+        let what = format!("{id}: the header `{}` of the sink `{sink}`", escaped(header, 80));
+        value.map_err(|why| self.fault(format!("{what}: {why}"), "mend it where it is kept")).ok()
+    }
+}
+
+fn http(url: Url) -> HttpTarget {
+    HttpTarget {
+        url,
+        headers: Vec::new(),
+        format: HttpFormat::default(),
+        gzip: false,
+        count: COUNT,
+        bytes: BYTES,
+        age: AGE,
+    }
+}
+
+/// A URL as the name of its sink: without user and query, which may hold secrets; of a query, a checksum.
+fn name_of(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = url.host_str().unwrap_or_default();
+    let name = format!("{}://{host}{port}{}", url.scheme(), url.path());
+    match url.query() {
+        Some(query) => format!("{name}#{:08x}", crc32fast::hash(query.as_bytes())),
+        None => name,
+    }
+}

@@ -1,0 +1,383 @@
+//! forebay.yaml as written. [`read`] is called by `cli`; what it refuses it says with line and column.
+//!
+//! Secrets never stand in the file: only where they are to be found does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde_json::Value as Json;
+
+use crate::connector::units;
+use crate::deliver::config::Rotate;
+use crate::error::{Error, Kind, Result};
+use crate::spec::load;
+use crate::{queue, receive};
+
+/// Bytes that a configuration may have.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The folder of the store.
+    pub data_dir: Option<PathBuf>,
+    /// The public listener.
+    #[serde(default)]
+    pub receiver: Receiver,
+    /// The operator's listener.
+    #[serde(default)]
+    pub admin: Admin,
+    /// The store.
+    #[serde(default)]
+    pub queue: Queue,
+    /// What runs.
+    #[serde(default)]
+    pub instances: Vec<Instance>,
+    /// The folder that the file stands in: what its paths are relative to.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// The public listener.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receiver {
+    /// Address and port.
+    pub listen: Option<String>,
+    /// The base of the public URL.
+    pub public_url: Option<String>,
+    /// Its certificate.
+    pub tls: Option<Tls>,
+    /// Its bounds.
+    #[serde(default)]
+    limits: ReceiveLimits,
+}
+
+/// A certificate.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
+}
+
+/// The operator's listener.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address and port.
+    pub listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReceiveLimits {
+    connections: Option<usize>,
+    body: Option<Size>,
+    inflated: Option<Size>,
+    header_time: Option<Span>,
+    body_time: Option<Span>,
+    least_rate: Option<Size>,
+    in_flight: Option<Size>,
+    in_flight_strangers: Option<Size>,
+    idle: Option<Span>,
+    depth: Option<usize>,
+    drain: Option<Span>,
+}
+
+/// The store.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    max_bytes: Option<Size>,
+    dead_share: Option<u8>,
+    min_free: Option<Size>,
+    #[serde(default)]
+    dedupe: Dedupe,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dedupe {
+    count: Option<usize>,
+    age: Option<Span>,
+}
+
+/// One instance.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Its id; the connector's name where there is none.
+    pub id: Option<String>,
+    /// The connector's folder or file.
+    pub connector: PathBuf,
+    /// By name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Json>,
+    /// By name.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Source>,
+    /// Where its records go.
+    #[serde(default)]
+    pub sinks: Vec<Sink>,
+}
+
+/// Where a secret is to be found.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// In a variable of the environment.
+    Env(String),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// One sink; exactly one of the targets stands there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sink {
+    /// What its cursor is kept under.
+    pub name: String,
+    /// JSON Lines on standard output.
+    pub stdout: Option<Stdout>,
+    /// JSON Lines in a file.
+    pub file: Option<FileSink>,
+    /// Requests to another server.
+    pub http: Option<HttpSink>,
+}
+
+/// `stdout: {}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stdout {}
+
+/// A file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSink {
+    /// The file.
+    pub path: PathBuf,
+    rotate: Option<Rotation>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    size: Option<Size>,
+    every: Option<Span>,
+}
+
+/// Another server.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSink {
+    /// Where to.
+    pub url: String,
+    /// By name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Source>,
+    /// `json_lines` or `array`.
+    #[serde(default)]
+    pub format: HttpFormat,
+    /// Whether bodies are compressed.
+    #[serde(default)]
+    pub gzip: bool,
+    /// How records are bundled.
+    #[serde(default)]
+    pub batch: Bundle,
+}
+
+/// How a request to a sink is written.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpFormat {
+    /// One record a line.
+    #[default]
+    JsonLines,
+    /// One JSON array.
+    Array,
+}
+
+/// How records are bundled.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// Records a request.
+    pub count: Option<usize>,
+    bytes: Option<Size>,
+    age: Option<Span>,
+}
+
+/// Reads a configuration.
+pub fn read(path: &Path) -> Result<File> {
+    let place = path.display().to_string();
+    let unread =
+        |e: std::io::Error| Error::new(Kind::Configuration, "the configuration cannot be read").because(e);
+    let size = std::fs::metadata(path).map_err(|e| unread(e).at(&place))?.len();
+    if size > MAX_FILE {
+        return Err(Error::new(Kind::Configuration, "the configuration has more than 1 MiB").at(&place));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| unread(e).at(&place))?;
+    let mut file: File = load::from_yaml(&text, &place)?;
+    file.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(file)
+}
+
+impl File {
+    /// A path of the file: relative ones are from the folder it stands in.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+impl Receiver {
+    /// The bounds of the listener.
+    pub fn limits(&self) -> receive::limits::Limits {
+        let given = &self.limits;
+        let rest = receive::limits::Limits::default();
+        let size = |given: Option<Size>, rest: usize| {
+            given.map_or(rest, |Size(bytes)| usize::try_from(bytes).unwrap_or(usize::MAX))
+        };
+        receive::limits::Limits {
+            connections: given.connections.unwrap_or(rest.connections),
+            body: size(given.body, rest.body),
+            inflated: size(given.inflated, rest.inflated),
+            header_time: given.header_time.map_or(rest.header_time, |Span(time)| time),
+            body_time: given.body_time.map_or(rest.body_time, |Span(time)| time),
+            least_rate: size(given.least_rate, rest.least_rate),
+            in_flight: size(given.in_flight, rest.in_flight),
+            in_flight_strangers: size(given.in_flight_strangers, rest.in_flight_strangers),
+            idle: given.idle.map_or(rest.idle, |Span(time)| time),
+            depth: given.depth.unwrap_or(rest.depth),
+            drain: given.drain.map_or(rest.drain, |Span(time)| time),
+        }
+    }
+}
+
+impl Queue {
+    /// The bounds of the store.
+    pub fn limits(&self) -> queue::limits::Limits {
+        let rest = queue::limits::Limits::default();
+        queue::limits::Limits {
+            max_bytes: self.max_bytes.map_or(rest.max_bytes, |Size(bytes)| bytes),
+            dead_share: self.dead_share.unwrap_or(rest.dead_share),
+            min_free: self.min_free.map_or(rest.min_free, |Size(bytes)| bytes),
+            dedupe_count: self.dedupe.count.unwrap_or(rest.dedupe_count),
+            dedupe_age: self.dedupe.age.map_or(rest.dedupe_age, |Span(time)| time),
+        }
+    }
+}
+
+impl FileSink {
+    /// When the file is set aside; `None` is never.
+    pub fn rotate(&self) -> Option<Rotate> {
+        let rotation = self.rotate.as_ref()?;
+        let rotate = Rotate {
+            size: rotation.size.map(|Size(bytes)| bytes),
+            every: rotation.every.map(|Span(time)| time),
+        };
+        (rotate.size.is_some() || rotate.every.is_some()).then_some(rotate)
+    }
+}
+
+impl Bundle {
+    /// Bytes a request.
+    pub fn bytes(&self) -> Option<usize> {
+        self.bytes.map(|Size(bytes)| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    /// How long a record waits for others.
+    pub fn age(&self) -> Option<Duration> {
+        self.age.map(|Span(time)| time)
+    }
+}
+
+/// A duration as it is written.
+#[derive(Debug, Clone, Copy)]
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || de::Error::custom(format!("`{text}` is no duration: write 250ms, 30s, 5m, 2h or 7d"));
+        units::duration(&text).map(Self).ok_or_else(wrong)
+    }
+}
+
+/// A number of bytes as it is written.
+#[derive(Debug, Clone, Copy)]
+struct Size(u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reads;
+        impl Visitor<'_> for Reads {
+            type Value = Size;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size: 64KiB, 16MiB, 10GiB, or a number of bytes")
+            }
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
+                Ok(Size(bytes))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                let wrong = || {
+                    E::custom(format!("`{text}` is no size: write 64KiB, 16MiB, 10GiB or a number of bytes"))
+                };
+                units::bytes(text).map(Size).ok_or_else(wrong)
+            }
+        }
+        deserializer.deserialize_any(Reads)
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    /// By hand: serde's own message about a text in this place would print it, and it may be the secret.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reads;
+        const HOW: &str = "write {env: VAR} or {file: PATH}";
+        impl<'de> Visitor<'de> for Reads {
+            type Value = Source;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(HOW)
+            }
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Source, E> {
+                Err(E::custom(format!("a secret does not stand in the configuration itself: {HOW}")))
+            }
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Source, E> {
+                self.visit_str("")
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Source, E> {
+                self.visit_str("")
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Source, E> {
+                self.visit_str("")
+            }
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Source, E> {
+                self.visit_str("")
+            }
+            fn visit_unit<E: de::Error>(self) -> Result<Source, E> {
+                Err(E::custom(format!("a secret's place is missing: {HOW}")))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Source, A::Error> {
+                let wrong = || de::Error::custom(format!("a secret has one place: {HOW}"));
+                let key: String = map.next_key()?.ok_or_else(wrong)?;
+                let source = match key.as_str() {
+                    "env" => Source::Env(map.next_value()?),
+                    "file" => Source::File(map.next_value()?),
+                    _ => return Err(de::Error::unknown_field(&key, &["env", "file"])),
+                };
+                if map.next_key::<String>()?.is_some() {
+                    return Err(wrong());
+                }
+                Ok(source)
+            }
+        }
+        deserializer.deserialize_any(Reads)
+    }
+}
