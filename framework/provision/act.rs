@@ -3,6 +3,7 @@
 //! `life` and `destroy` act through here. A step that makes something is never sent twice in doubt: after an
 //! unclear answer, or a restart in the middle, `find` says whether it was made.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -35,6 +36,12 @@ impl Resource {
     pub(super) fn created_names(&self) -> impl Iterator<Item = &str> {
         let calls = self.create.iter().filter_map(|step| step.call.as_ref());
         calls.flat_map(|call| call.save.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// The names that any of its calls saves.
+    pub(super) fn saved_names(&self) -> BTreeSet<&str> {
+        let found = self.find.iter().flat_map(|find| &find.save);
+        self.calls().flat_map(|call| &call.save).chain(found).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Every call of its life, in the order of the story.

@@ -1,0 +1,194 @@
+//! Manual mode: what a person has to do at the vendor, with the finished curl of the vendor's own create call.
+//!
+//! `run` prints it where `provision.when` does not hold. The key is in it only where a terminal is asked for
+//! it; else it stands in a file that its owner alone can read, and the curl reads it from there.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::plan::with_placeholders;
+use crate::call::curl::curl;
+use crate::connector::instance::Instance;
+use crate::connector::model::Provision;
+use crate::connector::secret::{LiveSecret, Secret};
+use crate::connector::template::Scope;
+use crate::error::{Error, Kind, Result};
+
+/// Where a fetched token would stand.
+const TOKEN: &str = "YOUR-TOKEN";
+
+/// How a person learns the keys.
+#[derive(Debug, Clone, Copy)]
+pub enum Keys<'a> {
+    /// They are printed: the reader sits at a terminal.
+    InClear,
+    /// They are put into files of this folder, mode 0600, and the paths are printed.
+    InFiles(&'a Path),
+}
+
+/// What to do at the vendor, some lines of text. It is safe to print where the keys may be seen.
+pub fn instructions(instance: &Instance, keys: Keys) -> Result<String> {
+    let lacks = lacking(instance);
+    let markers = Markers::of(instance);
+    let scope = scope(instance, &markers)?;
+    let connector = &instance.connector;
+    let mut text =
+        format!("{}: create the stream at {}, then it is received here.\n", instance.id, connector.vendor);
+    let mut commands = String::new();
+    match &connector.provision {
+        Some(provision) => {
+            let scope = scope.with("state", with_placeholders(json!({}), provision));
+            for command in creates(instance, provision, &scope)? {
+                commands.push_str(&format!("\n{command}\n"));
+            }
+        }
+        None => {
+            let url = receiver_url(instance)?;
+            let secrets: Vec<&str> = markers.0.iter().map(|marker| marker.text.as_str()).collect();
+            commands.push_str(&format!("\nendpoint: {url}\nkey: '{}'\n", secrets.join("' '")));
+        }
+    }
+    let (commands, notes) = markers.resolve(commands, keys, instance)?;
+    text.push_str(&commands);
+    for line in lacks.into_iter().chain(notes) {
+        text.push_str(&format!("\nnote: {line}"));
+    }
+    if commands.contains(TOKEN) {
+        text.push_str(&format!("\nnote: put a token of {} in the place of {TOKEN}", connector.vendor));
+    }
+    Ok(text)
+}
+
+fn creates(instance: &Instance, provision: &Provision, scope: &Scope) -> Result<Vec<String>> {
+    let mut commands = Vec::new();
+    for resource in &provision.resources {
+        let desired = resource.desired.render(scope)?.unwrap_or_else(|| json!({}));
+        let scope = scope.with("desired", desired).with("current", json!({}));
+        for call in resource.create.iter().filter_map(|step| step.call.as_ref()) {
+            commands.push(curl(&instance.connector, call, &scope, TOKEN)?);
+        }
+    }
+    Ok(commands)
+}
+
+/// What nobody gave, and what to do about it.
+fn lacking(instance: &Instance) -> Vec<String> {
+    let mut lacks = Vec::new();
+    if !has_public_url(instance) {
+        lacks.push(
+            "no public https URL was given: put one in front of this receiver, and give it with --public-url"
+                .to_owned(),
+        );
+    }
+    for setting in &instance.connector.settings {
+        if let Some(placeholder) = &setting.placeholder
+            && !instance.settings.contains_key(&setting.name)
+        {
+            lacks.push(format!("{} was not given: put yours in the place of {placeholder}", setting.name));
+        }
+    }
+    lacks
+}
+
+fn has_public_url(instance: &Instance) -> bool {
+    instance.receiver_url.as_ref().is_some_and(|url| url.scheme() == "https")
+}
+
+fn receiver_url(instance: &Instance) -> Result<String> {
+    match &instance.receiver_url {
+        Some(url) if url.scheme() == "https" => Ok(url.to_string()),
+        Some(_) | None => Ok(format!("https://YOUR-HOST{}", instance.receiver_path()?)),
+    }
+}
+
+/// The names of the curl: placeholders stand where nothing was given, markers where a secret stands.
+fn scope(instance: &Instance, markers: &Markers) -> Result<Scope> {
+    let connector = &instance.connector;
+    let mut settings = instance.settings.clone();
+    for setting in &connector.settings {
+        if let Some(placeholder) = &setting.placeholder
+            && !settings.contains_key(&setting.name)
+        {
+            settings.insert(setting.name.clone(), json!(placeholder));
+        }
+    }
+    let mut secrets = Map::new();
+    for secret in &connector.secrets {
+        if let Some(placeholder) = &secret.placeholder {
+            secrets.insert(secret.name.clone(), json!(placeholder));
+        }
+    }
+    secrets.extend(markers.0.iter().map(|marker| (marker.name.clone(), json!(marker.text))));
+    let receiver = json!({"url": receiver_url(instance)?, "path": instance.receiver_path()?});
+    Ok(instance
+        .scope()
+        .with("settings", Json::Object(settings))
+        .with("secrets", Json::Object(secrets))
+        .with("receiver", receiver))
+}
+
+/// Words that stand for the secrets until it is known how they are shown.
+struct Markers(Vec<Marker>);
+
+struct Marker {
+    name: String,
+    text: String,
+    secret: Secret,
+}
+
+impl Markers {
+    fn of(instance: &Instance) -> Self {
+        let secrets = instance.secrets.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let marker = |(n, (name, secret)): (usize, (&String, &LiveSecret))| Marker {
+            name: name.clone(),
+            // Plain letters, so that no encoding of the call changes them.
+            text: format!("forebaysecretnumber{n}x"),
+            secret: secret.current.clone(),
+        };
+        Self(secrets.iter().enumerate().map(marker).collect())
+    }
+
+    /// The text with every secret that is used in it shown, and what to say about that. The text stands in
+    /// single quotes of a shell wherever a secret is.
+    fn resolve(&self, mut text: String, keys: Keys, instance: &Instance) -> Result<(String, Vec<String>)> {
+        let mut notes = Vec::new();
+        for marker in self.0.iter().filter(|marker| text.contains(&marker.text)).collect::<Vec<_>>() {
+            let shown = match keys {
+                Keys::InClear => marker.secret.expose().replace('\'', r"'\''"),
+                Keys::InFiles(folder) => {
+                    let path = folder.join(format!("{}-{}.key", instance.id, marker.name));
+                    write(&path, marker.secret.expose())?;
+                    notes.push(format!("the key stands in {} (mode 0600)", path.display()));
+                    format!("'\"$(cat {})\"'", quoted(&path))
+                }
+            };
+            text = text.replace(&marker.text, &shown);
+        }
+        Ok((text, notes))
+    }
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+/// A file that its owner alone can read, new or anew.
+fn write(path: &PathBuf, text: &str) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |e: std::io::Error| {
+        Error::new(Kind::Io, "the key cannot be written").at(path.display().to_string()).because(e)
+    };
+    // A file that is there may have any mode: it is replaced, not written into.
+    let fresh = path.with_extension("key.new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    std::fs::rename(&fresh, path).map_err(failed)
+}
