@@ -3,4 +3,7 @@
 mod bench;
 mod destroy;
 mod life;
+mod manual;
+mod plan;
+mod several;
 mod trouble;

@@ -50,6 +50,8 @@ pub enum Fault {
     ExpireTokens,
     /// The next token request gets this answer.
     Token(u16, Json),
+    /// The next call with this method meets this.
+    On(Method, Box<Fault>),
 }
 
 /// One request as it came, and the status of its answer (0: cut).
@@ -152,6 +154,11 @@ impl Tenant {
     /// The scopes of tokens from now on.
     pub fn grant(&self, scopes: &[&str]) {
         self.lock().scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+    }
+
+    /// How many regular streams there may be.
+    pub fn allow(&self, streams: usize) {
+        self.lock().limit = streams;
     }
 
     /// Whether secrets are shown as stars.
@@ -323,7 +330,7 @@ impl Inner {
             _ => return Answer::error(404, "Not Found", None).into(),
         };
         let creates = asked.method == Method::POST && id.is_none();
-        match self.take_fault(creates) {
+        match self.take_fault(&asked.method, creates) {
             None => self.manage(asked, id, query).into(),
             Some(Fault::Answer(status, body)) => Answer::new(status, body).into(),
             Some(Fault::TooMany(seconds)) => {
@@ -344,18 +351,22 @@ impl Inner {
             Some(Fault::SlowCreate(delay)) => {
                 Outcome { answer: Some(self.manage(asked, id, query)), delay: Some(delay) }
             }
-            Some(Fault::Token(..)) => unreachable!("take_fault leaves it to the token endpoint"),
+            Some(Fault::Token(..) | Fault::On(..)) => unreachable!("take_fault takes none of these"),
         }
     }
 
-    fn take_fault(&mut self, creates: bool) -> Option<Fault> {
+    fn take_fault(&mut self, method: &Method, creates: bool) -> Option<Fault> {
         let fits = |fault: &Fault| match fault {
             Fault::Answer(..) | Fault::TooMany(_) | Fault::ExpireTokens => true,
             Fault::CutAfterCreate | Fault::CutBeforeCreate | Fault::SlowCreate(_) => creates,
+            Fault::On(only, _) => only == method,
             Fault::Token(..) => false,
         };
         let at = self.faults.iter().position(fits)?;
-        self.faults.remove(at)
+        match self.faults.remove(at)? {
+            Fault::On(_, fault) => Some(*fault),
+            fault => Some(fault),
+        }
     }
 
     /// `POST /oauth/token`, client_credentials, as a form or as JSON.
