@@ -25,6 +25,8 @@ pub enum Part {
     Value,
     /// These bytes of the value's text, counted in the text itself (not in the file).
     Within(Range<usize>),
+    /// These bytes of the file itself, where there is no path yet.
+    Bytes(Range<usize>),
 }
 
 /// A place in a spec.
@@ -48,6 +50,10 @@ impl Place {
     /// Bytes of the text at a path.
     pub fn within(path: &Path, bytes: Range<usize>) -> Self {
         Self { path: path.clone(), part: Part::Within(bytes) }
+    }
+    /// Bytes of the file.
+    pub fn bytes(bytes: Range<usize>) -> Self {
+        Self { path: Path::default(), part: Part::Bytes(bytes) }
     }
 }
 

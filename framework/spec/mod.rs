@@ -2,6 +2,10 @@
 //!
 //! Nothing here knows what a spec means; that is `connector`.
 
+pub mod document;
 pub mod load;
 pub mod mistake;
 pub mod path;
+pub mod source;
+mod syntax;
+mod tree;

@@ -1,0 +1,189 @@
+//! A spec as written: its text, its values, and the place of every word of it.
+
+use std::ops::Range;
+
+use saphyr_parser::ScalarStyle;
+use serde_json::Value as Json;
+
+use super::load;
+use super::mistake::{Code, Mistake, Part, Place};
+use super::path::Path;
+use super::source::{Source, Span};
+use super::tree::{Node, NodeId, NodeKind, Tree};
+
+/// A spec as written.
+#[derive(Debug)]
+pub struct Document {
+    /// The file.
+    pub source: Source,
+    /// Its values, anchors and merge keys resolved.
+    pub values: Json,
+    tree: Option<Tree>,
+}
+
+impl Document {
+    /// Parses a source. Mistakes of YAML itself come back beside a document that has no values.
+    pub fn parse(source: Source) -> (Self, Vec<Mistake>) {
+        match Tree::parse(&source.text) {
+            Err(mistakes) => (Self { source, values: Json::Null, tree: None }, mistakes),
+            Ok(tree) => {
+                let (values, mistakes) = match load::values(&source.text) {
+                    Ok(values) => (values, Vec::new()),
+                    Err(mistake) => (Json::Null, vec![mistake]),
+                };
+                (Self { source, values, tree: Some(tree) }, mistakes)
+            }
+        }
+    }
+
+    /// Where a place of the spec stands in the file. A place that cannot be found is that of the nearest
+    /// thing above it.
+    pub fn span(&self, place: &Place) -> Span {
+        if let Part::Bytes(bytes) = &place.part {
+            return self.source.span(bytes.clone());
+        }
+        let Some(tree) = &self.tree else { return self.source.span(0..0) };
+        let found = find(tree, &place.path);
+        let bytes = match (&place.part, found.key, found.whole) {
+            // The key of something that is not there: the nearest thing above it that is.
+            (Part::Key, Some(key), _) | (Part::Value | Part::Within(_), Some(key), false) => {
+                self.scalar(tree, key)
+            }
+            (Part::Within(bytes), _, true) => self.within(tree.follow(found.value), bytes.clone()),
+            (Part::Key | Part::Value | Part::Within(_) | Part::Bytes(_), key, _) => {
+                self.value(tree, key, found.value)
+            }
+        };
+        self.source.span(bytes)
+    }
+
+    /// The bytes of a value: of a scalar itself, of a one-line map or list the whole of it, of a block the
+    /// key that it stands under, since a block has no end of its own.
+    fn value(&self, tree: &Tree, key: Option<NodeId>, value: NodeId) -> Range<usize> {
+        let node = tree.follow(value);
+        let flow = self.source.text[node.bytes.start..].starts_with(['{', '[']);
+        match (&node.kind, key) {
+            (NodeKind::Scalar { .. }, _) if !node.bytes.is_empty() => self.trimmed(node.bytes.clone()),
+            (NodeKind::Map(_) | NodeKind::List(_), _) if flow => self.trimmed(node.bytes.clone()),
+            (_, Some(key)) => self.scalar(tree, key),
+            (_, None) => self.source.line_of(node.bytes.start),
+        }
+    }
+
+    fn scalar(&self, tree: &Tree, id: NodeId) -> Range<usize> {
+        self.trimmed(tree.nodes[id].bytes.clone())
+    }
+
+    /// Without blanks at the end, and one line only.
+    fn trimmed(&self, bytes: Range<usize>) -> Range<usize> {
+        let text = self.source.text.get(bytes.clone()).unwrap_or_default();
+        let first = text.split('\n').next().unwrap_or_default().trim_end();
+        bytes.start..bytes.start + first.len()
+    }
+
+    /// Bytes of a scalar's text as bytes of the file. Where the text is not written as it is read (escapes,
+    /// folded lines) the whole scalar is meant.
+    fn within(&self, node: &Node, bytes: Range<usize>) -> Range<usize> {
+        let whole = self.trimmed(node.bytes.clone());
+        let NodeKind::Scalar { text, style } = &node.kind else { return whole };
+        let raw = self.source.text.get(node.bytes.clone()).unwrap_or_default();
+        match style {
+            ScalarStyle::Plain if raw.trim_end() == text => shift(&node.bytes, 0, &bytes),
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted
+                if raw.get(1..raw.len().saturating_sub(1)) == Some(text) =>
+            {
+                shift(&node.bytes, 1, &bytes)
+            }
+            ScalarStyle::Literal => self.within_block(node, text, bytes).unwrap_or(whole),
+            ScalarStyle::Plain
+            | ScalarStyle::SingleQuoted
+            | ScalarStyle::DoubleQuoted
+            | ScalarStyle::Folded => whole,
+        }
+    }
+
+    /// Bytes of a `|` block: the same line below the bar, moved by the indentation.
+    fn within_block(&self, node: &Node, text: &str, bytes: Range<usize>) -> Option<Range<usize>> {
+        let before = text.get(..bytes.start)?;
+        let wanted = text.lines().nth(before.matches('\n').count())?;
+        let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
+        let mut start = node.bytes.start;
+        for line in self.source.text.get(node.bytes.clone())?.split_inclusive('\n') {
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            if line.trim() == wanted.trim() {
+                let at = start + indent + column;
+                return Some(at..at + bytes.len().min(wanted.len().saturating_sub(column)));
+            }
+            start += line.len();
+        }
+        None
+    }
+
+    /// The mistake that a scalar key of these bytes would be unknown YAML: used for keys that are maps.
+    pub fn odd_keys(&self) -> Vec<Mistake> {
+        let Some(tree) = &self.tree else { return Vec::new() };
+        let mut mistakes = Vec::new();
+        for node in &tree.nodes {
+            let NodeKind::Map(pairs) = &node.kind else { continue };
+            for (key, _) in pairs {
+                let key = &tree.nodes[*key];
+                if !matches!(key.kind, NodeKind::Scalar { .. } | NodeKind::Alias(_)) {
+                    let place = Place::bytes(self.trimmed(node.bytes.start..node.bytes.end));
+                    mistakes.push(
+                        Mistake::new(Code::Foreign, place, "a map or a list cannot be a key")
+                            .help(super::syntax::UNQUOTED_BRACES),
+                    );
+                }
+            }
+        }
+        mistakes
+    }
+}
+
+/// Bytes of a text as bytes of the file, where the text begins `by` bytes into the scalar.
+fn shift(scalar: &Range<usize>, by: usize, bytes: &Range<usize>) -> Range<usize> {
+    let start = (scalar.start + by + bytes.start).min(scalar.end);
+    start..(scalar.start + by + bytes.end).clamp(start, scalar.end)
+}
+
+/// What a path leads to.
+struct Found {
+    key: Option<NodeId>,
+    value: NodeId,
+    /// Whether the path leads there to its end.
+    whole: bool,
+}
+
+/// Walks a path as far as it leads. Aliases lead to their anchors, and what a map does not have itself is
+/// looked up in what it merges.
+fn find(tree: &Tree, path: &Path) -> Found {
+    let mut found = Found { key: None, value: tree.root, whole: true };
+    for token in &path.0 {
+        let next = match &tree.follow(found.value).kind {
+            NodeKind::Map(_) => entry(tree, found.value, token, 0).map(|(key, value)| (Some(key), value)),
+            NodeKind::List(items) => {
+                token.parse().ok().and_then(|n: usize| items.get(n)).map(|id| (None, *id))
+            }
+            NodeKind::Scalar { .. } | NodeKind::Alias(_) => None,
+        };
+        match next {
+            Some((key, value)) => found = Found { key, value, whole: true },
+            None => return Found { whole: false, ..found },
+        }
+    }
+    found
+}
+
+/// The pair of a map under a key: its own, or else one of the maps that it merges.
+fn entry(tree: &Tree, map: NodeId, key: &str, depth: usize) -> Option<(NodeId, NodeId)> {
+    let NodeKind::Map(pairs) = &tree.follow(map).kind else { return None };
+    if let Some(pair) = pairs.iter().find(|(k, _)| tree.text(*k) == Some(key)) {
+        return Some(*pair);
+    }
+    let (_, merged) = pairs.iter().find(|(k, _)| tree.text(*k) == Some("<<")).filter(|_| depth < 8)?;
+    match &tree.follow(*merged).kind {
+        NodeKind::List(items) => items.iter().find_map(|item| entry(tree, *item, key, depth + 1)),
+        NodeKind::Map(_) => entry(tree, *merged, key, depth + 1),
+        NodeKind::Scalar { .. } | NodeKind::Alias(_) => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! The text of a spec, bounded, and the way from bytes to lines and columns.
+
+use std::ops::Range;
+use std::path::Path;
+
+/// The most that a spec may hold.
+pub const MAX_BYTES: u64 = 1 << 20;
+
+/// The text of one file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file's name, as it was given.
+    pub name: String,
+    /// Its text, without a byte order mark.
+    pub text: String,
+}
+
+/// A stretch of a file. Lines and columns are counted from 1, columns in characters; the end is where the
+/// first character after it stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// The first byte.
+    pub start: usize,
+    /// The byte after the last.
+    pub end: usize,
+    /// The line of the first character.
+    pub line: usize,
+    /// The column of the first character.
+    pub column: usize,
+    /// The line of the end.
+    pub end_line: usize,
+    /// The column of the end.
+    pub end_column: usize,
+}
+
+impl Source {
+    /// Reads a file; the error says why it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+        if size > MAX_BYTES {
+            return Err(format!("it has {size} bytes, and a spec has at most {MAX_BYTES}"));
+        }
+        let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+        let text = String::from_utf8(bytes)
+            .map_err(|e| format!("byte {} is no UTF-8", e.utf8_error().valid_up_to()))?;
+        Ok(Self::new(path.display().to_string(), &text))
+    }
+
+    /// A source from text that is at hand.
+    pub fn new(name: impl Into<String>, text: &str) -> Self {
+        Self { name: name.into(), text: text.strip_prefix('\u{feff}').unwrap_or(text).to_owned() }
+    }
+
+    /// The stretch that these bytes are. Bytes outside the text are moved to its end.
+    pub fn span(&self, bytes: Range<usize>) -> Span {
+        let start = floor(&self.text, bytes.start);
+        let end = floor(&self.text, bytes.end.max(start));
+        let (line, column) = self.position(start);
+        let (end_line, end_column) = self.position(end);
+        Span { start, end, line, column, end_line, end_column }
+    }
+
+    fn position(&self, byte: usize) -> (usize, usize) {
+        let before = &self.text[..byte];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// The bytes of the line that a byte stands in, without its end.
+    pub fn line_of(&self, byte: usize) -> Range<usize> {
+        let byte = floor(&self.text, byte);
+        let start = self.text[..byte].rfind('\n').map_or(0, |at| at + 1);
+        let end = self.text[byte..].find(['\n', '\r']).map_or(self.text.len(), |at| byte + at);
+        start..end.max(start)
+    }
+}
+
+/// The nearest boundary of a character at or before a byte.
+fn floor(text: &str, byte: usize) -> usize {
+    let mut byte = byte.min(text.len());
+    while !text.is_char_boundary(byte) {
+        byte -= 1;
+    }
+    byte
+}

@@ -1,0 +1,75 @@
+//! What YAML does to the things people write, said in words.
+
+use std::ops::Range;
+
+use super::mistake::{Code, Mistake, Place};
+
+/// Explains why a text cannot be parsed at a byte.
+pub fn explain(text: &str, at: usize, why: &str) -> Mistake {
+    let at = at.min(text.len());
+    let line = line_of(text, at);
+    // The parser often stops at the beginning of the line after the one that is wrong.
+    let lines = [line.clone(), line_of(text, line.start.saturating_sub(1))];
+    let trap = lines.iter().find_map(|line| trap(text, line.clone()));
+    match trap {
+        Some((bytes, help)) => {
+            Mistake::new(Code::Syntax, Place::bytes(bytes), format!("this is no YAML: {why}")).help(help)
+        }
+        None => {
+            let help = if text[line].contains('\t') {
+                "YAML is indented with blanks, never with tabs"
+            } else {
+                "look at the indentation, and at quotes and brackets that are opened and not closed"
+            };
+            Mistake::new(Code::Syntax, Place::bytes(at..at), format!("this is no YAML: {why}")).help(help)
+        }
+    }
+}
+
+/// What to do about `{{` without quotes.
+pub const UNQUOTED_BRACES: &str =
+    "to YAML an unquoted `{{` begins a map inside a map: write the value in quotes, \"{{ name }}\"";
+
+/// What to do about commas and brackets in a one-line map.
+pub const ONE_LINE_MAP: &str = "inside a one-line { map } YAML ends a value at `,`, `[`, `]`, `{` and `}`: write the value in \
+     double quotes, or the map over several lines";
+
+/// The well-known traps in one line.
+fn trap(text: &str, line: Range<usize>) -> Option<(Range<usize>, &'static str)> {
+    let words = text.get(line.clone())?;
+    if let Some(braces) = unquoted(words, "{{") {
+        return Some((line.start + braces..line.end, UNQUOTED_BRACES));
+    }
+    let open = unquoted(words, "{")?;
+    let inside = &words[open..];
+    let bracket = inside.find(": ").and_then(|colon| {
+        inside[colon..].char_indices().find(|(n, c)| {
+            *c == '[' && inside[..colon + n].chars().next_back().is_some_and(char::is_alphanumeric)
+        })
+    });
+    bracket.map(|_| (line.start + open..line.end, ONE_LINE_MAP))
+}
+
+/// Where a text stands in a line outside quotes and comments.
+fn unquoted(line: &str, wanted: &str) -> Option<usize> {
+    let mut quote = None;
+    for (n, c) in line.char_indices() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if line[n..].starts_with(wanted) => return Some(n),
+            None if c == '#' && line[..n].ends_with([' ', '\t']) => return None,
+            None if (c == '"' || c == '\'') && line[..n].trim_end().ends_with([':', '-', '{', '[', ',']) => {
+                quote = Some(c);
+            }
+            None => {}
+        }
+    }
+    None
+}
+
+fn line_of(text: &str, byte: usize) -> Range<usize> {
+    let start = text[..byte].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[byte..].find('\n').map_or(text.len(), |at| byte + at);
+    start..end
+}
