@@ -35,7 +35,7 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("warp::", &["receive/server.rs"]),
     ("minijinja::", &["connector/template", "connector/scope", "connector/filters"]),
     ("serde_yaml::", &["spec/load.rs"]),
-    ("saphyr::", &["spec/"]),
+    ("saphyr_parser::", &["spec/"]),
     ("rusqlite::", &["queue/local"]),
     ("jsonschema::", &["spec/", "connector/"]),
     ("annotate_snippets::", &["spec/"]),

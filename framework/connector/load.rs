@@ -1,23 +1,98 @@
-//! A connector from its folder: read, check, compile.
+//! A connector from its folder: read, checked, compiled. Every mistake in it is found at once.
 
 use std::path::{Path, PathBuf};
 
 use super::compile::compile;
 use super::model::Connector;
 use crate::error::{Error, Kind, Result};
-use crate::spec::load;
+use crate::spec::diagnostic::{Diagnostic, placed};
+use crate::spec::document::Document;
+use crate::spec::mistake::{Code, Mistake, Part, Place, Severity};
+use crate::spec::source::Source;
+use crate::spec::{render, shape};
+
+/// What became of a spec.
+#[derive(Debug)]
+pub struct Examined {
+    /// The connector, where nothing in the spec is an error.
+    pub connector: Option<Connector>,
+    /// The text of the spec.
+    pub source: Source,
+    /// What is wrong with it, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
 
 /// The connector in a folder, or of a spec's file. Every mistake in it is in the error.
 pub fn load(path: &Path) -> Result<Connector> {
+    let examined = examine(path)?;
+    for diagnostic in &examined.diagnostics {
+        if diagnostic.severity == Severity::Warning {
+            let place = format!("{}:{}:{}", diagnostic.file, diagnostic.span.line, diagnostic.span.column);
+            tracing::warn!(code = diagnostic.code.id(), %place, "{}", diagnostic.message);
+        }
+    }
+    examined.connector.ok_or_else(|| {
+        let wrong = render::human(&examined.source, &examined.diagnostics, false);
+        Error::new(Kind::Finding, format!("the spec cannot be used\n{wrong}")).at(&examined.source.name)
+    })
+}
+
+/// Examines the spec in a folder, or of a file. Fails only where there is no file to be read.
+pub fn examine(path: &Path) -> Result<Examined> {
     let file = spec_file(path);
-    let place = file.display().to_string();
-    let text = std::fs::read_to_string(&file)
-        .map_err(|e| Error::new(Kind::Configuration, "the spec cannot be read").at(&place).because(e))?;
-    let wrong = |mistakes: Vec<String>| Error::new(Kind::Finding, mistakes.join("\n")).at(&place);
-    let spec = load::values(&text).map_err(|m| wrong(vec![m.message]))?;
-    let (connector, mistakes) = compile(&spec, &file);
-    connector
-        .ok_or_else(|| wrong(mistakes.iter().map(|m| format!("{}: {}", m.place.path, m.message)).collect()))
+    match Source::read(&file) {
+        Ok(source) => Ok(examine_source(source, &file)),
+        Err(why) if file.is_file() => {
+            let source = Source::new(file.display().to_string(), "");
+            let mistake =
+                Mistake::new(Code::Unreadable, Place::bytes(0..0), format!("the spec cannot be read: {why}"))
+                    .help("a spec is a UTF-8 text of at most 1 MiB");
+            let (document, _) = Document::parse(source);
+            let diagnostics = placed(&document, vec![mistake]);
+            Ok(Examined { connector: None, source: document.source, diagnostics })
+        }
+        Err(why) => Err(Error::new(Kind::Configuration, "there is no spec here")
+            .at(file.display().to_string())
+            .because(why)
+            .help("name a connector's folder, or its connector.yaml")),
+    }
+}
+
+/// Examines a spec's text as if it stood in a file.
+pub fn examine_source(source: Source, file: &Path) -> Examined {
+    let (document, mut mistakes) = Document::parse(source);
+    mistakes.extend(document.odd_keys());
+    if !mistakes.is_empty() {
+        // What YAML itself forbids leaves nothing to look at; a key that is a map is said better by its place.
+        if mistakes.iter().any(|m| m.place.part != Part::Value) {
+            mistakes.retain(|m| m.place.part != Part::Value);
+        }
+        let diagnostics = placed(&document, mistakes);
+        return Examined { connector: None, source: document.source, diagnostics };
+    }
+    let shape = shape::check(&document.values);
+    let (connector, meaning) = compile(&document.values, file);
+    let mistakes = without_echoes(shape, meaning);
+    let mut diagnostics = placed(&document, mistakes);
+    let sound = diagnostics.iter().all(|d| d.severity != Severity::Error);
+    let connector = connector.filter(|_| sound);
+    if sound && connector.is_none() {
+        let ours =
+            Mistake::new(Code::Ours, Place::bytes(0..0), "the spec fits the language and cannot be compiled")
+                .help("this is a fault of forebay: please report it with the spec");
+        diagnostics = placed(&document, vec![ours]);
+    }
+    Examined { connector, source: document.source, diagnostics }
+}
+
+/// One mistake is reported once: a value of the wrong shape says nothing by its meaning, and where its
+/// meaning says more than that it is malformed, that is what is said.
+fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mistake> {
+    shape.retain(|s| s.code != Code::Malformed || meaning.iter().all(|m| m.place.path != s.place.path));
+    meaning
+        .retain(|m| shape.iter().all(|s| s.place.part != Part::Value || !m.place.path.within(&s.place.path)));
+    shape.extend(meaning);
+    shape
 }
 
 /// The file of the spec: the path itself, or `connector.yaml` in it.

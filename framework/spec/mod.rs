@@ -2,10 +2,14 @@
 //!
 //! Nothing here knows what a spec means; that is `connector`.
 
+pub mod diagnostic;
 pub mod document;
 pub mod load;
 pub mod mistake;
+pub mod nearest;
 pub mod path;
+pub mod render;
+pub mod shape;
 pub mod source;
 mod syntax;
 mod tree;

@@ -66,6 +66,19 @@ impl Source {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
+    /// The byte where the line `count` lines above a byte begins, and that line's number.
+    pub fn lines_before(&self, byte: usize, count: usize) -> (usize, usize) {
+        let before = &self.text[..floor(&self.text, byte)];
+        let start = before.rmatch_indices('\n').nth(count).map_or(0, |(at, _)| at + 1);
+        (start, before[..start].matches('\n').count() + 1)
+    }
+
+    /// The byte where the line `count` lines below a byte ends.
+    pub fn lines_after(&self, byte: usize, count: usize) -> usize {
+        let byte = floor(&self.text, byte);
+        self.text[byte..].match_indices('\n').nth(count).map_or(self.text.len(), |(at, _)| byte + at)
+    }
+
     /// The bytes of the line that a byte stands in, without its end.
     pub fn line_of(&self, byte: usize) -> Range<usize> {
         let byte = floor(&self.text, byte);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::names::Here;
+use super::names::{Here, step_saves};
 use super::reader::{At, Compiler};
 use crate::connector::model::{Body, Call, Errors, FormField, ResponseFormat, Step, Until};
 use crate::connector::template::Text;
@@ -25,8 +25,13 @@ impl<'a> Shared<'a> {
 
 impl Compiler {
     /// An operation: one call, or a list of steps.
-    pub fn steps<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>, here: Here) -> Vec<Step> {
-        at.one_or_many().iter().map(|at| self.step(at, shared, here)).collect()
+    pub fn steps<'a>(&mut self, resource: &str, at: &At<'a>, shared: &Shared<'a>, here: Here) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for at in at.one_or_many() {
+            steps.push(self.step(&at, shared, here));
+            self.save_so_far(resource, step_saves(&at));
+        }
+        steps
     }
 
     fn step<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>, here: Here) -> Step {

@@ -15,6 +15,7 @@ use crate::spec::path::Path;
 
 mod auth;
 mod calls;
+mod check;
 mod names;
 mod output;
 mod provision;
@@ -43,6 +44,7 @@ impl Compiler {
         let secrets = self.secrets(top);
         let vars = self.vars(top);
         let auths = self.auths(top);
+        self.auth_choices(top);
         let provision = self.provision(top);
         let receiver = self.receiver(top);
         let output = self.output(top);
@@ -56,7 +58,7 @@ impl Compiler {
             file: file.to_owned(),
             settings,
             secrets,
-            vars: vars?,
+            vars,
             auths,
             provision,
             receiver: receiver?,

@@ -1,65 +1,156 @@
-//! The names a template may use, and where each of them exists.
+//! The names a template may use, and where each of them exists: the table of the language.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reader::At;
+use crate::connector::template::Text;
+use crate::spec::nearest::nearest;
 
-/// What the spec itself defines.
+/// What the spec itself defines. `None`: it is malformed, which has been reported, and nothing can be said
+/// about its names.
 #[derive(Debug, Default)]
 pub struct Defined {
     /// The names under `settings`.
-    pub settings: BTreeSet<String>,
+    pub settings: Option<BTreeSet<String>>,
     /// The names under `secrets`.
-    pub secrets: BTreeSet<String>,
-    /// The names under `vars`, each with its text.
-    pub vars: BTreeMap<String, String>,
-    /// The names under `auth`.
-    pub auths: BTreeSet<String>,
+    pub secrets: Option<BTreeSet<String>>,
+    /// The names under `vars`, each with the names that its text uses.
+    pub vars: Option<BTreeMap<String, Vec<String>>>,
+    /// The names under `auth`, each with the names that it saves.
+    pub auths: Option<BTreeMap<String, BTreeSet<String>>>,
     /// The resources, each with the names that its operations and the receiver's rules save.
-    pub saved: BTreeMap<String, BTreeSet<String>>,
+    pub saved: Option<BTreeMap<String, BTreeSet<String>>>,
+    /// What rules capture, as RESOURCE.NAME: it may be there at any time.
+    pub captured: BTreeSet<String>,
+    /// The texts of vars that are a URL's beginning, by name.
+    pub var_texts: BTreeMap<String, String>,
 }
 
 impl Defined {
     /// Collects the names of a spec.
     pub fn of(top: &At<'_>) -> Self {
-        let names = |key: &str| {
-            top.get(key).map(|at| at.entries().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
-        };
-        let vars = top.get("vars").map(|at| {
-            at.entries()
-                .map(|(name, at)| (name.to_owned(), at.text().unwrap_or_default().to_owned()))
-                .collect()
-        });
+        let captured = captured(top);
         Self {
-            settings: names("settings"),
-            secrets: names("secrets"),
-            vars: vars.unwrap_or_default(),
-            auths: names("auth"),
-            saved: saved(top),
+            settings: group(top, "settings").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
+            secrets: group(top, "secrets").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
+            vars: group(top, "vars").map(|at| at.iter().flat_map(At::entries).map(var).collect()),
+            auths: group(top, "auth").map(|at| at.iter().flat_map(At::entries).map(auth).collect()),
+            saved: group(top, "provision").map(|at| saved(at.as_ref(), &captured)),
+            captured,
+            var_texts: top
+                .get("vars")
+                .iter()
+                .flat_map(At::entries)
+                .filter_map(|(name, at)| Some((name.to_owned(), at.text()?.to_owned())))
+                .collect(),
+        }
+    }
+
+    /// Every name that these names stand for, each with the var that brings it in where it is one.
+    pub fn through_vars(&self, names: &[String]) -> Vec<(String, Option<String>)> {
+        let mut found: Vec<(String, Option<String>)> =
+            names.iter().map(|name| (name.clone(), None)).collect();
+        let mut seen = BTreeSet::new();
+        let mut next = 0;
+        while let Some((name, by)) = found.get(next).cloned() {
+            next += 1;
+            let Some(var) = name.strip_prefix("vars.").and_then(|rest| rest.split('.').next()) else {
+                continue;
+            };
+            if !seen.insert(var.to_owned()) {
+                continue;
+            }
+            let by = by.unwrap_or_else(|| var.to_owned());
+            let inner = self.vars.as_ref().and_then(|vars| vars.get(var)).into_iter().flatten();
+            found.extend(inner.map(|name| (name.clone(), Some(by.clone()))));
+        }
+        found
+    }
+}
+
+/// A group of names at the top. `Some(None)`: there is none, so nothing is defined. `None`: it is malformed,
+/// or stands there under a name that is nearly its own.
+fn group<'a>(top: &At<'a>, key: &str) -> Option<Option<At<'a>>> {
+    match top.get(key) {
+        Some(at) if at.value.is_object() => Some(Some(at)),
+        Some(_) => None,
+        None => {
+            let slipped =
+                top.entries().any(|(other, _)| !KNOWN.contains(&other) && nearest(other, [key]).is_some());
+            (!slipped).then_some(None)
         }
     }
 }
 
-fn saved(top: &At<'_>) -> BTreeMap<String, BTreeSet<String>> {
+/// The keys at the top that are words of the language.
+const KNOWN: &[&str] = &[
+    "forebay",
+    "name",
+    "title",
+    "vendor",
+    "sync",
+    "summary",
+    "settings",
+    "secrets",
+    "vars",
+    "auth",
+    "provision",
+    "receiver",
+    "output",
+    "samples",
+    "simulate",
+    "guide",
+];
+
+fn name((name, _): (&str, At<'_>)) -> String {
+    name.to_owned()
+}
+
+fn var((name, at): (&str, At<'_>)) -> (String, Vec<String>) {
+    let names = at.text().and_then(|text| Text::compile(text).ok()).map(|text| text.names());
+    (name.to_owned(), names.unwrap_or_default())
+}
+
+fn auth((name, at): (&str, At<'_>)) -> (String, BTreeSet<String>) {
+    let saved = at.get("save").iter().flat_map(At::entries).map(|(name, _)| name.to_owned()).collect();
+    (name.to_owned(), saved)
+}
+
+fn saved(provision: Option<&At<'_>>, captured: &BTreeSet<String>) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let resources = top.get("provision").and_then(|at| at.get("resources"));
-    for (name, resource) in resources.iter().flat_map(At::entries) {
-        let names = found.entry(name.to_owned()).or_default();
-        for (_, operation) in resource.entries() {
-            for step in operation.one_or_many() {
-                names.extend(step.get("save").iter().flat_map(At::entries).map(|(name, _)| name.to_owned()));
-            }
-        }
+    for (name, resource) in provision.and_then(|at| at.get("resources")).iter().flat_map(At::entries) {
+        found.entry(name.to_owned()).or_default().extend(saved_by(&resource));
     }
-    let rules = top.get("receiver").and_then(|at| at.get("rules"));
-    for capture in rules.iter().flat_map(At::items).filter_map(|rule| rule.get("capture")) {
-        for (name, _) in capture.entries() {
-            if let Some((resource, saved)) = name.split_once('.') {
-                found.entry(resource.to_owned()).or_default().insert(saved.to_owned());
-            }
+    for name in captured {
+        if let Some((resource, name)) = name.split_once('.') {
+            found.entry(resource.to_owned()).or_default().insert(name.to_owned());
         }
     }
     found
+}
+
+/// The names that the operations of a resource save.
+pub fn saved_by(resource: &At<'_>) -> BTreeSet<String> {
+    resource
+        .entries()
+        .flat_map(|(_, operation)| operation.one_or_many())
+        .flat_map(|step| step_saves(&step))
+        .collect()
+}
+
+/// The names that one step saves.
+pub fn step_saves(step: &At<'_>) -> Vec<String> {
+    step.get("save").iter().flat_map(At::entries).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn captured(top: &At<'_>) -> BTreeSet<String> {
+    let rules = top.get("receiver").and_then(|at| at.get("rules"));
+    rules
+        .iter()
+        .flat_map(At::items)
+        .filter_map(|rule| rule.get("capture"))
+        .flat_map(|capture| capture.entries().map(|(name, _)| name.to_owned()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// A place of the life, told apart by the names that exist there.
@@ -67,7 +158,7 @@ fn saved(top: &At<'_>) -> BTreeMap<String, BTreeSet<String>> {
 pub enum Here {
     /// `required_when` and `provision.when`: the settings alone.
     Settings,
-    /// A var: what exists wherever it is used is checked there.
+    /// A var: what exists where it is used is checked there.
     Var,
     /// Inside an auth.
     Auth,
@@ -97,4 +188,100 @@ pub enum Here {
     Reply,
     /// `receiver.respond`.
     Respond,
+}
+
+use Here::{
+    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Reply, Request, Respond, Update, Var, Where,
+};
+
+/// One row of the table: a name, its parts (none: any), where it exists, and that in words.
+pub struct Row {
+    /// The name.
+    pub root: &'static str,
+    /// What may follow it; empty: anything.
+    pub parts: &'static [&'static str],
+    /// Where it exists; empty: everywhere but in `required_when`.
+    pub places: &'static [Here],
+    /// The same in words.
+    pub words: &'static str,
+}
+
+/// Where the vendor's side is described.
+const PROVISION: &[Here] = &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var];
+/// There, and where requests are answered.
+const STATEFUL: &[Here] =
+    &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Request, Reply, Respond];
+
+/// Names, and where each exists.
+pub const TABLE: &[Row] = &[
+    Row { root: "settings", parts: &[], places: &[], words: "everywhere" },
+    Row { root: "secrets", parts: &[], places: &[], words: "everywhere but in conditions on settings" },
+    Row { root: "vars", parts: &[], places: &[], words: "everywhere but in conditions on settings" },
+    Row {
+        root: "instance",
+        parts: &["id", "resume_from"],
+        places: &[],
+        words: "everywhere but in conditions on settings",
+    },
+    Row {
+        root: "state",
+        parts: &[],
+        places: STATEFUL,
+        words: "in provision after it was saved, and in the receiver",
+    },
+    Row {
+        root: "receiver",
+        parts: &["url", "path"],
+        places: STATEFUL,
+        words: "in provision and in the receiver",
+    },
+    Row { root: "auth", parts: &[], places: &[Auth, Var], words: "inside the auth that saved it" },
+    Row {
+        root: "response",
+        parts: &["status", "headers", "json", "text"],
+        places: &[Answer, Var],
+        words: "in `ok`, `until` and `gone`",
+    },
+    Row {
+        root: "item",
+        parts: &[],
+        places: &[Where, Request, Var],
+        words: "in `find.where`, and in `verify` under `each`",
+    },
+    Row {
+        root: "current",
+        parts: &[],
+        places: &[Current, Update, Check, Create, Var],
+        words: "in check, repair, update, renew and create",
+    },
+    Row {
+        root: "desired",
+        parts: &[],
+        places: &[Current, Update, Check, Create, Var],
+        words: "in create, adopt, check, repair, update and renew",
+    },
+    Row {
+        root: "request",
+        parts: &["method", "url", "path", "query", "headers", "body", "json", "form"],
+        places: &[Request, Reply, Respond, Var],
+        words: "in the receiver: verify, rules and respond",
+    },
+    Row {
+        root: "batch",
+        parts: &["accepted", "duplicates", "dead"],
+        places: &[Respond, Var],
+        words: "in `respond`",
+    },
+    Row {
+        root: "now",
+        parts: &[],
+        places: &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Reply, Respond],
+        words: "in provision and in `respond`",
+    },
+    Row { root: "omit", parts: &[], places: &[], words: "in data that is built" },
+];
+
+/// Whether a resource's operations are described here.
+pub fn in_provision(here: Here) -> bool {
+    PROVISION.contains(&here) && here != Var
 }

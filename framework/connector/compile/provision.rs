@@ -1,13 +1,13 @@
 //! The vendor's side: resources and their operations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
 use super::calls::Shared;
-use super::names::Here;
+use super::names::{Here, saved_by};
 use super::reader::{At, Compiler};
 use crate::connector::model::{Check, Errors, Find, Provision, Resource};
 use crate::connector::pick::Pointer;
@@ -24,8 +24,12 @@ impl Compiler {
         let shared = Shared { at: Some(at.clone()), errors: Arc::new(errors) };
         let resources = at
             .get("resources")
-            .map(|at| at.entries().filter_map(|(name, at)| self.resource(name, &at, &shared)).collect())
+            .map(|at| {
+                self.saved_so_far = Some(BTreeSet::new());
+                at.entries().filter_map(|(name, at)| self.resource(name, &at, &shared)).collect()
+            })
             .unwrap_or_default();
+        self.saved_so_far = None;
         Some(Provision { when, resources })
     }
 
@@ -46,8 +50,11 @@ impl Compiler {
         let example = |key: &str| at.get("examples").and_then(|at| at.get(key)).map(|at| at.value.clone());
         let find = at.get("find").and_then(|at| self.find(&at, shared));
         let mut steps =
-            |key: &str, here| at.get(key).map(|at| self.steps(&at, shared, here)).unwrap_or_default();
+            |key: &str, here| at.get(key).map(|at| self.steps(name, &at, shared, here)).unwrap_or_default();
         let create = steps("create", Here::Create);
+        self.save_so_far(name, saved_by(at));
+        let mut steps =
+            |key: &str, here| at.get(key).map(|at| self.steps(name, &at, shared, here)).unwrap_or_default();
         let adopt = steps("adopt", Here::Create);
         let update = steps("update", Here::Update);
         let repair = steps("repair", Here::Update);
@@ -70,6 +77,13 @@ impl Compiler {
             repair,
             delete,
         })
+    }
+
+    /// From here on these values of a resource may be there.
+    pub fn save_so_far(&mut self, resource: &str, names: impl IntoIterator<Item = String>) {
+        if let Some(saved) = &mut self.saved_so_far {
+            saved.extend(names.into_iter().map(|name| format!("{resource}.{name}")));
+        }
     }
 
     fn find<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>) -> Option<Find> {

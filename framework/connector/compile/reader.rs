@@ -84,6 +84,9 @@ pub struct Compiler {
     pub folder: PathBuf,
     /// The names that the spec defines.
     pub defined: Defined,
+    /// What was saved by the steps before the one that is compiled, as RESOURCE.NAME; `None` where all of it
+    /// may be there.
+    pub saved_so_far: Option<BTreeSet<String>>,
     mistakes: Vec<Mistake>,
     not_built: BTreeSet<Path>,
 }
@@ -91,13 +94,25 @@ pub struct Compiler {
 impl Compiler {
     /// A compiler that has found nothing wrong yet.
     pub fn new(folder: PathBuf, defined: Defined) -> Self {
-        Self { folder, defined, mistakes: Vec::new(), not_built: BTreeSet::new() }
+        Self { folder, defined, saved_so_far: None, mistakes: Vec::new(), not_built: BTreeSet::new() }
     }
 
-    /// Adds a mistake.
+    /// Adds a mistake. A name that is undefined is one mistake wherever it is used.
     pub fn report(&mut self, mistake: Mistake) {
-        if !self.mistakes.contains(&mistake) {
-            self.mistakes.push(mistake);
+        let name = matches!(mistake.code, Code::Undefined | Code::UnknownName);
+        let known = self.mistakes.iter_mut().find(|known| {
+            known.code == mistake.code
+                && known.message == mistake.message
+                && (name || known.place == mistake.place)
+        });
+        match known {
+            None => self.mistakes.push(mistake),
+            Some(known) if known.place != mistake.place => {
+                if !known.related.iter().any(|(place, _)| *place == mistake.place) {
+                    known.related.push((mistake.place, "and here".to_owned()));
+                }
+            }
+            Some(_) => {}
         }
     }
 

@@ -1,47 +1,122 @@
 //! Templates and conditions of a spec: compiled, and their names checked against the place they stand at.
 
+use std::ops::Range;
+
+use serde_json::Value as Json;
+
+use super::check::Checked;
 use super::names::Here;
 use super::reader::{At, Compiler};
-use crate::connector::template::{Condition, Text, Tree, Vars};
+use crate::connector::template::{Condition, SyntaxError, Text, Tree, Vars};
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::path::Path;
 
 impl Compiler {
     /// A text with `{{ }}`. Numbers and booleans are texts as they are written.
-    pub fn text(&mut self, at: &At<'_>, _here: Here) -> Option<Text> {
-        let source = scalar(at)?;
-        Text::compile(&source).map_err(|e| self.syntax(&at.path, Code::TemplateSyntax, &e.to_string())).ok()
+    pub fn text(&mut self, at: &At<'_>, here: Here) -> Option<Text> {
+        self.text_within(at, 0, here)
+    }
+
+    /// A text that begins at a byte of a value.
+    pub fn text_within(&mut self, at: &At<'_>, start: usize, here: Here) -> Option<Text> {
+        let value = scalar(at)?;
+        let source = value.get(start..)?;
+        match Text::compile(source) {
+            Ok(text) => {
+                self.check_names(Checked { at, start, here }, &text.names());
+                Some(text)
+            }
+            Err(wrong) => {
+                self.syntax(Code::TemplateSyntax, &at.path, source, start, &wrong);
+                None
+            }
+        }
+    }
+
+    /// The text under a key.
+    pub fn text_of(&mut self, at: &At<'_>, key: &str, here: Here) -> Option<Text> {
+        at.get(key).and_then(|at| self.text(&at, here))
     }
 
     /// Data with texts in its leaves.
-    pub fn tree(&mut self, at: &At<'_>, _here: Here) -> Option<Tree> {
-        let errors = match Tree::compile(at.value) {
-            Ok(tree) => return Some(tree),
-            Err(errors) => errors,
-        };
-        for (pointer, error) in errors {
-            let leaf = Path::from_pointer(&pointer).0.into_iter().fold(at.path.clone(), |at, t| at.join(t));
-            self.syntax(&leaf, Code::TemplateSyntax, &error.to_string());
+    pub fn tree(&mut self, at: &At<'_>, here: Here) -> Option<Tree> {
+        match Tree::compile(at.value) {
+            Ok(tree) => {
+                self.check_leaves(at, here);
+                Some(tree)
+            }
+            Err(wrong) => {
+                for (pointer, wrong) in wrong {
+                    let path = Path([at.path.0.clone(), Path::from_pointer(&pointer).0].concat());
+                    let source = at.value.pointer(&pointer).and_then(Json::as_str).unwrap_or_default();
+                    self.syntax(Code::TemplateSyntax, &path, source, 0, &wrong);
+                }
+                None
+            }
         }
-        None
+    }
+
+    fn check_leaves(&mut self, at: &At<'_>, here: Here) {
+        match at.value {
+            Json::String(source) if source.contains("{{") || source.contains("{%") => {
+                if let Ok(text) = Text::compile(source) {
+                    self.check_names(Checked { at, start: 0, here }, &text.names());
+                }
+            }
+            Json::Array(_) => at.items().for_each(|at| self.check_leaves(&at, here)),
+            Json::Object(_) => at.entries().for_each(|(_, at)| self.check_leaves(&at, here)),
+            Json::String(_) | Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
     }
 
     /// A bare expression.
-    pub fn condition(&mut self, at: &At<'_>, _here: Here) -> Option<Condition> {
+    pub fn condition(&mut self, at: &At<'_>, here: Here) -> Option<Condition> {
         let source = scalar(at)?;
-        Condition::compile(&source)
-            .map_err(|e| self.syntax(&at.path, Code::ExpressionSyntax, &e.to_string()))
-            .ok()
+        if let Some(braces) = source.find("{{").or_else(|| source.find("{%")) {
+            let end = source.rfind("}}").or_else(|| source.rfind("%}")).map_or(source.len(), |end| end + 2);
+            let inner = source.replace("{{", " ").replace("}}", " ");
+            let inner = inner.split_whitespace().collect::<Vec<_>>().join(" ");
+            self.report(
+                Mistake::new(
+                    Code::Braces,
+                    Place::within(&at.path, braces..end.max(braces)),
+                    "this key decides: it takes a bare expression, without braces",
+                )
+                .help(format!("write it bare: `{inner}`")),
+            );
+            return None;
+        }
+        match Condition::compile(&source) {
+            Ok(condition) => {
+                self.check_names(Checked { at, start: 0, here }, &condition.names());
+                Some(condition)
+            }
+            Err(wrong) => {
+                self.syntax(Code::ExpressionSyntax, &at.path, &source, 0, &wrong);
+                None
+            }
+        }
     }
 
-    /// The vars.
-    pub fn vars(&mut self, top: &At<'_>) -> Option<Vars> {
-        let entries = top.get("vars").iter().flat_map(At::entries).collect::<Vec<_>>();
-        let texts: Vec<(String, Text)> = entries
-            .iter()
-            .filter_map(|(name, at)| Some(((*name).to_owned(), self.text(at, Here::Var)?)))
-            .collect();
-        Some(Vars::new(texts))
+    /// The vars; a cycle among them is reported once.
+    pub fn vars(&mut self, top: &At<'_>) -> Vars {
+        let entries: Vec<(&str, At<'_>)> = top.get("vars").iter().flat_map(At::entries).collect();
+        let mut texts = Vec::new();
+        let mut cyclic = Vec::new();
+        for (name, at) in &entries {
+            let Some(text) = self.text(at, Here::Var) else { continue };
+            let own = format!("vars.{name}");
+            let around = self.defined.through_vars(&text.names());
+            if around.iter().any(|(used, _)| *used == own) && !cyclic.contains(&own) {
+                cyclic.extend(around.into_iter().map(|(used, _)| used));
+                self.report(
+                    Mistake::new(Code::Cycle, Place::key(&at.path), format!("`{own}` needs itself"))
+                        .help("vars may use vars, as long as none of them leads back"),
+                );
+            }
+            texts.push(((*name).to_owned(), text));
+        }
+        Vars::new(texts)
     }
 
     /// Names and texts.
@@ -49,22 +124,35 @@ impl Compiler {
         at.entries().filter_map(|(name, at)| Some((name.to_owned(), self.text(&at, here)?))).collect()
     }
 
-    /// The name of an auth.
-    pub fn auth_name(&mut self, at: &At<'_>, here: Here) -> Option<Text> {
-        self.text(at, here)
-    }
-
-    fn syntax(&mut self, path: &Path, code: Code, why: &str) {
-        self.report(Mistake::new(code, Place::value(path), why));
+    fn syntax(&mut self, code: Code, path: &Path, source: &str, start: usize, wrong: &SyntaxError) {
+        let bytes = around(source, wrong.offset);
+        let place = Place::within(path, start + bytes.start..start + bytes.end);
+        let mut mistake = Mistake::new(code, place, wrong.message.clone());
+        mistake.help = Some(wrong.help.clone().unwrap_or_else(|| {
+            match code {
+                Code::ExpressionSyntax => "a condition is written like `current.status == 'active'`",
+                _ => "a value is put in with `{{ settings.name }}`; filters follow a bar: `{{ x | urlencode }}`",
+            }
+            .to_owned()
+        }));
+        self.report(mistake);
     }
 }
 
+/// The word that begins at a byte, or the one character there.
+fn around(source: &str, offset: usize) -> Range<usize> {
+    let rest = source.get(offset..).unwrap_or_default();
+    let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+    let one = rest.chars().next().map_or(0, char::len_utf8);
+    offset..offset + word.max(one)
+}
+
 /// The text of a scalar.
-fn scalar(at: &At<'_>) -> Option<String> {
+pub fn scalar(at: &At<'_>) -> Option<String> {
     match at.value {
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Number(number) => Some(number.to_string()),
-        serde_json::Value::Bool(flag) => Some(flag.to_string()),
-        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(flag) => Some(flag.to_string()),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
     }
 }

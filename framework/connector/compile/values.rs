@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::reader::{At, Compiler};
+use super::urls::bad_header;
 use crate::connector::model::StatusRange;
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
 use crate::connector::units;
@@ -123,14 +124,7 @@ impl Compiler {
         if http::HeaderName::from_bytes(name.as_bytes()).is_ok() {
             return Some(name);
         }
-        self.report(
-            Mistake::new(
-                Code::BadHeader,
-                Place::value(&at.path),
-                format!("`{name}` cannot be the name of a header"),
-            )
-            .help("letters, digits and `-`: X-Api-Key"),
-        );
+        self.report(bad_header(name, Place::value(&at.path)));
         None
     }
 }

@@ -1,0 +1,93 @@
+//! Mistakes with their places in the file: what `validate` prints and every other command shows.
+
+use serde_json::{Value as Json, json};
+
+use super::document::Document;
+use super::mistake::{Code, Mistake, Severity};
+use super::source::Span;
+
+/// One mistake, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    /// What kind of mistake.
+    pub code: Code,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub span: Span,
+    /// Other places that explain it, each with a few words.
+    pub related: Vec<(Span, String)>,
+}
+
+impl Diagnostic {
+    /// As programs read it.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "file": self.file,
+            "line": self.span.line,
+            "column": self.span.column,
+            "end_line": self.span.end_line,
+            "end_column": self.span.end_column,
+            "code": self.code.id(),
+            "severity": self.severity.word(),
+            "message": self.message,
+            "help": self.help,
+        })
+    }
+}
+
+impl Severity {
+    /// As it is printed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// Puts mistakes in the order of the file. What stands in an anchor is reported once, wherever it is used.
+pub fn placed(document: &Document, mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
+    let mut found: Vec<(Mistake, Diagnostic)> = Vec::new();
+    for mistake in mistakes {
+        let span = document.span(&mistake.place);
+        let twin = found.iter().any(|(known, diagnostic)| {
+            let same = known.message == mistake.message || known.place.path != mistake.place.path;
+            diagnostic.span == span && same && is_about_a_value(&mistake)
+        });
+        if twin {
+            continue;
+        }
+        let mut related: Vec<(Span, String)> = mistake
+            .related
+            .iter()
+            .map(|(place, words)| (document.span(place), words.clone()))
+            .filter(|(other, _)| *other != span)
+            .collect();
+        related.dedup();
+        let diagnostic = Diagnostic {
+            code: mistake.code,
+            severity: mistake.code.severity(),
+            message: mistake.message.clone(),
+            help: mistake.help.clone().filter(|help| !help.is_empty()),
+            file: document.source.name.clone(),
+            span,
+            related,
+        };
+        found.push((mistake, diagnostic));
+    }
+    let mut diagnostics: Vec<Diagnostic> = found.into_iter().map(|(_, diagnostic)| diagnostic).collect();
+    diagnostics.sort_by(|a, b| (a.span.start, a.code, &a.message).cmp(&(b.span.start, b.code, &b.message)));
+    diagnostics
+}
+
+/// Several keys can be missing at one place; a value is wrong once.
+fn is_about_a_value(mistake: &Mistake) -> bool {
+    !matches!(mistake.code, Code::MissingKey | Code::Orphan | Code::OpenDoor)
+}

@@ -1,0 +1,421 @@
+//! Whether a spec has the shape of the language, in words: the mistakes that the language's definition finds,
+//! one for each thing that is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde_json::Value as Json;
+
+use super::mistake::{Code, Mistake, Place};
+use super::nearest::{listed, nearest};
+use super::path::Path;
+use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
+
+/// The definition of the language, as it is shipped for editors.
+pub const DEFINITION: &str = include_str!("../../schemas/connector.json");
+
+/// The definition, parsed.
+pub static LANGUAGE: LazyLock<Json> =
+    LazyLock::new(|| serde_json::from_str(DEFINITION).expect("a test parses it"));
+
+static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+    jsonschema::options()
+        .with_pattern_options(PatternOptions::regex())
+        .build(&LANGUAGE)
+        .expect("a test compiles it")
+});
+
+/// Every mistake in the shape of a spec.
+pub fn check(spec: &Json) -> Vec<Mistake> {
+    let mut findings = Findings::default();
+    for error in VALIDATOR.iter_errors(spec) {
+        findings.take(&error, spec);
+    }
+    findings.into_mistakes(spec)
+}
+
+/// What the validator found, before it is put into words.
+#[derive(Default)]
+struct Findings {
+    mistakes: Vec<Mistake>,
+    /// Maps with keys that the language does not know there, each with the keys that it does.
+    unknown: BTreeMap<Path, (BTreeSet<String>, BTreeSet<String>)>,
+    /// Maps that lack keys.
+    missing: BTreeMap<Path, BTreeSet<String>>,
+    /// Keys that cannot stand together.
+    exclusive: BTreeMap<Path, BTreeSet<String>>,
+}
+
+impl Findings {
+    fn take(&mut self, error: &ValidationError<'_>, spec: &Json) {
+        let path = Path::from_pointer(error.instance_path().as_str());
+        let schema = error.schema_path().as_str().to_owned();
+        let value = error.instance();
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+                let known = known_keys(&schema);
+                let entry = self.unknown.entry(path).or_default();
+                // A map whose `kind` is unknown has no keys that are: the kind is the mistake.
+                entry.0.extend(unexpected.iter().filter(|key| !known.contains(*key)).cloned());
+                entry.1.extend(known);
+            }
+            ValidationErrorKind::Required { property } => {
+                if let Some(key) = property.as_str() {
+                    self.missing.entry(path).or_default().insert(key.to_owned());
+                }
+            }
+            ValidationErrorKind::FalseSchema => {
+                self.exclusive.entry(path.parent()).or_default().extend(path.last().map(str::to_owned));
+            }
+            ValidationErrorKind::AnyOf { .. } => self.any_of(&path, &schema),
+            ValidationErrorKind::PropertyNames { error } => self.bad_name(&path, error),
+            kind => self.mistakes.push(in_words(kind, path, value, spec)),
+        }
+    }
+
+    /// `anyOf` holds keys of which one must be there.
+    fn any_of(&mut self, path: &Path, schema: &str) {
+        let branches = at_pointer(schema).and_then(Json::as_array).into_iter().flatten();
+        let keys: Vec<&str> =
+            branches.filter_map(|branch| branch.get("required")?.get(0)?.as_str()).collect();
+        self.mistakes.push(
+            Mistake::new(
+                Code::MissingKey,
+                Place::value(path),
+                format!("one of {} must stand here", listed(keys)),
+            )
+            .help("each of them names a place, or a thing to do; one is enough"),
+        );
+    }
+
+    fn bad_name(&mut self, path: &Path, error: &ValidationError<'_>) {
+        let name = error.instance().as_str().unwrap_or_default().to_owned();
+        let (message, help) = if name == "none" {
+            ("`none` is reserved: it means that nothing is signed".to_owned(), "choose another name")
+        } else {
+            let shown = crate::error::escaped(&name, 60);
+            (
+                format!("`{shown}` cannot be a name"),
+                "small letters, digits and `_`, beginning with a letter: base_url",
+            )
+        };
+        self.mistakes.push(Mistake::new(Code::Malformed, Place::key(&path.join(name)), message).help(help));
+    }
+
+    fn into_mistakes(mut self, spec: &Json) -> Vec<Mistake> {
+        let mut mistakes = std::mem::take(&mut self.mistakes);
+        for (path, (unknown, known)) in &self.unknown {
+            let map = spec.pointer(&pointer(path));
+            for key in unknown {
+                let free: Vec<&str> = known
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|k| map.is_none_or(|map| map.get(*k).is_none()))
+                    .collect();
+                let value = map.and_then(|map| map.get(key));
+                let (mistake, meant) = unknown_key(path, key, value, &free);
+                if let (Some(meant), Some(missing)) = (meant, self.missing.get_mut(path)) {
+                    missing.remove(meant);
+                }
+                mistakes.push(mistake);
+            }
+        }
+        for (path, keys) in &self.missing {
+            mistakes.extend(keys.iter().map(|key| missing_key(path, key)));
+        }
+        for (path, keys) in &self.exclusive {
+            mistakes.push(exclusive_keys(path, keys, spec));
+        }
+        mistakes
+    }
+}
+
+/// A key that is not known here, and the one that was probably meant.
+fn unknown_key<'a>(
+    path: &Path,
+    key: &str,
+    value: Option<&Json>,
+    known: &[&'a str],
+) -> (Mistake, Option<&'a str>) {
+    let shown = crate::error::escaped(key, 60);
+    let place = Place::key(&path.join(key));
+    let meant = renamed(key)
+        .and_then(|now| known.iter().copied().find(|k| *k == now))
+        .or_else(|| nearest(key, known.iter().copied()));
+    let torn =
+        value.is_some_and(Json::is_null) && key.contains(['(', ')', '[', ']', '\'', '"', '=', '|', ' ']);
+    let help = match meant {
+        _ if torn => ONE_LINE_MAP.to_owned(),
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "no key can be added here".to_owned(),
+        None => format!("known here: {}", listed(known.iter().copied())),
+    };
+    let message = match path.last() {
+        None => format!("the language has no key `{shown}`"),
+        Some(_) => format!("`{shown}` is no key of `{path}`"),
+    };
+    (Mistake::new(Code::UnknownKey, place, message).help(help), meant)
+}
+
+/// Words that other tools and earlier drafts use, and what they are called here.
+fn renamed(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "url" | "endpoint" | "request" => "call",
+        "body" | "payload" | "data" => "json",
+        "condition" | "if" | "filter" => "when",
+        "webhook" | "source" | "input" => "receiver",
+        "interval" | "schedule" | "poll" => "every",
+        "timeout" | "max_wait" => "at_most",
+        "remove" | "destroy" => "delete",
+        "authentication" | "authenticator" => "auth",
+        "parameters" | "config" | "inputs" => "settings",
+        "variables" => "vars",
+        "algorithm" => "hash",
+        "secret" => "key",
+        _ => return None,
+    })
+}
+
+fn missing_key(path: &Path, key: &str) -> Mistake {
+    let resource = path.0.len() == 3 && path.0[0] == "provision" && path.0[1] == "resources";
+    if resource && matches!(key, "find" | "delete") {
+        let (what, help) = if key == "find" {
+            (
+                "found again",
+                "without `find` every lost state would make another one: say how it is listed, and `where` ours is",
+            )
+        } else {
+            ("removed again", "say how the vendor deletes it: `delete: {call: \"DELETE …\"}`")
+        };
+        let message =
+            format!("`{}` can be made and not {what}: it has no `{key}`", path.last().unwrap_or_default());
+        return Mistake::new(Code::Orphan, Place::key(path), message).help(help);
+    }
+    if path.0 == ["receiver"] && key == "verify" {
+        return Mistake::new(Code::OpenDoor, Place::key(path), "the receiver has no `verify`: it would take anything from anybody")
+            .help("say how a request proves who sent it: verify: {kind: token, header: x-api-key, equals: \"{{ secrets.key }}\"}");
+    }
+    let message = match path.last() {
+        None => format!("the spec has no `{key}`"),
+        Some(_) => format!("`{path}` has no `{key}`"),
+    };
+    let help = description(path, key)
+        .map_or_else(|| format!("add `{key}:`"), |words| format!("add `{key}:` {words}"));
+    Mistake::new(Code::MissingKey, Place::key(path), message).help(help)
+}
+
+fn exclusive_keys(path: &Path, keys: &BTreeSet<String>, spec: &Json) -> Mistake {
+    let single = spec.pointer(&pointer(path)).and_then(|map| map.get("singleton")) == Some(&Json::Bool(true));
+    let last = keys.iter().next_back().cloned().unwrap_or_default();
+    if single && keys.iter().all(|key| key == "create" || key == "find") {
+        let message = format!("a singleton is always there: it has no `{last}`");
+        return Mistake::new(Code::Exclusive, Place::key(&path.join(last)), message)
+            .help("remove the key, or `singleton: true`");
+    }
+    let names = listed(keys.iter().map(String::as_str));
+    let first = keys.iter().next().cloned().unwrap_or_default();
+    Mistake::new(Code::Exclusive, Place::key(&path.join(last)), format!("{names} cannot stand together"))
+        .help("keep one of them")
+        .related(Place::key(&path.join(first)), "the other one")
+}
+
+/// A mistake in a value.
+fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json, spec: &Json) -> Mistake {
+    let name = path.last().map_or_else(|| "the spec".to_owned(), |_| format!("`{path}`"));
+    let place = Place::value(&path);
+    match kind {
+        ValidationErrorKind::Type { kind } => wrong_type(kind, &path, value),
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
+            let given = plain(value);
+            let help = match nearest(&given, options.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`? There are: {}", all(&options)),
+                None => format!("there are: {}", all(&options)),
+            };
+            let what = path.last().filter(|key| matches!(*key, "kind" | "format")).unwrap_or("value");
+            Mistake::new(Code::NotInList, place, format!("there is no {what} `{}`", short(&given))).help(help)
+        }
+        ValidationErrorKind::Constant { expected_value } => {
+            let help = format!("write `{}`", plain(expected_value));
+            Mistake::new(Code::NotInList, place, format!("{name} cannot be `{}`", short(&plain(value))))
+                .help(help)
+        }
+        ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Not { .. } => {
+            Mistake::new(Code::Malformed, place, format!("{name} is not written as it must be"))
+                .help(written(&path, spec))
+        }
+        other => Mistake::new(Code::OutOfBounds, place, format!("{name}: {}", bounds(other)))
+            .help(description(&path.parent(), path.last().unwrap_or_default()).unwrap_or_default()),
+    }
+}
+
+fn bounds(kind: &ValidationErrorKind) -> String {
+    match kind {
+        ValidationErrorKind::MinItems { limit } => format!("the list needs at least {limit}"),
+        ValidationErrorKind::MinProperties { limit } => format!("the map needs at least {limit} key"),
+        ValidationErrorKind::MinLength { .. } => "the text is empty".to_owned(),
+        ValidationErrorKind::Minimum { limit } => format!("the number must be at least {limit}"),
+        ValidationErrorKind::Maximum { limit } => format!("the number must be at most {limit}"),
+        ValidationErrorKind::UniqueItems => "a value stands twice in the list".to_owned(),
+        other => format!("the rule `{}` does not hold", other.keyword()),
+    }
+}
+
+fn wrong_type(kind: &TypeKind, path: &Path, value: &Json) -> Mistake {
+    let wanted = match kind {
+        TypeKind::Single(one) => type_name(one.as_str()).to_owned(),
+        TypeKind::Multiple(many) => {
+            many.iter().map(|one| type_name(one.as_str())).collect::<Vec<_>>().join(" or ")
+        }
+    };
+    let name = path.last().map_or_else(|| "the spec".to_owned(), |_| format!("`{path}`"));
+    let found = match value {
+        Json::Null => "nothing",
+        Json::Bool(_) => "a flag",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "a map",
+    };
+    let braces = value.as_object().is_some_and(|map| map.values().all(Json::is_null) && map.len() == 1);
+    let help = if braces && wanted.contains("text") {
+        UNQUOTED_BRACES.to_owned()
+    } else if wanted.contains("text") && matches!(value, Json::Number(_) | Json::Bool(_)) {
+        format!("write it in quotes: \"{value}\"")
+    } else {
+        description(&path.parent(), path.last().unwrap_or_default())
+            .unwrap_or_else(|| format!("write {wanted}"))
+    };
+    Mistake::new(Code::WrongType, Place::value(path), format!("{name} must be {wanted}, and is {found}"))
+        .help(help)
+}
+
+fn type_name(name: &str) -> &'static str {
+    match name {
+        "string" => "a text",
+        "number" => "a number",
+        "integer" => "a whole number",
+        "boolean" => "true or false",
+        "array" => "a list",
+        "object" => "a map",
+        _ => "nothing",
+    }
+}
+
+/// How a text at this path is written.
+fn written(path: &Path, _spec: &Json) -> String {
+    match path.last() {
+        Some("call") => "write METHOD and URL: GET {{ vars.streams }}; the methods are GET, HEAD, POST, PUT, PATCH and DELETE",
+        Some("name") if path.0.len() == 1 => "small letters, digits and `-`, as the folder is called: auth0-log-stream",
+        Some("run") => "write RESOURCE.OPERATION, as in `subscription.renew`, or a map with a `call`",
+        Some("left") => "write a percentage: 50%",
+        Some("when" | "where" | "ok" | "healthy" | "gone" | "until" | "required_when") => {
+            "this key decides: write a bare expression, without braces"
+        }
+        _ => "look at the examples in schemas/connector.json",
+    }
+    .to_owned()
+}
+
+/// What the definition says of a key, with its first example.
+fn description(parent: &Path, key: &str) -> Option<String> {
+    let mut schema: &Json = &LANGUAGE;
+    for token in &parent.0 {
+        schema = below(schema, token)?;
+    }
+    let words = below(schema, key)?;
+    let example = words.get("examples").and_then(|list| list.get(0)).map(plain);
+    let text = words.get("description").and_then(Json::as_str)?;
+    Some(match example.filter(|example| example.len() < 60) {
+        Some(example) => format!("({text} For example: {example})"),
+        None => format!("({text})"),
+    })
+}
+
+/// The definition of what stands under a key or an index.
+fn below<'a>(schema: &'a Json, token: &str) -> Option<&'a Json> {
+    let schema = resolved(schema);
+    let direct = schema.get("properties").and_then(|p| p.get(token)).or_else(|| {
+        let items = token.parse::<usize>().ok().and_then(|_| schema.get("items"));
+        items.or_else(|| schema.get("additionalProperties").filter(|more| more.is_object()))
+    });
+    let inside = || {
+        let groups = ["then", "else"].into_iter().filter_map(|word| schema.get(word));
+        groups
+            .chain(schema.get("allOf").and_then(Json::as_array).into_iter().flatten())
+            .find_map(|s| below(s, token))
+    };
+    let referred =
+        || schema.get("$ref").and_then(Json::as_str).and_then(|r| at_pointer(r.trim_start_matches('#')));
+    direct.or_else(|| referred().and_then(|schema| below(schema, token))).or_else(inside)
+}
+
+/// A definition that is nothing but a reference, followed.
+fn resolved(schema: &Json) -> &Json {
+    match schema.get("$ref").and_then(Json::as_str) {
+        Some(reference) if schema.get("properties").is_none() => {
+            at_pointer(reference.trim_start_matches('#')).map_or(schema, resolved)
+        }
+        _ => schema,
+    }
+}
+
+/// Every key that the schema around a keyword knows.
+fn known_keys(keyword: &str) -> BTreeSet<String> {
+    let around = keyword.rsplit_once('/').map_or("", |(around, _)| around);
+    let mut keys = BTreeSet::new();
+    if let Some(schema) = at_pointer(around) {
+        collect_keys(schema, &mut keys, 0);
+    }
+    keys
+}
+
+fn collect_keys(schema: &Json, keys: &mut BTreeSet<String>, depth: usize) {
+    if depth > 6 {
+        return;
+    }
+    keys.extend(
+        schema.get("properties").and_then(Json::as_object).into_iter().flatten().map(|(key, _)| key.clone()),
+    );
+    if let Some(schema) =
+        schema.get("$ref").and_then(Json::as_str).and_then(|r| at_pointer(r.trim_start_matches('#')))
+    {
+        collect_keys(schema, keys, depth + 1);
+    }
+}
+
+/// A part of the definition. References on the way are followed, as the validator reports them in its paths.
+fn at_pointer(pointer: &str) -> Option<&'static Json> {
+    let mut at: &'static Json = &LANGUAGE;
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        at = match at {
+            Json::Array(list) => list.get(token.parse::<usize>().ok()?)?,
+            Json::Object(map) => map.get(&token)?,
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => return None,
+        };
+        if token == "$ref" {
+            at = at_pointer(at.as_str()?.trim_start_matches('#'))?;
+        }
+    }
+    Some(at)
+}
+
+fn pointer(path: &Path) -> String {
+    path.0.iter().map(|token| format!("/{}", token.replace('~', "~0").replace('/', "~1"))).collect()
+}
+
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn short(text: &str) -> String {
+    crate::error::escaped(text, 40)
+}
+
+fn all(options: &[String]) -> String {
+    options.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ")
+}
