@@ -144,21 +144,18 @@ async fn connections_that_say_nothing_do_not_keep_the_others_out_for_ever() {
 
 #[tokio::test]
 async fn metrics_come_in_prometheus_text_with_the_gauges_of_the_moment() {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    // The only test of this process's binary that installs one; with `cargo test` others may count into it.
-    metrics::set_global_recorder(recorder).unwrap();
-    described::describe();
+    // The only test that installs one; where tests share a process, others count into it too.
+    let handle = described::install().unwrap();
     let desk = Desk::open(move || handle.render()).await;
-    metrics::counter!("forebay_delivered_records_total", "instance" => "acme", "sink" => "siem").increment(3);
+    metrics::counter!("forebay_delivered_total", "instance" => "acme", "sink" => "siem").increment(3);
     desk.health.stream(&id("metered"), StreamStatus::Unwell("suspended".to_owned()));
     desk.health.event(&id("metered"), "2026-11-22T11:59:30Z".parse().unwrap());
     let (status, text) = desk.ask("GET /metrics").await;
     assert_eq!(status, 200);
     for line in [
-        "# HELP forebay_delivered_records_total Records that are safe in a sink",
-        "# TYPE forebay_delivered_records_total counter",
-        r#"forebay_delivered_records_total{instance="acme",sink="siem"} 3"#,
+        "# HELP forebay_delivered_total Records that are safe in a sink",
+        "# TYPE forebay_delivered_total counter",
+        r#"forebay_delivered_total{instance="acme",sink="siem"} 3"#,
         r#"forebay_stream_status{instance="metered",status="unwell"} 1"#,
         r#"forebay_stream_status{instance="metered",status="active"} 0"#,
         r#"forebay_last_event_age_seconds{instance="metered"} 30"#,

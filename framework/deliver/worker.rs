@@ -245,9 +245,11 @@ impl Counts {
     fn new(key: &SinkKey) -> Self {
         let labels = [("instance", key.instance.to_string()), ("sink", key.sink.clone())];
         Self {
-            records: metrics::counter!("forebay_delivered_records_total", &labels),
+            records: metrics::counter!("forebay_delivered_total", &labels),
             bytes: metrics::counter!("forebay_delivered_bytes_total", &labels),
-            refused: metrics::counter!("forebay_sink_refused_records_total", &labels),
+            // The same name as the receiver's: dead letters are one sum.
+            refused: metrics::counter!("forebay_dead_letters_total",
+                "instance" => key.instance.to_string(), "reason" => "sink_refused"),
             retries: metrics::counter!("forebay_sink_retries_total", &labels),
             held: metrics::gauge!("forebay_sink_held", &labels),
         }
