@@ -1,6 +1,7 @@
 //! The stand-in vendor, derived from the spec, and a whole life of a stream against it.
 
 pub mod answer;
+pub mod cases;
 pub mod configure;
 pub mod events;
 pub mod faults;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what a spec means; that is `connector`.
 
+pub mod case;
 pub mod diagnostic;
 pub mod document;
 pub mod load;

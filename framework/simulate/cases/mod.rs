@@ -1,0 +1,9 @@
+//! Cases: recorded exchanges and requests, played against the code that runs in production.
+//!
+//! `forebay test` calls [`play`]. It touches loopback and the data folder it is given, and nothing else.
+
+mod compare;
+mod play;
+mod script;
+
+pub use play::play;
