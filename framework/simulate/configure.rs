@@ -5,11 +5,14 @@
 //! reads the environment.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
 
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value as Json};
 
+use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::{Connector, Required, SecretSpec, Setting, Verify};
+use crate::connector::secret::{LiveSecret, Secret};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 
@@ -167,4 +170,30 @@ fn make_up(connector: &Connector, secret: &SecretSpec) -> Result<String> {
         (Some(_), Some(placeholder)) => placeholder.clone(),
         (Some(_) | None, _) => format!("{prefix}{}", HEXLOWER.encode(&random)),
     })
+}
+
+/// An instance of a connector with these settings and secrets, defaults filled in.
+pub fn instance(
+    connector: Arc<Connector>,
+    id: InstanceId,
+    filled: Filled,
+    public_url: &str,
+) -> Result<Instance> {
+    let mut settings = filled.settings;
+    for setting in &connector.settings {
+        if let (false, Some(default)) = (settings.contains_key(&setting.name), &setting.default) {
+            settings.insert(setting.name.clone(), default.clone());
+        }
+    }
+    let live = |(name, text): (String, String)| {
+        Secret::new(&text).map(|current| (name, LiveSecret { current, previous: None }))
+    };
+    let secrets = filled.secrets.into_iter().filter_map(live).collect();
+    let mut instance =
+        Instance { id, connector, settings, secrets: RwLock::new(Arc::new(secrets)), receiver_url: None };
+    let text = format!("{}{}", public_url.trim_end_matches('/'), instance.receiver_path()?);
+    let url = url::Url::parse(&text)
+        .map_err(|e| Error::new(Kind::Configuration, format!("`{public_url}` is no URL")).because(e))?;
+    instance.receiver_url = Some(url);
+    Ok(instance)
 }

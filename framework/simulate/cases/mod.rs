@@ -4,6 +4,7 @@
 
 mod compare;
 mod play;
+mod receiver;
 mod script;
 
-pub use play::play;
+pub use play::{World, play};

@@ -1,0 +1,121 @@
+//! The receiver of a case: the real one, on a loopback port of its own, and requests sent to it.
+//!
+//! Started and stopped by the player; a request of a case is sent over a real socket, and its reply compared.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value as Json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::compare::{differences, text_difference};
+use crate::call::{Request, Response, Transport};
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::error::{Error, Kind, Result};
+use crate::queue::Queue;
+use crate::receive::endpoint::Endpoint;
+use crate::receive::limits::Limits;
+use crate::receive::router::Router;
+use crate::receive::server::serve;
+use crate::spec::case::{Answer, Receive};
+
+/// The receiver of a case.
+pub struct Receiver {
+    endpoint: Arc<Endpoint>,
+    base: String,
+    loopback: Arc<dyn Transport>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<Result<()>>,
+}
+
+/// A reply.
+pub struct Reply(Response);
+
+impl Receiver {
+    /// Listens on a free port of loopback.
+    pub async fn start(
+        instance: &Arc<Instance>,
+        queue: Arc<dyn Queue>,
+        clock: Arc<dyn Clock>,
+        loopback: Arc<dyn Transport>,
+    ) -> Result<Self> {
+        let limits = Limits::default();
+        let endpoint = Endpoint::new(instance.clone(), queue, clock, &limits)?;
+        let router = Arc::new(Router::new([endpoint.clone()])?);
+        let port = |e: std::io::Error| Error::new(Kind::Io, "no port of loopback is free").because(e);
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(port)?;
+        let base = format!("http://{}", listener.local_addr().map_err(port)?);
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(serve(listener, router, limits, None, stopped));
+        Ok(Self { endpoint, base, loopback, stop, serving })
+    }
+
+    /// Takes over what provisioning saved.
+    pub fn learn(&self, state: Json) {
+        self.endpoint.learn(state);
+    }
+
+    /// Sends one request and reads its reply.
+    pub async fn send(&self, key: &str, request: &Receive, folder: &Path) -> Result<Reply> {
+        let wrong = |what: String| Error::new(Kind::Finding, what).at(key);
+        let method = request.method.as_deref().unwrap_or("POST");
+        let method = Method::from_bytes(method.as_bytes()).map_err(|e| wrong(e.to_string()))?;
+        let path = request.path.as_deref().unwrap_or(&self.endpoint.path);
+        let url = format!("{}{path}", self.base);
+        let url = url::Url::parse(&url).map_err(|e| wrong(format!("path: {e}")))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &request.headers {
+            let name = HeaderName::try_from(name.as_str()).map_err(|e| wrong(format!("headers: {e}")))?;
+            headers.append(name, HeaderValue::try_from(value).map_err(|e| wrong(format!("headers: {e}")))?);
+        }
+        let body = body(request, folder).map_err(|e| wrong(format!("file: {e}")))?;
+        let sent = self.loopback.send(Request { method, url, headers, body }).await;
+        sent.map(Reply).map_err(|e| Error::new(Kind::Io, e.sentence).at(key))
+    }
+
+    /// Stops, and waits until it has.
+    pub async fn stop(&mut self) {
+        let _ = self.stop.send(true);
+        let _ = (&mut self.serving).await;
+    }
+}
+
+fn body(request: &Receive, folder: &Path) -> std::io::Result<Bytes> {
+    if let Some(file) = &request.file {
+        return std::fs::read(folder.join(file)).map(Bytes::from);
+    }
+    if let Some(lines) = &request.lines {
+        let line = |line: &Json| line.as_str().map_or_else(|| line.to_string(), str::to_owned) + "\n";
+        return Ok(Bytes::from(lines.iter().map(line).collect::<String>()));
+    }
+    Ok(match (&request.json, &request.text) {
+        (Some(json), _) => Bytes::from(json.to_string()),
+        (None, Some(text)) => Bytes::from(text.clone()),
+        (None, None) => Bytes::new(),
+    })
+}
+
+impl Reply {
+    /// What differs from the reply that must come.
+    pub fn differences(&self, key: &str, wanted: &Answer) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.0.body);
+        let status = self.0.status.as_u16();
+        let mut found = Vec::new();
+        if status != wanted.status {
+            found.push(format!("- status: {}", wanted.status));
+            found.push(format!("+ status: {status} {text}"));
+        }
+        if let Some(json) = &wanted.json {
+            found.extend(differences(json, &serde_json::from_str(&text).unwrap_or(Json::Null)));
+        }
+        if let Some(wanted) = &wanted.text {
+            found.extend(text_difference("text", wanted, &text).unwrap_or_default());
+        }
+        (!found.is_empty()).then(|| format!("{key} differs (- expected, + came):\n      {}", found.join("\n      ")))
+    }
+}
