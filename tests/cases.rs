@@ -1,1 +1,163 @@
-//! Tests: cases.
+//! Every case of every connector, played; and cases that must fail, each for its own reason.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forebay::call::transport::{HttpTransport, Options};
+use forebay::connector::load::load;
+use forebay::simulate::cases::{Played, files, play_file};
+
+use crate::support::{forebay, root};
+
+fn play(connector: &Path, file: &Path, scratch: &Path) -> Played {
+    let connector = Arc::new(load(connector).unwrap());
+    let loopback = HttpTransport::new(Options { allow_loopback: true, ..Options::default() }).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(play_file(&connector, file, scratch, Arc::new(loopback))).unwrap()
+}
+
+fn connectors() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("connectors")).unwrap();
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_case_of_every_connector_holds() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut failed = String::new();
+    let mut played = 0;
+    for connector in connectors() {
+        for file in files(&connector.join("cases")).unwrap() {
+            let one = play(&connector, &file, scratch.path());
+            played += 1;
+            if !one.holds() {
+                failed.push_str(&one.to_string());
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed}");
+    assert!(played >= 15, "only {played} cases were found");
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "a case left its store behind");
+}
+
+/// A case of the first connector, changed by one replacement, and what the report must say then.
+const SPOILED: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "create",
+        "name: acme-logs\n              type",
+        "name: other\n              type",
+        &["steps[0].reconcile.exchanges[1].request differs", "- /name: \"other\"", "+ /name: \"acme-logs\""],
+    ),
+    (
+        "create",
+        "httpContentFormat: JSONLINES\n",
+        "httpContentFormat: JSONLINES\n                more: 1\n",
+        &["- /sink/more: 1"],
+    ),
+    ("create", "Bearer token-of-this-case}}", "Bearer another}}", &["headers.authorization"]),
+    ("create", "outcome: [kept]", "outcome: [updated]", &["steps[2].reconcile.outcome"]),
+    (
+        "create",
+        "state: {log_stream: null}",
+        "state: {log_stream: {id: lst_1}}",
+        &["state.log_stream differs"],
+    ),
+    (
+        "limit-reached",
+        "Delete one under",
+        "Delete two under",
+        &["steps[0].reconcile.error", "Delete two under"],
+    ),
+    ("scope-missing", "status: 403", "status: 200", &["steps[0].reconcile"]),
+    (
+        "wrong-key",
+        "{status: 404}",
+        "{status: 200}",
+        &["steps[5].receive.reply differs", "- status: 200", "+ status: 404"],
+    ),
+    (
+        "duplicates",
+        "reason: id_reused",
+        "reason: schema",
+        &["dead_letters[0] differs", "+ reason: id_reused"],
+    ),
+    (
+        "duplicates",
+        "\"type\":\"s\",\"log_id\":\"7\"}']\n",
+        "\"type\": \"s\",\"log_id\":\"7\"}']\n",
+        &["records[0] differs"],
+    ),
+    (
+        "body-formats",
+        "count: 0",
+        "count: 1",
+        &["steps[6].receive.reply differs", "- /count: 1", "+ /count: 0"],
+    ),
+    ("broken-line", "records: 99", "records: 100", &["records: - 100 + 99"]),
+    ("schema", "detail: /date", "detail: /time", &["dead_letters[0] differs"]),
+    (
+        "busy",
+        "        - request: *create\n",
+        "        - request: *list\n",
+        &["exchanges[3].request differs", "- call: GET"],
+    ),
+    ("gone", "startFrom: \"2026-03-01T09:55:00Z\"", "startFrom: \"2026-03-01T10:00:00Z\"", &["/startFrom"]),
+    (
+        "adopt",
+        "exchanges: []",
+        "exchanges: [{request: {call: \"DELETE https://x.example/\"}, answer: {status: 204}}]",
+        &["steps[1].destroy.exchanges: the call was not made: DELETE https://x.example/"],
+    ),
+    ("wrong-key", "steps:", "stepps:", &["wrong-key.yaml", "stepps"]),
+    ("wrong-key", "input_mode: manual", "input_mode: [", &["wrong-key.yaml", "YAML"]),
+];
+
+#[test]
+fn a_case_that_does_not_hold_says_where_and_what() {
+    let folder = root().join("connectors/auth0-log-stream");
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, old, new, says) in SPOILED {
+        let text = std::fs::read_to_string(folder.join(format!("cases/{name}.yaml"))).unwrap();
+        assert!(text.contains(old), "{name} does not hold {old:?}");
+        let spoiled = scratch.path().join(format!("{name}.yaml"));
+        std::fs::write(&spoiled, text.replacen(old, new, 1)).unwrap();
+        std::fs::copy(folder.join("cases/hundred-lines.jsonl"), scratch.path().join("hundred-lines.jsonl"))
+            .unwrap();
+        let played = play(&folder, &spoiled, scratch.path());
+        let report = played.to_string();
+        for text in *says {
+            assert!(report.contains(text), "{name}: {text:?} is not in\n{report}");
+        }
+        assert!(!played.holds());
+    }
+}
+
+#[test]
+fn test_plays_one_case_or_all_and_its_exit_code_tells() {
+    let one = forebay().args(["test", "connectors/auth0-log-stream/cases/create.yaml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&one.stdout);
+    assert_eq!(one.status.code(), Some(0), "{said}");
+    assert!(said.contains("1 of 1 cases hold"), "{said}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("auth0-log-stream");
+    std::fs::create_dir_all(copy.join("cases")).unwrap();
+    std::fs::create_dir_all(folder.path().join("schemas")).unwrap();
+    let from = root().join("connectors/auth0-log-stream");
+    for file in ["event-types.yaml", "guide.md", "cases/sample.json"] {
+        std::fs::copy(from.join(file), copy.join(file)).unwrap();
+    }
+    let spec = std::fs::read_to_string(from.join("connector.yaml")).unwrap();
+    std::fs::write(copy.join("connector.yaml"), spec.replace("../../schemas/", "../schemas/")).unwrap();
+    let schema = "schemas/auth0-log-event.json";
+    std::fs::copy(root().join(schema), folder.path().join(schema)).unwrap();
+    let case = std::fs::read_to_string(from.join("cases/wrong-key.yaml")).unwrap();
+    std::fs::write(copy.join("cases/wrong-key.yaml"), case.replace("{status: 404}", "{status: 204}"))
+        .unwrap();
+    let all = forebay().arg("test").arg(&copy).output().unwrap();
+    let said = String::from_utf8_lossy(&all.stdout);
+    assert_eq!(all.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAIL wrong-key") && said.contains("0 of 1 cases hold"), "{said}");
+}

@@ -177,7 +177,9 @@ pub fn read(text: &str, place: &str) -> Result<Case> {
         .map_err(|e| Error::new(Kind::Io, "schemas/case.json is no schema").because(e.to_string()))?;
     let mistakes: Vec<String> = validator
         .iter_errors(&values)
-        .map(|error| format!("{}: {}", key(&error.instance_path().to_string()), escaped(&error.to_string(), 300)))
+        .map(|error| {
+            format!("{}: {}", key(&error.instance_path().to_string()), escaped(&error.to_string(), 300))
+        })
         .collect();
     if !mistakes.is_empty() {
         return Err(wrong(mistakes.join("\n  ")).help("schemas/case.json describes every key of a case"));

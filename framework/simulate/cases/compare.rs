@@ -46,8 +46,9 @@ fn compare(expected: &Json, came: &Json, at: &str, found: &mut Vec<String>) {
 
 /// The difference of two texts; `None`: they are equal.
 pub fn text_difference(what: &str, expected: &str, came: &str) -> Option<Vec<String>> {
-    (expected != came)
-        .then(|| vec![format!("- {what}: {}", escaped(expected, 500)), format!("+ {what}: {}", escaped(came, 500))])
+    (expected != came).then(|| {
+        vec![format!("- {what}: {}", escaped(expected, 500)), format!("+ {what}: {}", escaped(came, 500))]
+    })
 }
 
 fn shown(value: &Json) -> String {
@@ -63,7 +64,10 @@ mod tests {
     fn each_difference_has_its_place() {
         let expected = json!({"a": {"b": [1, 2]}, "gone": true});
         let came = json!({"a": {"b": [1, 3]}, "more": null});
-        assert_eq!(differences(&expected, &came), ["- /a/b/1: 2", "+ /a/b/1: 3", "- /gone: true", "+ /more: null"]);
+        assert_eq!(
+            differences(&expected, &came),
+            ["- /a/b/1: 2", "+ /a/b/1: 3", "- /gone: true", "+ /more: null"]
+        );
         assert!(differences(&expected, &expected).is_empty());
     }
 }

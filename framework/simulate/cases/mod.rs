@@ -1,10 +1,135 @@
 //! Cases: recorded exchanges and requests, played against the code that runs in production.
 //!
-//! `forebay test` calls [`play`]. It touches loopback and the data folder it is given, and nothing else.
+//! `forebay test` calls [`play_file`] for each case. It touches loopback and a data folder of its own, which
+//! it makes where it is told and removes, and nothing else.
 
 mod compare;
 mod play;
 mod receiver;
 mod script;
 
-pub use play::{World, play};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::play::{World, play};
+use super::configure::{Filled, instance};
+use crate::call::Transport;
+use crate::connector::instance::InstanceId;
+use crate::connector::model::Connector;
+use crate::error::{Error, Kind, Result};
+use crate::spec::case::{Case, read};
+
+/// A case that was played.
+#[derive(Debug)]
+pub struct Played {
+    /// Its file.
+    pub file: PathBuf,
+    /// What it shows.
+    pub title: String,
+    /// What went otherwise; empty: it holds.
+    pub wrong: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The cases in a folder, by name.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let unreadable = |e| Error::new(Kind::Io, "cannot be read").at(folder.display().to_string()).because(e);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Plays one case, with a store in a new folder below `scratch` that is removed afterwards. A case that cannot
+/// be read has not held; an error is this machine's trouble.
+pub async fn play_file(
+    connector: &Arc<Connector>,
+    file: &Path,
+    scratch: &Path,
+    loopback: Arc<dyn Transport>,
+) -> Result<Played> {
+    let place = file.display().to_string();
+    let begun = Instant::now();
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Error::new(Kind::Configuration, "the case cannot be read").at(&place).because(e))?;
+    let played = |title: String, wrong| Played { file: file.to_owned(), title, wrong, took: begun.elapsed() };
+    let case = match read(&text, &place) {
+        Ok(case) => case,
+        Err(error) => return Ok(played("a case that cannot be read".to_owned(), vec![error.to_string()])),
+    };
+    let data = Scratch::new(scratch)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let outcome = match configured(connector, &case) {
+        Ok(instance) => {
+            play(&case, &World { instance: Arc::new(instance), folder, data: &data.0, loopback }).await
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(wrong) => Ok(played(case.title, wrong)),
+        Err(error) if error.kind == Kind::Io => Err(error.at(place)),
+        Err(error) => Ok(played(case.title, vec![error.to_string()])),
+    }
+}
+
+fn configured(connector: &Arc<Connector>, case: &Case) -> Result<crate::connector::instance::Instance> {
+    let name = case.id.as_deref().unwrap_or(&connector.name);
+    let id = InstanceId::parse(name)
+        .ok_or_else(|| Error::new(Kind::Finding, format!("`{name}` is no id of an instance")).at("id"))?;
+    let filled = Filled { settings: case.settings.clone(), secrets: case.secrets.clone() };
+    instance(connector.clone(), id, filled, case.public_url.as_deref().unwrap_or("https://forebay.example"))
+}
+
+impl Played {
+    /// Whether it holds.
+    pub fn holds(&self) -> bool {
+        self.wrong.is_empty()
+    }
+}
+
+impl fmt::Display for Played {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
+        let word = if self.holds() { "ok  " } else { "FAIL" };
+        writeln!(f, "  {word} {name}: {} ({} ms)", self.title, self.took.as_millis())?;
+        if !self.holds() {
+            writeln!(f, "    {}", self.file.display())?;
+        }
+        self.wrong.iter().try_for_each(|wrong| writeln!(f, "    {}", wrong.replace("\n  ", "\n    ")))
+    }
+}
+
+/// A folder that is removed when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(below: &Path) -> Result<Self> {
+        let mut random = [0_u8; 8];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "there is no randomness"))?;
+        let path = below.join(format!("forebay-case-{:016x}", u64::from_ne_bytes(random)));
+        std::fs::create_dir(&path).map_err(|e| {
+            Error::new(Kind::Io, "a folder for the case cannot be made")
+                .at(path.display().to_string())
+                .because(e)
+        })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed does no harm: no case looks into the folder of another.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -77,7 +77,8 @@ pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<String>> {
     let pace = Pace { first: Duration::from_millis(1), longest: Duration::from_millis(1), ..Pace::default() };
     let caller = Arc::new(Caller::new(script.clone(), clock.clone(), pace));
     let provisioner = Provisioner::new(world.instance.clone(), caller, queue.clone(), clock.clone());
-    let receiver = Receiver::start(&world.instance, queue.clone(), clock.clone(), world.loopback.clone()).await?;
+    let receiver =
+        Receiver::start(&world.instance, queue.clone(), clock.clone(), world.loopback.clone()).await?;
     let mut player = Player { world, clock, script, queue, provisioner, receiver, wrong: Vec::new() };
     for (n, step) in case.steps.iter().enumerate() {
         player.step(n, step).await?;

@@ -18,10 +18,10 @@ use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::error::{Error, Kind, Result};
 use crate::queue::Queue;
-use crate::receive::endpoint::Endpoint;
+use crate::receive::Endpoint;
+use crate::receive::Router;
 use crate::receive::limits::Limits;
-use crate::receive::router::Router;
-use crate::receive::server::serve;
+use crate::receive::serve;
 use crate::spec::case::{Answer, Receive};
 
 /// The receiver of a case.
@@ -116,6 +116,7 @@ impl Reply {
         if let Some(wanted) = &wanted.text {
             found.extend(text_difference("text", wanted, &text).unwrap_or_default());
         }
-        (!found.is_empty()).then(|| format!("{key} differs (- expected, + came):\n      {}", found.join("\n      ")))
+        (!found.is_empty())
+            .then(|| format!("{key} differs (- expected, + came):\n      {}", found.join("\n      ")))
     }
 }

@@ -46,7 +46,10 @@ impl Script {
         // After a difference the rest of the calls is nobody's fault.
         if wrong.is_empty() {
             for exchange in &play.coming {
-                wrong.push(format!("{}.exchanges: the call was not made: {}", play.key, exchange.request.call));
+                wrong.push(format!(
+                    "{}.exchanges: the call was not made: {}",
+                    play.key, exchange.request.call
+                ));
             }
         }
         play.coming.clear();
@@ -71,7 +74,8 @@ impl Transport for Script {
         play.played += 1;
         let wrong = compare(&exchange.request, &request, &call);
         if wrong.is_empty() {
-            return answer(&exchange.answer).map_err(|sentence| fault(&mut play, format!("{key}: {sentence}")));
+            return answer(&exchange.answer)
+                .map_err(|sentence| fault(&mut play, format!("{key}: {sentence}")));
         }
         let sentence = format!("{key} differs (- expected, + made):\n      {}", wrong.join("\n      "));
         Err(fault(&mut play, sentence))
@@ -112,7 +116,8 @@ fn compare_body(wanted: &Wanted, made: &Request) -> Vec<String> {
         for (name, value) in url::form_urlencoded::parse(&made.body) {
             fields.entry(name.into_owned()).or_default().push(value.into_owned());
         }
-        let expected: BTreeMap<&String, Vec<String>> = expected.iter().map(|(n, v)| (n, v.values())).collect();
+        let expected: BTreeMap<&String, Vec<String>> =
+            expected.iter().map(|(n, v)| (n, v.values())).collect();
         return differences(&serde_json::json!(expected), &serde_json::json!(fields));
     }
     text_difference("body", wanted.text.as_deref().unwrap_or_default(), &text).unwrap_or_default()
