@@ -1,1 +1,478 @@
-//! Tests: configuration.
+//! Flags, environment and file: what beats what, and that every fault is said at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Parser;
+use forebay::cli::InstanceFlags;
+use forebay::cli::instance::{Ask, Purpose, configure};
+use forebay::deliver::config::Target;
+use forebay::error::{Kind, Result};
+use forebay::run::config::Configuration;
+use serde_json::json;
+
+const AUTH0: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/connectors/auth0-log-stream");
+
+/// The command line of an instance as `run` has it.
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: InstanceFlags,
+    #[arg(long)]
+    listen: Option<String>,
+    #[arg(long)]
+    admin_listen: Option<String>,
+    #[arg(long)]
+    to: Vec<String>,
+    #[arg(long)]
+    simulate: bool,
+}
+
+fn configured(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Configuration> {
+    let line = Line::parse_from(std::iter::once("forebay").chain(arguments.iter().copied()));
+    let environment: BTreeMap<String, String> =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let ask = Ask {
+        flags: &line.flags,
+        listen: line.listen.as_deref(),
+        admin_listen: line.admin_listen.as_deref(),
+        to: &line.to,
+        purpose: if line.simulate { Purpose::Simulate } else { Purpose::Run },
+    };
+    configure(&ask, &environment)
+}
+
+fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let error = configured(arguments, environment).err().expect("it was accepted");
+    assert_eq!(error.kind, Kind::Configuration, "{error}");
+    error.to_string()
+}
+
+/// A folder with files in it.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_least_that_runs() {
+    let made = configured(&[AUTH0, "--set", "input_mode=manual"], &[]).unwrap();
+    assert_eq!(made.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(made.data_dir, PathBuf::from(".forebay"));
+    let one = &made.instances[0];
+    assert_eq!(one.instance.id.as_str(), "auth0-log-stream");
+    assert_eq!(one.path, "/api/v2/http/send/auth0-log-stream");
+    assert_eq!(one.instance.settings["authentication_type"], json!("client_credentials"));
+    assert!(!one.automatic);
+    assert!(matches!(one.sinks[0].target, Target::Stdout));
+    assert!(one.instance.secrets.read().unwrap().is_empty());
+}
+
+const AUTOMATIC: &[&str] = &[
+    AUTH0,
+    "--set",
+    "input_mode=automatic",
+    "--set",
+    "base_url=https://acme.us.auth0.com/",
+    "--public-url",
+    "https://logs.example.com/",
+];
+const SECRETS: &[(&str, &str)] = &[
+    ("FOREBAY_SECRET_CLIENT_ID", "id"),
+    ("FOREBAY_SECRET_CLIENT_SECRET", "hush-hush"),
+    ("FOREBAY_SECRET_MONAD_API_KEY", "key"),
+];
+
+#[test]
+fn automatic_mode_is_complete() {
+    let made = configured(AUTOMATIC, SECRETS).unwrap();
+    let one = &made.instances[0];
+    assert!(one.automatic);
+    assert_eq!(
+        one.instance.receiver_url.as_ref().unwrap().as_str(),
+        "https://logs.example.com/api/v2/http/send/auth0-log-stream"
+    );
+    assert!(!format!("{made:?}").contains("hush-hush"));
+}
+
+#[test]
+fn every_fault_is_said_at_once_and_each_once() {
+    let said = refused(
+        &[
+            AUTH0,
+            "--set",
+            "input_mode=automtic",
+            "--set",
+            "base_url=acme.us.auth0.com",
+            "--set",
+            "audiance=x",
+            "--secret",
+            "client_id=env:NOT_THERE",
+            "--secret",
+            "client_secrt=env:HERE",
+            "--to",
+            "flie:x",
+            "--listen",
+            "nowhere",
+        ],
+        &[("HERE", "hush-hush")],
+    );
+    for part in [
+        "7 things are wrong",
+        "`input_mode` is `automtic`, which is none of: manual, automatic",
+        "did you mean `automatic`?",
+        "`base_url` is `acme.us.auth0.com`, which is no absolute http or https URL",
+        "there is no setting `audiance`",
+        "did you mean `audience`?",
+        "`client_id`: the variable NOT_THERE is not set",
+        "there is no secret `client_secrt`",
+        "did you mean `client_secret`?",
+        "--to is `flie:x`",
+        "--listen is `nowhere`",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    assert!(!said.contains("hush-hush"));
+}
+
+#[test]
+fn what_is_required_depends_on_what_is_set() {
+    let said = refused(&AUTOMATIC[..3], &[]);
+    for name in ["base_url", "client_id", "client_secret", "monad_api_key"] {
+        assert!(said.contains(&format!("`{name}` is missing")), "{name}: {said}");
+    }
+    assert!(!said.contains("`access_token` is missing"), "{said}");
+    assert!(said.contains("public https URL"), "{said}");
+    let said = refused(&[AUTH0, "--id", "Acme"], &[]);
+    assert!(said.contains("`Acme` is no id"), "{said}");
+    let said = refused(&[AUTH0], &[]);
+    assert!(said.contains("`input_mode` is missing"), "{said}");
+    assert!(!said.contains("base_url"), "{said}");
+}
+
+#[test]
+fn automatic_mode_wants_a_public_https_url() {
+    let without = &AUTOMATIC[..5];
+    assert!(refused(without, SECRETS).contains("public https URL"));
+    let plain = [without, &["--public-url", "http://logs.example.com"]].concat();
+    assert!(refused(&plain, SECRETS).contains("no https address"));
+    let loopback = [without, &["--public-url", "http://127.0.0.1:8080"]].concat();
+    assert!(refused(&loopback, SECRETS).contains("no https address"));
+    let allowed = [&loopback[..], &["--allow-loopback"]].concat();
+    configured(&allowed, SECRETS).unwrap();
+    let query = [without, &["--public-url", "https://logs.example.com/?a=1"]].concat();
+    assert!(refused(&query, SECRETS).contains("more than a host"));
+}
+
+#[test]
+fn an_empty_secret_is_refused_wherever_it_stands() {
+    let folder = folder(&[("empty", "\n"), ("crlf", "key\r\n"), ("two", "key\n\n")]);
+    let file = |name: &str| format!("monad_api_key=file:{}", folder.path().join(name).display());
+    let manual = [AUTH0, "--set", "input_mode=manual"];
+    let with = |secret: &str| configured(&[&manual[..], &["--secret", secret]].concat(), &[("EMPTY", "")]);
+    assert!(with("monad_api_key=env:EMPTY").unwrap_err().to_string().contains("is empty"));
+    assert!(with(&file("empty")).unwrap_err().to_string().contains("is empty"));
+    assert!(with(&file("gone")).unwrap_err().to_string().contains("cannot be read"));
+    let said = refused(&manual, &[("FOREBAY_SECRET_MONAD_API_KEY", "")]);
+    assert!(said.contains("FOREBAY_SECRET_MONAD_API_KEY is empty"), "{said}");
+    let key = |made: Configuration| {
+        let secrets = made.instances[0].instance.secrets.read().unwrap().clone();
+        secrets["monad_api_key"].current.expose().to_owned()
+    };
+    assert_eq!(key(with(&file("crlf")).unwrap()), "key");
+    assert_eq!(key(with(&file("two")).unwrap()), "key\n");
+    let said = with("monad_api_key=hush-hush").unwrap_err().to_string();
+    assert!(said.contains("never stands on the command line") && !said.contains("hush-hush"), "{said}");
+    let said = with("hush-hush").unwrap_err().to_string();
+    assert!(said.contains("has no `=`") && !said.contains("hush-hush"), "{said}");
+}
+
+#[test]
+fn flags_beat_the_environment_beats_the_file_beats_defaults() {
+    let folder = folder(&[(
+        "forebay.yaml",
+        &format!(
+            "data_dir: store\ninstances:\n- connector: {AUTH0}\n  settings: {{input_mode: manual, audience: file}}\n"
+        ),
+    )]);
+    let config = folder.path().join("forebay.yaml").display().to_string();
+    let audience = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let all = [&["--config", config.as_str()], arguments].concat();
+        let made = configured(&all, environment).unwrap();
+        made.instances[0].instance.settings["audience"].as_str().unwrap().to_owned()
+    };
+    let variable = ("FOREBAY_SETTING_AUDIENCE", "env");
+    let own = ("FOREBAY_SETTING_AUTH0_LOG_STREAM_AUDIENCE", "own");
+    assert_eq!(audience(&[], &[]), "file");
+    assert_eq!(audience(&[], &[variable]), "env");
+    assert_eq!(audience(&[], &[variable, own]), "own");
+    assert_eq!(audience(&["--set", "audience=flag"], &[variable, own]), "flag");
+    let made = configured(&["--config", &config], &[]).unwrap();
+    assert_eq!(made.data_dir, folder.path().join("store"));
+    let made = configured(&["--config", &config, "--data-dir", "here"], &[]).unwrap();
+    assert_eq!(made.data_dir, PathBuf::from("here"));
+}
+
+#[test]
+fn a_variable_that_gives_nothing_is_a_slip_of_the_pen() {
+    let manual = [AUTH0, "--set", "input_mode=manual"];
+    let said = refused(&manual, &[("FOREBAY_SETTING_AUDIANCE", "x")]);
+    assert!(said.contains("did you mean FOREBAY_SETTING_AUDIENCE?"), "{said}");
+    let said = refused(&manual, &[("FOREBAY_SETTING_CLIENT_ID", "x")]);
+    assert!(said.contains("it is a secret: FOREBAY_SECRET_CLIENT_ID"), "{said}");
+    // One for an instance that is not here shares the environment with this one.
+    configured(&manual, &[("FOREBAY_SECRET_GLOBEX_CLIENT_ID", "x")]).unwrap();
+}
+
+fn many(folder: &tempfile::TempDir) -> String {
+    let text = format!(
+        "receiver: {{listen: 0.0.0.0:8443, public_url: https://logs.example.com, limits: {{body: 8MiB, idle: 90s}}}}
+queue: {{max_bytes: 2GiB, dedupe: {{count: 500, age: 12h}}}}
+instances:
+- id: acme
+  connector: {AUTH0}
+  settings: {{input_mode: automatic, base_url: https://acme.us.auth0.com/}}
+  secrets: {{client_id: {{env: ACME_ID}}, client_secret: {{file: secret}}}}
+  sinks:
+  - {{name: archive, file: {{path: acme.jsonl, rotate: {{size: 1GiB, every: 24h}}}}}}
+  - {{name: siem, http: {{url: \"https://siem.example.com/in\", headers: {{authorization: {{env: SIEM}}}}, batch: {{count: 7, bytes: 5MiB, age: 2s}}}}}}
+- id: globex-eu
+  connector: {AUTH0}
+  settings: {{input_mode: manual}}
+"
+    );
+    std::fs::write(folder.path().join("forebay.yaml"), text).unwrap();
+    std::fs::write(folder.path().join("secret"), "hush-hush\n").unwrap();
+    folder.path().join("forebay.yaml").display().to_string()
+}
+
+const MANY: &[(&str, &str)] = &[
+    ("ACME_ID", "id"),
+    ("SIEM", "Bearer x"),
+    ("FOREBAY_SECRET_ACME_MONAD_API_KEY", "acme-key"),
+    ("FOREBAY_SECRET_GLOBEX_EU_MONAD_API_KEY", "globex-key"),
+];
+
+#[test]
+fn several_instances_have_secrets_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = many(&folder);
+    let made = configured(&["--config", &config], MANY).unwrap();
+    let key = |index: usize| {
+        let secrets = made.instances[index].instance.secrets.read().unwrap().clone();
+        secrets["monad_api_key"].current.expose().to_owned()
+    };
+    assert_eq!((key(0), key(1)), ("acme-key".to_owned(), "globex-key".to_owned()));
+    assert_eq!(made.receive.body, 8 << 20);
+    assert_eq!(made.receive.idle.as_secs(), 90);
+    assert_eq!(made.queue.max_bytes, 2 << 30);
+    assert_eq!(made.queue.dedupe_count, 500);
+    let acme = &made.instances[0];
+    let Target::File { path, rotate } = &acme.sinks[0].target else { panic!("no file") };
+    assert_eq!(*path, folder.path().join("acme.jsonl"));
+    assert_eq!(rotate.unwrap().size, Some(1 << 30));
+    let Target::Http(http) = &acme.sinks[1].target else { panic!("no http") };
+    assert_eq!((http.count, http.headers[0].1.expose()), (7, "Bearer x"));
+    assert_eq!(made.instances[1].sinks[0].name, "stdout");
+
+    let one = configured(&["--config", &config, "--id", "globex-eu"], MANY).unwrap();
+    assert_eq!(one.instances.len(), 1);
+    let said = refused(&["--config", &config, "--id", "globex"], MANY);
+    assert!(said.contains("there are: acme, globex-eu"), "{said}");
+    let said = refused(&["--config", &config, "--set", "audience=x"], MANY);
+    assert!(said.contains("are for one instance"), "{said}");
+    let wrong = [MANY, &[("FOREBAY_SECRET_MONAD_API_KEY", "x")]].concat();
+    let said = refused(&["--config", &config], &wrong);
+    assert!(said.contains("FOREBAY_SECRET_ACME_MONAD_API_KEY"), "{said}");
+    let wrong = [MANY, &[("FOREBAY_SECRET_GLOBEX_UE_MONAD_API_KEY", "x")]].concat();
+    let said = refused(&["--config", &config], &wrong);
+    assert!(said.contains("did you mean FOREBAY_SECRET_GLOBEX_EU_MONAD_API_KEY?"), "{said}");
+}
+
+#[test]
+fn file_secrets_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = many(&folder);
+    let made = configured(&["--config", &config], MANY).unwrap();
+    std::fs::write(folder.path().join("secret"), "newer\n").unwrap();
+    let read = made.sources.reread().unwrap();
+    assert_eq!(read.len(), 1);
+    let (id, name, secret) = &read[0];
+    assert_eq!((id.as_str(), name.as_str(), secret.expose()), ("acme", "client_secret", "newer"));
+    let instance = &made.instances[0].instance;
+    assert!(instance.rotate_secret(name, secret.clone()));
+    assert!(!instance.rotate_secret(name, secret.clone()), "the same value is no change");
+    let rendered = |scope: &forebay::connector::template::Scope| {
+        forebay::connector::template::Text::compile("{{ secrets.client_secret }}")
+            .unwrap()
+            .render(scope)
+            .unwrap()
+    };
+    assert_eq!(rendered(&instance.scope()), "newer");
+    assert_eq!(rendered(&instance.masked_scope()), "****");
+    let live: Vec<String> = instance.verify_scopes().iter().map(rendered).collect();
+    assert_eq!(live, ["newer", "hush-hush"]);
+    instance.retire(name);
+    assert_eq!(instance.verify_scopes().len(), 1);
+    std::fs::write(folder.path().join("secret"), "\n").unwrap();
+    assert!(made.sources.reread().unwrap_err().to_string().contains("is empty"));
+}
+
+#[test]
+fn the_file_is_refused_with_line_and_column() {
+    let cases = [
+        (
+            "receiver: {listne: 127.0.0.1:1}\n",
+            "forebay.yaml:1:12: receiver: unknown field `listne`",
+            "did you mean `listen`?",
+        ),
+        ("data_dir: a\nqueue:\n  max_bytes: 10Gb\n", "forebay.yaml:3:14", "`10Gb` is no size"),
+        ("receiver: {limits: {idle: 5}}\n", "forebay.yaml:1:20", "`5` is no duration"),
+        (
+            "instances:\n- connector: x\n  secrets: {client_id: hush-hush}\n",
+            "forebay.yaml:3",
+            "does not stand in the configuration",
+        ),
+        (
+            "instances:\n- connector: x\n  secrets: {client_id: 12345678}\n",
+            "forebay.yaml:3",
+            "does not stand in the configuration",
+        ),
+        ("data_dir: a\ndata_dir: b\n", "forebay.yaml", "duplicate"),
+        ("instances:\n- connector: x\n  settings: {a: 1, a: 2}\n", "forebay.yaml", "duplicate"),
+        ("instances:\n- {id: a}\n", "forebay.yaml:2:3", "missing field `connector`"),
+        ("instances: []\n", "there is no instance", "--config FILE"),
+    ];
+    for (text, place, part) in cases {
+        let folder = folder(&[("forebay.yaml", text)]);
+        let said = refused(&["--config", &folder.path().join("forebay.yaml").display().to_string()], &[]);
+        assert!(said.contains(place) && said.contains(part), "{text}gives:\n{said}");
+        assert!(!said.contains("hush-hush") && !said.contains("12345678"), "{said}");
+    }
+}
+
+#[test]
+fn what_must_differ_does() {
+    let instance =
+        |id: &str| format!("- {{id: {id}, connector: {AUTH0}, settings: {{input_mode: manual}}}}\n");
+    let same_id = format!("instances:\n{}{}", instance("acme"), instance("acme"));
+    let sinks = format!(
+        "instances:\n- connector: {AUTH0}\n  settings: {{input_mode: manual}}\n  sinks: [{{name: a, stdout: {{}}}}, {{name: a, file: {{path: x}}}}, {{name: b}}]\n"
+    );
+    for (text, parts) in [
+        (same_id, vec!["two instances have the id `acme`"]),
+        (sinks, vec!["two sinks have the name `a`", "the sink `b` has no target"]),
+    ] {
+        let folder = folder(&[("forebay.yaml", &text)]);
+        let said = refused(&["--config", &folder.path().join("forebay.yaml").display().to_string()], &[]);
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    let manual = [AUTH0, "--set", "input_mode=manual"];
+    let said = refused(&[&manual[..], &["--admin-listen", "127.0.0.1:8080"]].concat(), &[]);
+    assert!(said.contains("another port"), "{said}");
+    let said = refused(&[&manual[..], &["--to", "file:a", "--to", "file:a"]].concat(), &[]);
+    assert!(said.contains("two sinks have the name `file:a`"), "{said}");
+}
+
+#[test]
+fn a_sink_of_a_flag_is_called_by_its_target() {
+    let manual = [AUTH0, "--set", "input_mode=manual"];
+    let names = |to: &[&str]| -> Vec<String> {
+        let to: Vec<&str> = to.iter().flat_map(|to| ["--to", to]).collect();
+        let made = configured(&[&manual[..], &to].concat(), &[]).unwrap();
+        made.instances[0].sinks.iter().map(|sink| sink.name.clone()).collect()
+    };
+    assert_eq!(names(&["stdout", "file:/var/a.jsonl"]), ["stdout", "file:/var/a.jsonl"]);
+    let named = names(&["https://u:hush@siem.example.com:8443/in?token=hush"]);
+    assert!(named[0].starts_with("https://siem.example.com:8443/in#"), "{named:?}");
+    assert!(!named[0].contains("hush"));
+}
+
+const TYPED: &str = r#"
+forebay: 1
+name: typed
+title: Typed
+vendor: Nobody
+settings:
+  code: {title: Code, type: string, pattern: "^[0-9]{5}$", description: A code.}
+  count: {title: Count, type: integer, description: A number.}
+  on: {title: On, type: boolean, description: A switch.}
+  names: {title: Names, type: array, items: {type: string}, description: A list.}
+  pause: {title: Pause, type: string, format: duration, default: 5m, description: A time.}
+secrets:
+  key: {title: Key, required: true, pattern: "^k-", description: A key.}
+receiver:
+  path: /typed
+  verify: {kind: token, header: x-key, equals: "{{ secrets.key }}"}
+  decode: {format: json}
+  event: {id: /id}
+  respond: {accepted: {status: 200}}
+  sender: {success: [2xx]}
+output: {schema: schema.json}
+samples: [sample.json]
+"#;
+
+#[test]
+fn text_is_read_by_the_settings_type() {
+    let folder = folder(&[("connector.yaml", TYPED), ("schema.json", "{}"), ("sample.json", "{\"id\": 1}")]);
+    let path = folder.path().display().to_string();
+    let key = ("FOREBAY_SECRET_KEY", "k-1");
+    let set = |name: &str, text: &str| -> Result<serde_json::Value> {
+        let made = configured(&[&path, "--set", &format!("{name}={text}")], &[key])?;
+        Ok(made.instances[0].instance.settings[name].clone())
+    };
+    let good = |name: &str, text: &str| -> serde_json::Value { set(name, text).unwrap() };
+    let bad = |name: &str, text: &str| set(name, text).unwrap_err().to_string();
+    assert_eq!(good("code", "00123"), json!("00123"));
+    assert_eq!(good("count", "12"), json!(12));
+    assert_eq!(good("on", "true"), json!(true));
+    assert_eq!(good("names", "[\"a\", \"b\"]"), json!(["a", "b"]));
+    assert!(bad("code", "0012").contains("^[0-9]{5}$"));
+    assert!(bad("code", "${CODE}").contains("nothing is put in its place"));
+    assert!(bad("count", "1.5").contains("no integer"));
+    assert!(bad("on", "yes").contains("write true or false"));
+    assert!(bad("names", "a,b").contains("as JSON"));
+    assert!(bad("names", "[1]").contains("does not fit"));
+    assert!(bad("pause", "5 minutes").contains("is no duration"));
+    let said = refused(&[&path], &[("FOREBAY_SECRET_KEY", "hush-hush")]);
+    assert!(said.contains("does not match `^k-`") && !said.contains("hush-hush"), "{said}");
+}
+
+#[test]
+fn two_instances_at_one_path_are_refused() {
+    let folder = folder(&[
+        ("connector.yaml", TYPED),
+        ("schema.json", "{}"),
+        ("sample.json", "{\"id\": 1}"),
+        (
+            "forebay.yaml",
+            "instances: [{id: a, connector: .}, {id: b, connector: ., settings: {code: 123}}]\n",
+        ),
+    ]);
+    let config = folder.path().join("forebay.yaml").display().to_string();
+    let keys = [("FOREBAY_SECRET_A_KEY", "k-1"), ("FOREBAY_SECRET_B_KEY", "k-2")];
+    let said = refused(&["--config", &config], &keys);
+    assert!(
+        said.contains("b: the setting `code` must be of type string") && said.contains("put it in quotes")
+    );
+    std::fs::write(&config, "instances: [{id: a, connector: .}, {id: b, connector: .}]\n").unwrap();
+    let said = refused(&["--config", &config], &keys);
+    assert!(said.contains("`a` and `b` receive at the same path /typed"), "{said}");
+}
+
+#[test]
+fn a_simulation_makes_up_what_was_not_given() {
+    let made = configured(&[AUTH0, "--simulate"], &[]).unwrap();
+    let one = &made.instances[0];
+    assert!(one.automatic);
+    assert!(one.instance.receiver_url.is_none());
+    assert_eq!(one.instance.secrets.read().unwrap().len(), 3);
+    let base = url::Url::parse("http://127.0.0.1:9/").unwrap();
+    let placed = one.instance.at_base(&base).unwrap();
+    assert_eq!(placed.receiver_url.unwrap().path(), one.path);
+}

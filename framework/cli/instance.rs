@@ -19,6 +19,7 @@ use super::InstanceFlags;
 use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::load;
 use crate::connector::model::Connector;
+use crate::connector::secret::Secret;
 use crate::connector::settings::{self, Checked, Fault, Given, Values};
 use crate::connector::template::Scope;
 use crate::deliver::config::SinkConfig;
@@ -176,7 +177,7 @@ impl Gathering<'_> {
 
     /// Checks one instance's values, and works out where it receives.
     fn finish(&mut self, one: Wanted, public_url: Option<&Url>) -> Option<Configured> {
-        let checked = self.checked(&one)?;
+        let (checked, sound) = self.checked(&one)?;
         let instance = Instance {
             id: one.id,
             connector: one.connector,
@@ -184,40 +185,37 @@ impl Gathering<'_> {
             secrets: RwLock::new(Arc::new(checked.secrets)),
             receiver_url: None,
         };
+        let automatic = self.is_automatic(&instance)?;
+        if automatic {
+            self.demand_public_url(&instance, public_url);
+        }
+        if !sound {
+            return None;
+        }
         let placed = instance.receiver_path().and_then(|path| match public_url {
             Some(base) => instance.at_base(base).map(|instance| (path, instance)),
             None => Ok((path, instance)),
         });
         let (path, instance) = placed.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
-        let automatic = self.is_automatic(&instance)?;
-        if automatic {
-            self.demand_public_url(&instance, public_url);
-        }
         let sinks = if one.sinks.is_empty() { vec![sinks::stdout()] } else { one.sinks };
         Some(Configured { instance: Arc::new(instance), automatic, path, sinks })
     }
 
-    fn checked(&mut self, one: &Wanted) -> Option<Checked> {
+    /// What is left of one instance's values, and whether all of it was sound.
+    fn checked(&mut self, one: &Wanted) -> Option<(Checked, bool)> {
         let filled = match self.ask.purpose {
             Purpose::Simulate => made_up(one),
             Purpose::Run | Purpose::Destroy => Ok(None),
         };
-        let values = match &filled {
-            Ok(filled) => filled.as_ref().unwrap_or(&one.values),
-            Err(error) => {
-                self.faults.push(Fault::new(error.to_string()));
-                return None;
-            }
-        };
-        let named = self.file.instances.len() > 1;
-        settings::check(&one.connector, values)
-            .map_err(|faults| {
-                self.faults.extend(faults.into_iter().map(|fault| match named {
-                    true => Fault { sentence: format!("{}: {}", one.id, fault.sentence), ..fault },
-                    false => fault,
-                }));
-            })
-            .ok()
+        let filled = filled.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
+        let (checked, faults) = settings::check(&one.connector, filled.as_ref().unwrap_or(&one.values));
+        let sound = faults.is_empty();
+        let several = self.file.instances.len() > 1;
+        self.faults.extend(faults.into_iter().map(|fault| match several {
+            true => Fault { sentence: format!("{}: {}", one.id, fault.sentence), ..fault },
+            false => fault,
+        }));
+        Some((checked, sound))
     }
 
     fn is_automatic(&mut self, instance: &Instance) -> Option<bool> {
@@ -291,7 +289,7 @@ fn made_up(one: &Wanted) -> Result<Option<Values>> {
         }
     }
     let text = |(name, (secret, _)): (&String, &(Option<_>, String))| {
-        let secret: &Option<crate::connector::secret::Secret> = secret;
+        let secret: &Option<Secret> = secret;
         Some((name.clone(), secret.as_ref()?.expose().to_owned()))
     };
     let secrets = one.values.secrets.iter().filter_map(text).collect();
@@ -302,7 +300,7 @@ fn made_up(one: &Wanted) -> Result<Option<Values>> {
         values.settings.entry(name).or_insert_with(|| (Given::Data(value), from()));
     }
     for (name, text) in filled.secrets {
-        let secret = crate::connector::secret::Secret::new(&text);
+        let secret = Secret::new(&text);
         values.secrets.entry(name).or_insert_with(|| (secret, from()));
     }
     Ok(Some(values))

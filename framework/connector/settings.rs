@@ -86,8 +86,9 @@ impl Fault {
     }
 }
 
-/// Checks what was given against what the connector asks for, and fills in defaults.
-pub fn check(connector: &Connector, values: &Values) -> Result<Checked, Vec<Fault>> {
+/// Checks what was given against what the connector asks for, and fills in defaults. Only without faults is
+/// what is checked to be run; with some it is what is left, for finding more of them.
+pub fn check(connector: &Connector, values: &Values) -> (Checked, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut checked = Checked::default();
     unknown(connector, values, &mut faults);
@@ -115,7 +116,7 @@ pub fn check(connector: &Connector, values: &Values) -> Result<Checked, Vec<Faul
         }
     }
     missing(connector, values, &checked, &mut faults);
-    if faults.is_empty() { Ok(checked) } else { Err(faults) }
+    (checked, faults)
 }
 
 /// The secrets that are to be made: those with `generate` that were not given.

@@ -176,6 +176,7 @@ impl Gathering<'_> {
     /// A variable that fits nothing: a slip of the pen, unless it looks like one for an instance that is not
     /// here, which shares the environment.
     fn unknown_variable(&mut self, wanted: &[Wanted], what: What, variable: &str, rest: &str) {
+        let ids: Vec<String> = wanted.iter().map(|one| shouted(one.id.as_str())).collect();
         let mut known = Vec::new();
         for one in wanted {
             let id = shouted(one.id.as_str());
@@ -187,7 +188,7 @@ impl Gathering<'_> {
                     return self.fault(format!("{variable} does not say whose {} it is", what.noun()), help);
                 }
                 if let Some(other) = rest.strip_suffix(&format!("_{shouted_name}")) {
-                    let slip = nearest(other, std::iter::once(id.as_str())).is_some();
+                    let slip = nearest(other, ids.iter().map(String::as_str)).is_some();
                     if !slip {
                         return;
                     }
