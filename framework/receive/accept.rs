@@ -16,7 +16,7 @@ use super::decode::Decoded;
 use super::endpoint::{Endpoint, Known};
 use super::inflate::{self, Coding, Stuck};
 use super::limits::Limits;
-use super::meters::Outcome;
+use super::meters::Brought;
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::{Router, methods};
@@ -97,20 +97,20 @@ pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
     let begin = tokio::time::Instant::now();
     let endpoint = gate.router.find(&raw.head.path).cloned();
     let Some(endpoint) = endpoint else {
-        metrics::counter!("forebay_rejected_total", "instance" => "", "reason" => "unknown_path")
+        metrics::counter!("forebay_rejected_requests_total", "instance" => "", "reason" => "unknown_path")
             .increment(1);
         tracing::debug!(peer = %raw.peer.address, "request for an unknown path");
         return answer::refused(&Refused::UnknownPath, None);
     };
-    endpoint.meters.requests.increment(1);
+    endpoint.meters.request();
     let answer = match life(gate, &endpoint, raw).await {
         Ok(answer) => answer,
         Err(refused) => {
-            endpoint.meters.refused(&refused, raw.peer.address);
+            endpoint.meters.refused(&refused, raw.peer.address, endpoint.clock.now());
             refusal(&endpoint, &refused, &raw.head)
         }
     };
-    endpoint.meters.answer.record(begin.elapsed());
+    endpoint.meters.answered(begin.elapsed());
     answer
 }
 
@@ -282,7 +282,7 @@ async fn store(endpoint: &Endpoint, decoded: Decoded, now: jiff::Timestamp) -> R
     if decoded.records.is_empty() && decoded.dead.is_empty() {
         return Ok(Receipt::default());
     }
-    let outcome = Outcome::from(&decoded);
+    let brought = Brought::from(&decoded);
     let batch = Batch {
         instance: endpoint.instance.id.clone(),
         received: now,
@@ -291,7 +291,7 @@ async fn store(endpoint: &Endpoint, decoded: Decoded, now: jiff::Timestamp) -> R
         on_reuse: endpoint.instance.connector.receiver.event.on_reuse,
     };
     let receipt = endpoint.queue.append(batch).await?;
-    endpoint.meters.accepted(receipt, &outcome, &endpoint.types, now);
+    endpoint.meters.stored(receipt, &brought, &endpoint.types, now);
     Ok(receipt)
 }
 

@@ -196,7 +196,8 @@ impl Work<'_, '_> {
         let parsed = Parsed::read(item.text).map_err(Broken)?;
         let body = self.body.clone();
         let seen = Item { text: item.text, tree: parsed.root(), body: &body, head: self.decoder.head };
-        let id = events::id(seen, &self.decoder.connector.receiver.event.id).or_else(|| self.id.clone());
+        let id =
+            events::id(seen, &self.decoder.connector.receiver.event.id, index).or_else(|| self.id.clone());
         let Some((tree, text)) = self.unwrap(seen) else {
             let places: Vec<_> = records.unwrap.iter().map(|pointer| format!("`{pointer}`")).collect();
             let detail = format!("the item has nothing at {}", places.join(" or "));

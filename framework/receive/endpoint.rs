@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::decode::{Decoded, Decoder};
 use super::keys::Keys;
 use super::limits::Limits;
-use super::meters::Meters;
+use super::meters::{Meters, Tally};
 use super::request::Head;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
@@ -100,6 +100,11 @@ impl Endpoint {
     /// Takes over what provisioning saved: `state.RESOURCE.NAME` of the spec's templates.
     pub fn learn(&self, state: Json) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+
+    /// What it received since the process started.
+    pub fn tally(&self) -> Tally {
+        self.meters.tally()
     }
 
     /// What follows from today's secrets and state; worked out again only when one of them was replaced.

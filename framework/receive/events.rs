@@ -31,9 +31,10 @@ pub(super) struct Item<'a> {
 }
 
 /// The picked id: the parts joined by `|`, so that no two lists of parts make the same id. `None` where a
-/// part is missing or empty.
-pub(super) fn id(item: Item<'_>, picks: &[Pick]) -> Option<Bytes> {
-    let joined = match picks {
+/// part is missing or empty. An id that is the request's and not the item's is told apart by the item's
+/// place in the body.
+pub(super) fn id(item: Item<'_>, picks: &[Pick], index: usize) -> Option<Bytes> {
+    let mut joined = match picks {
         [] => return None,
         [pick] => text_at(item, pick)?.into_owned(),
         many => {
@@ -47,6 +48,9 @@ pub(super) fn id(item: Item<'_>, picks: &[Pick]) -> Option<Bytes> {
             joined
         }
     };
+    if index > 0 && !picks.iter().any(|pick| matches!(pick, Pick::Item(_))) {
+        joined.push_str(&format!("#{index}"));
+    }
     if joined.len() > LONGEST_ID {
         return Some(Bytes::from(format!("sha256:{}", hash(joined.as_bytes()))));
     }

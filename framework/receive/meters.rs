@@ -1,37 +1,56 @@
 //! What the receiver counts. Handles are made once; a request adds to them and renders no name.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 
 use super::decode::Decoded;
 use super::refused::Refused;
 use crate::queue::{DeadReason, Receipt};
 
 /// How often one reason of rejection is logged at most, per instance.
-const NOISE: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What an instance received since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that came to its path.
+    pub requests: u64,
+    /// Requests that were turned away.
+    pub rejected: u64,
+    /// New records, safe in the queue.
+    pub stored: u64,
+    /// Records that were known.
+    pub duplicates: u64,
+    /// Dead letters, safe in the queue.
+    pub dead: u64,
+    /// When records were last taken charge of.
+    pub last_accepted: Option<Timestamp>,
+    /// When a request was last turned away, and why.
+    pub last_rejected: Option<(Timestamp, &'static str)>,
+}
 
 /// The counters of one instance.
 pub(super) struct Meters {
     instance: String,
-    /// Requests that came to its path.
-    pub requests: Counter,
-    /// Seconds from the head of a request to its answer.
-    pub answer: Histogram,
+    requests: Counter,
+    answer: Histogram,
     received: Counter,
-    accepted: Counter,
+    stored: Counter,
     duplicates: Counter,
-    last: Gauge,
     kinds: Vec<OnceLock<Counter>>,
     other: OnceLock<Counter>,
-    noise: Mutex<BTreeMap<&'static str, Noise>>,
+    tally: Mutex<Tally>,
+    said: Mutex<BTreeMap<&'static str, Said>>,
 }
 
-struct Noise {
-    said: Instant,
+/// When a reason was last logged, and how often it was not since.
+struct Said {
+    at: Timestamp,
     unsaid: u64,
 }
 
@@ -40,17 +59,36 @@ impl Meters {
         let instance = instance.to_owned();
         let name = || instance.clone();
         Self {
-            requests: counter!("forebay_requests_total", "instance" => name()),
+            requests: counter!("forebay_received_requests_total", "instance" => name()),
             answer: histogram!("forebay_answer_seconds", "instance" => name()),
-            received: counter!("forebay_received_total", "instance" => name()),
-            accepted: counter!("forebay_accepted_total", "instance" => name()),
-            duplicates: counter!("forebay_duplicates_total", "instance" => name()),
-            last: gauge!("forebay_last_accepted_timestamp_seconds", "instance" => name()),
+            received: counter!("forebay_received_records_total", "instance" => name()),
+            stored: counter!("forebay_accepted_records_total", "instance" => name()),
+            duplicates: counter!("forebay_duplicate_records_total", "instance" => name()),
             kinds: (0..known_types).map(|_| OnceLock::new()).collect(),
             other: OnceLock::new(),
-            noise: Mutex::default(),
+            tally: Mutex::default(),
+            said: Mutex::default(),
             instance,
         }
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Counts a request before anything is known about it.
+    pub(super) fn request(&self) {
+        self.requests.increment(1);
+        self.count(|tally| tally.requests += 1);
+    }
+
+    /// Counts an answer and the time it took.
+    pub(super) fn answered(&self, took: Duration) {
+        self.answer.record(took);
     }
 
     /// Counts what a verified request brought, before it is stored.
@@ -59,85 +97,84 @@ impl Meters {
     }
 
     /// Counts what was stored.
-    pub(super) fn accepted(&self, receipt: Receipt, decoded: &Outcome, types: &[String], now: Timestamp) {
-        let all = u64::from(receipt.stored) + u64::from(receipt.duplicates) + u64::from(receipt.dead);
-        self.accepted.increment(all);
+    pub(super) fn stored(&self, receipt: Receipt, brought: &Brought, types: &[String], now: Timestamp) {
+        self.stored.increment(receipt.stored.into());
         self.duplicates.increment(receipt.duplicates.into());
-        self.last.set(now.as_millisecond() as f64 / 1000.0);
-        for (kind, count) in &decoded.kinds {
-            let known =
-                kind.and_then(|n| Some((self.kinds.get(usize::from(n))?, types.get(usize::from(n))?)));
+        self.count(|tally| {
+            tally.stored += u64::from(receipt.stored);
+            tally.duplicates += u64::from(receipt.duplicates);
+            tally.dead += u64::from(receipt.dead);
+            tally.last_accepted = Some(now);
+        });
+        for (kind, count) in &brought.kinds {
+            let known = kind.map(usize::from).and_then(|n| self.kinds.get(n).zip(types.get(n)));
             let (cell, label) = known.map_or((&self.other, "other"), |(cell, label)| (cell, label));
             cell.get_or_init(|| {
-                counter!("forebay_records_by_type_total", "instance" => self.instance.clone(), "type" => label.to_owned())
+                let (instance, label) = (self.instance.clone(), label.to_owned());
+                counter!("forebay_records_by_type_total", "instance" => instance, "type" => label)
             })
             .increment(*count);
         }
-        for (reason, count) in &decoded.dead {
-            self.dead(*reason, *count);
+        let buried: u64 = brought.dead.values().sum();
+        for (reason, count) in &brought.dead {
+            self.dead(reason, *count);
         }
-        let buried: u64 = decoded.dead.values().sum();
         // Dead letters that only the queue could know of: an id that came again with other bytes.
-        if let Some(more) = u64::from(receipt.dead).checked_sub(buried).filter(|more| *more > 0) {
-            self.dead("id_reused", more);
+        if let Some(reused) = u64::from(receipt.dead).checked_sub(buried).filter(|count| *count > 0) {
+            self.dead(word(DeadReason::IdReused), reused);
         }
     }
 
     fn dead(&self, reason: &'static str, count: u64) {
-        counter!("forebay_dead_letters_total", "instance" => self.instance.clone(), "reason" => reason)
-            .increment(count);
+        let instance = self.instance.clone();
+        counter!("forebay_dead_letters_total", "instance" => instance, "reason" => reason).increment(count);
     }
 
-    /// Counts a request that was not accepted, and logs it; not more often than `NOISE` for each reason.
-    pub(super) fn refused(&self, refused: &Refused, peer: std::net::SocketAddr) {
+    /// Counts a request that was turned away, and logs it: the first of a reason at once, then not more
+    /// often than `QUIET` lets it. The counters count every one.
+    pub(super) fn refused(&self, refused: &Refused, peer: SocketAddr, now: Timestamp) {
         let reason = refused.reason();
-        counter!("forebay_rejected_total", "instance" => self.instance.clone(), "reason" => reason)
-            .increment(1);
-        if let Some(unsaid) = self.may_say(reason) {
-            let status = refused.status().as_u16();
-            let detail = refused.detail();
+        let instance = self.instance.clone();
+        counter!("forebay_rejected_requests_total", "instance" => instance, "reason" => reason).increment(1);
+        self.count(|tally| {
+            tally.rejected += 1;
+            tally.last_rejected = Some((now, reason));
+        });
+        if let Some(unsaid) = self.may_say(reason, now) {
+            let (status, detail) = (refused.status().as_u16(), refused.detail());
             tracing::warn!(instance = %self.instance, reason, status, %peer, unsaid, detail, "request not accepted");
         }
     }
 
     /// How many were kept quiet since the last one that was said; `None` where this one is kept quiet too.
-    fn may_say(&self, reason: &'static str) -> Option<u64> {
-        let mut noise = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        match noise.get_mut(reason) {
-            Some(known) if now.duration_since(known.said) < NOISE => {
-                known.unsaid += 1;
-                None
-            }
-            Some(known) => {
-                let unsaid = std::mem::take(&mut known.unsaid);
-                known.said = now;
-                Some(unsaid)
-            }
-            None => {
-                noise.insert(reason, Noise { said: now, unsaid: 0 });
-                Some(0)
-            }
+    fn may_say(&self, reason: &'static str, now: Timestamp) -> Option<u64> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = said.entry(reason).or_insert(Said { at: Timestamp::MIN, unsaid: 0 });
+        if now.duration_since(known.at).unsigned_abs() < QUIET {
+            known.unsaid += 1;
+            return None;
         }
+        known.at = now;
+        Some(std::mem::take(&mut known.unsaid))
     }
 }
 
-/// What is counted of a batch once it is stored.
-pub(super) struct Outcome {
+/// What a batch brought by type and by reason, counted once it is stored.
+pub(super) struct Brought {
     kinds: BTreeMap<Option<u16>, u64>,
     dead: BTreeMap<&'static str, u64>,
 }
 
-impl From<&Decoded> for Outcome {
+impl From<&Decoded> for Brought {
     fn from(decoded: &Decoded) -> Self {
-        let mut outcome = Self { kinds: BTreeMap::new(), dead: BTreeMap::new() };
+        let mut brought = Self { kinds: BTreeMap::new(), dead: BTreeMap::new() };
         for kind in &decoded.kinds {
-            *outcome.kinds.entry(*kind).or_default() += 1;
+            *brought.kinds.entry(*kind).or_default() += 1;
         }
         for letter in &decoded.dead {
-            *outcome.dead.entry(word(letter.reason)).or_default() += 1;
+            *brought.dead.entry(word(letter.reason)).or_default() += 1;
         }
-        outcome
+        brought
     }
 }
 

@@ -28,6 +28,7 @@ mod verify;
 
 pub use endpoint::{Endpoint, decode_again};
 pub use limits::Limits;
+pub use meters::Tally;
 pub use router::Router;
 pub use server::serve;
 pub use tls::{Reloaded, Tls};
