@@ -97,7 +97,7 @@ pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
     let begin = tokio::time::Instant::now();
     let endpoint = gate.router.find(&raw.head.path).cloned();
     let Some(endpoint) = endpoint else {
-        metrics::counter!("forebay_rejected_requests_total", "instance" => "", "reason" => "unknown_path")
+        metrics::counter!("forebay_rejected_total", "instance" => "", "reason" => "unknown_path")
             .increment(1);
         tracing::debug!(peer = %raw.peer.address, "request for an unknown path");
         return answer::refused(&Refused::UnknownPath, None);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::decode::Decoded;
 use super::refused::Refused;
@@ -40,8 +40,9 @@ pub(super) struct Meters {
     requests: Counter,
     answer: Histogram,
     received: Counter,
-    stored: Counter,
+    accepted: Counter,
     duplicates: Counter,
+    last: Gauge,
     kinds: Vec<OnceLock<Counter>>,
     other: OnceLock<Counter>,
     tally: Mutex<Tally>,
@@ -59,11 +60,12 @@ impl Meters {
         let instance = instance.to_owned();
         let name = || instance.clone();
         Self {
-            requests: counter!("forebay_received_requests_total", "instance" => name()),
+            requests: counter!("forebay_requests_total", "instance" => name()),
             answer: histogram!("forebay_answer_seconds", "instance" => name()),
-            received: counter!("forebay_received_records_total", "instance" => name()),
-            stored: counter!("forebay_accepted_records_total", "instance" => name()),
-            duplicates: counter!("forebay_duplicate_records_total", "instance" => name()),
+            received: counter!("forebay_received_total", "instance" => name()),
+            accepted: counter!("forebay_accepted_total", "instance" => name()),
+            duplicates: counter!("forebay_duplicates_total", "instance" => name()),
+            last: gauge!("forebay_last_accepted_timestamp_seconds", "instance" => name()),
             kinds: (0..known_types).map(|_| OnceLock::new()).collect(),
             other: OnceLock::new(),
             tally: Mutex::default(),
@@ -98,7 +100,9 @@ impl Meters {
 
     /// Counts what was stored.
     pub(super) fn stored(&self, receipt: Receipt, brought: &Brought, types: &[String], now: Timestamp) {
-        self.stored.increment(receipt.stored.into());
+        let all = u64::from(receipt.stored) + u64::from(receipt.duplicates) + u64::from(receipt.dead);
+        self.accepted.increment(all);
+        self.last.set(now.as_second() as f64);
         self.duplicates.increment(receipt.duplicates.into());
         self.count(|tally| {
             tally.stored += u64::from(receipt.stored);
@@ -135,7 +139,7 @@ impl Meters {
     pub(super) fn refused(&self, refused: &Refused, peer: SocketAddr, now: Timestamp) {
         let reason = refused.reason();
         let instance = self.instance.clone();
-        counter!("forebay_rejected_requests_total", "instance" => instance, "reason" => reason).increment(1);
+        counter!("forebay_rejected_total", "instance" => instance, "reason" => reason).increment(1);
         self.count(|tally| {
             tally.rejected += 1;
             tally.last_rejected = Some((now, reason));
