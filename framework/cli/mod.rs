@@ -11,6 +11,7 @@ use crate::error::{Error, Kind};
 mod dead_letters;
 mod destroy;
 pub mod instance;
+mod outgoing;
 mod plan;
 mod run;
 mod sinks;

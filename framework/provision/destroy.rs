@@ -3,13 +3,13 @@
 //! `forebay destroy` and the simulation call it. It says so in the state first, so that a `run` beside it stops
 //! provisioning instead of making everything anew.
 
-use serde_json::{Map, Value as Json};
-
 use super::act::Removed;
 use super::look::Seen;
-use super::provisioner::{Moment, Provisioner};
+use super::names::Names;
+use super::provisioner::Provisioner;
 use super::report::{Report, What};
-use super::state::{Operation, Origin, Pending};
+use super::secrets;
+use super::state::{Operation, Origin, Pending, ResourceState};
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
 use crate::error::Result;
@@ -31,6 +31,7 @@ impl Provisioner {
             })
             .await?;
         self.begin_at(document.destroyed);
+        secrets::recall(&self.instance, &document);
         let mut report = Report::default();
         let Some(provision) = &self.instance.connector.provision else { return Ok(report) };
         for resource in provision.resources.iter().rev() {
@@ -45,21 +46,18 @@ impl Provisioner {
     }
 
     async fn end(&self, resource: &Resource, adopted: bool, report: &mut Report) -> Result<(), CallError> {
-        let mut moment = self.moment(resource).await?;
-        // A create of which it is not known what became of it may have made one: ours, by what `find` says.
-        if let Some(Pending { operation: Operation::Create, .. }) = moment.state.pending {
-            if moment.state.saved.is_empty()
-                && let Seen::Stranger { saved, .. } =
-                    self.find(resource, &moment.state, &moment.names).await?
-            {
-                moment.state.saved = saved;
-            }
-            moment.state.origin = (!moment.state.saved.is_empty()).then_some(Origin::Created);
+        let document = self.memory.read().await?;
+        // Without `desired`: what is removed need not be rendered, and may lack what it would take.
+        let names = Names::of(&self.instance, &document, self.clock.now());
+        let mut state = document.resource(&resource.name);
+        let names = names.with("current", &state.current.clone().unwrap_or_default());
+        if let Some(Pending { operation: Operation::Create, .. }) = state.pending {
+            self.settle_create(resource, &mut state, &names).await?;
         }
-        if let Some(old) = &moment.state.old {
-            self.delete(resource, old, &moment.names).await?;
+        if let Some(old) = &state.old {
+            self.delete(resource, old, &names).await?;
         }
-        match moment.state.origin {
+        match state.origin {
             None => {}
             Some(Origin::Adopted) if !adopted => {
                 let why = "it was there before this instance; --adopted removes it too".to_owned();
@@ -67,29 +65,36 @@ impl Provisioner {
                 self.change(&resource.name, |state| state.old = None).await?;
                 return Ok(());
             }
+            Some(Origin::Adopted | Origin::Created) if resource.delete.is_empty() => {
+                let why = "the spec has no delete: remove it at the vendor".to_owned();
+                self.did(report, resource, What::LeftAlone, why);
+            }
             Some(Origin::Adopted | Origin::Created) => {
-                let (what, why) = self.remove(resource, &moment.state.saved, &moment).await?;
-                self.did(report, resource, what, why);
+                let what = match self.delete(resource, &state.saved, &names).await? {
+                    Removed::Now => What::Deleted,
+                    Removed::Already => What::AlreadyGone,
+                };
+                self.did(report, resource, what, String::new());
             }
         }
         self.forget(resource).await?;
         Ok(())
     }
 
-    async fn remove(
+    /// A create of which it is not known what became of it may have made one: ours, by what `find` says.
+    async fn settle_create(
         &self,
         resource: &Resource,
-        saved: &Map<String, Json>,
-        moment: &Moment<'_>,
-    ) -> Result<(What, String), CallError> {
-        if resource.delete.is_empty() {
-            return Ok((What::LeftAlone, "the spec has no delete: remove it at the vendor".to_owned()));
+        state: &mut ResourceState,
+        names: &Names,
+    ) -> Result<(), CallError> {
+        if state.saved.is_empty()
+            && let Seen::Stranger { saved, .. } = self.find(resource, state, names).await?
+        {
+            state.saved = saved;
         }
-        let current = moment.state.current.clone().unwrap_or_default();
-        Ok(match self.delete(resource, saved, &moment.names.with("current", &current)).await? {
-            Removed::Now => (What::Deleted, String::new()),
-            Removed::Already => (What::AlreadyGone, String::new()),
-        })
+        state.origin = (!state.saved.is_empty()).then_some(Origin::Created);
+        Ok(())
     }
 
     async fn forget(&self, resource: &Resource) -> Result<()> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::plan::with_placeholders;
 use crate::call::curl::curl;
+use crate::call::mask::MASK;
 use crate::connector::instance::Instance;
 use crate::connector::model::Provision;
 use crate::connector::secret::{LiveSecret, Secret};
@@ -25,6 +26,8 @@ const TOKEN: &str = "YOUR-TOKEN";
 pub enum Keys<'a> {
     /// They are printed: the reader sits at a terminal.
     InClear,
+    /// They are masked: nobody asked for them.
+    Masked,
     /// They are put into files of this folder, mode 0600, and the paths are printed.
     InFiles(&'a Path),
 }
@@ -158,6 +161,7 @@ impl Markers {
         for marker in self.0.iter().filter(|marker| text.contains(&marker.text)).collect::<Vec<_>>() {
             let shown = match keys {
                 Keys::InClear => marker.secret.expose().replace('\'', r"'\''"),
+                Keys::Masked => MASK.to_owned(),
                 Keys::InFiles(folder) => {
                     let path = folder.join(format!("{}-{}.key", instance.id, marker.name));
                     write(&path, marker.secret.expose())?;

@@ -72,9 +72,9 @@ impl Provisioner {
     /// Looks at everything, and says what `reconcile` would do. `None` in manual mode. Errors that keep it from
     /// looking stand in the plan.
     pub async fn plan(&self) -> Result<Option<Plan>> {
-        let Some(provision) = provisioned(&self.instance)? else { return Ok(None) };
         let document = self.memory.read().await?;
         self.stand_in_for_generated(&document);
+        let Some(provision) = provisioned(&self.instance)? else { return Ok(None) };
         let mut plan = Plan {
             resources: Vec::new(),
             needed: scopes(provision).into_iter().map(str::to_owned).collect(),
@@ -283,6 +283,21 @@ impl Provisioner {
 }
 
 impl What {
+    /// The word for what would be done.
+    pub fn intent(self) -> &'static str {
+        match self {
+            Self::Created => "create",
+            Self::Adopted => "adopt",
+            Self::Updated => "update",
+            Self::Replaced => "replace",
+            Self::Recreated => "create again",
+            Self::Repaired => "repair",
+            Self::Kept => "keep",
+            Self::LeftAlone => "leave alone",
+            Self::Deleted | Self::AlreadyGone => "delete",
+        }
+    }
+
     /// Whether there is one afterwards that was not there before.
     fn makes(self) -> bool {
         match self {

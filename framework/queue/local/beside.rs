@@ -25,12 +25,17 @@ pub struct Beside {
 }
 
 impl Beside {
+    /// Whether there is a store in a data folder.
+    pub fn exists(folder: &Path) -> bool {
+        schema::file(folder).is_file()
+    }
+
     /// Opens the store of a data folder. It must be there.
     ///
     /// # Errors
     /// `Configuration`: there is none, or a newer program wrote it. `Io`: it cannot be read.
     pub fn open(folder: &Path) -> Result<Self> {
-        if !schema::file(folder).is_file() {
+        if !Self::exists(folder) {
             return Err(Error::new(Kind::Configuration, "there is no store in this data folder")
                 .at(folder.display().to_string())
                 .help("give the --data-dir that `forebay run` uses"));

@@ -1,0 +1,39 @@
+//! The ways out of the process: to vendors, as their specs and the flags say, and to the operator's own sinks.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::call::caller::Caller;
+use crate::call::retry::Pace;
+use crate::call::transport::{HttpTransport, Options};
+use crate::connector::clock::SystemClock;
+use crate::error::{Error, Kind, Result};
+use crate::run::config::Outgoing;
+
+/// Makes the calls of `plan`, `run` and `destroy` to vendors.
+pub(super) fn caller(outgoing: &Outgoing) -> Result<Arc<Caller>> {
+    let transport = HttpTransport::new(options(outgoing)?)?;
+    Ok(Arc::new(Caller::new(Arc::new(transport), Arc::new(SystemClock), Pace::default())))
+}
+
+/// Sends to sinks: the operator names them, so that private addresses and plain http are as good as others.
+pub(super) fn to_sinks(outgoing: &Outgoing) -> Result<Arc<HttpTransport>> {
+    Ok(Arc::new(HttpTransport::new(Options { operators_own: true, ..options(outgoing)? })?))
+}
+
+fn options(outgoing: &Outgoing) -> Result<Options> {
+    Ok(Options {
+        allow_loopback: outgoing.allow_loopback,
+        proxy: outgoing.proxy.clone(),
+        extra_roots_pem: outgoing.ca_file.as_deref().map(read).transpose()?,
+        ..Options::default()
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| {
+        Error::new(Kind::Configuration, "cannot read the certificates of --ca-file")
+            .at(path.display().to_string())
+            .because(e)
+    })
+}
