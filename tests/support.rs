@@ -29,6 +29,7 @@ pub struct Running {
     /// `http://127.0.0.1:PORT/path` of each instance, in the order of the ready lines.
     pub urls: Vec<String>,
     stderr: Arc<Mutex<String>>,
+    stdout: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Running {
@@ -37,9 +38,13 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut out = child.stdout.take().unwrap();
+        let stdout = Arc::new(Mutex::new(Vec::new()));
+        let written = stdout.clone();
         std::thread::spawn(move || {
-            let mut sink = Vec::new();
-            let _ = out.read_to_end(&mut sink);
+            let mut chunk = [0; 65536];
+            while let Ok(n @ 1..) = out.read(&mut chunk) {
+                written.lock().unwrap().extend_from_slice(&chunk[..n]);
+            }
         });
         let lines = BufReader::new(child.stderr.take().unwrap());
         let (send, receive) = std::sync::mpsc::channel();
@@ -55,7 +60,7 @@ impl Running {
                 kept.push('\n');
             }
         });
-        let mut running = Self { child, urls: Vec::new(), stderr };
+        let mut running = Self { child, urls: Vec::new(), stderr, stdout };
         let deadline = Instant::now() + Duration::from_secs(30);
         while running.urls.len() < instances {
             match receive.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -69,6 +74,11 @@ impl Running {
     /// What it wrote to stderr so far.
     pub fn said(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// What it wrote to stdout so far.
+    pub fn wrote(&self) -> String {
+        String::from_utf8_lossy(&self.stdout.lock().unwrap()).into_owned()
     }
 
     /// Its process id.
