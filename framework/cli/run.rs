@@ -1,16 +1,205 @@
-//! `forebay run`.
+//! `forebay run`: gathers the world (ports, signals, store, ways out) and hands it to the host.
 
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use clap::Args;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use crate::error::Result;
+use super::instance::{Ask, Purpose, configure, environment};
+use super::{InstanceFlags, LogFormat, outgoing, runtime};
+use crate::connector::clock::{Clock, SystemClock};
+use crate::deliver::sinks::{Outside, Stdout};
+use crate::error::{Error, Kind, Result};
+use crate::queue::local::Local;
+use crate::receive::Tls;
+use crate::run::config::{Configuration, Sources};
+use crate::run::health::Health;
+use crate::run::host::{self, Metrics, Reread, Say, World};
+use crate::run::{log, metrics};
+
+/// How often the files of a certificate are looked at.
+const CERTIFICATES: Duration = Duration::from_secs(10);
+/// How often samples of the metrics are folded, scraped or not.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Its flags.
 #[derive(Debug, Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    #[command(flatten)]
+    instance: InstanceFlags,
+    /// Where vendors post to; port 0 picks a free one (default 127.0.0.1:8080)
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where records go, repeatable (default stdout)
+    #[arg(long, value_name = "stdout|file:PATH|http(s)://…")]
+    to: Vec<String>,
+    /// Serve /healthz, /readyz and /metrics here
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
+    /// Run against a stand-in vendor, with no account and nothing that leaves this machine
+    #[arg(long)]
+    simulate: bool,
+    /// Distinct good events that the stand-in sends; 0 is endless
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "simulate")]
+    events: u64,
+    /// The stand-in misbehaves: 429, 401, a suspended stream, events out of order
+    #[arg(long, requires = "simulate")]
+    faults: bool,
+}
 
 /// Runs it.
-pub fn run(_arguments: Arguments) -> Result<ExitCode> {
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let purpose = if arguments.simulate { Purpose::Simulate } else { Purpose::Run };
+    let ask = Ask {
+        flags: &arguments.instance,
+        listen: arguments.listen.as_deref(),
+        admin_listen: arguments.admin_listen.as_deref(),
+        to: &arguments.to,
+        purpose,
+    };
+    let configuration = configure(&ask, &environment())?;
+    start_log(arguments.instance.log_format)?;
+    runtime()?.block_on(work(configuration))
+}
+
+/// From a checked configuration to the end of the process.
+async fn work(configuration: Configuration) -> Result<ExitCode> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let health = Arc::new(Health::default());
+    // Ports first: a port in use must leave nothing behind.
+    let listener = bind(configuration.listen).await?;
+    let admin = match configuration.admin {
+        Some(address) => Some((bind(address).await?, measure(health.clone())?)),
+        None => None,
+    };
+    let tls = match &configuration.tls {
+        Some(tls) => Some(Tls::load(&tls.certificate, &tls.key, CERTIFICATES)?),
+        None => None,
+    };
+    let caller = outgoing::caller(&configuration.outgoing)?;
+    let transport = outgoing::to_sinks(&configuration.outgoing)?;
+    let world = World {
+        store: Local::open(&configuration.data_dir, configuration.queue, clock.clone())?,
+        outside: Outside { stdout: stdout()?, transport, clock: clock.clone() },
+        clock,
+        caller,
+        listener,
+        limits: configuration.receive,
+        tls,
+        admin,
+        reread: (reread(configuration.sources), hangups()?),
+        say: say(),
+        terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        health,
+        shutdown: stops()?,
+    };
+    host::run(configuration.instances, world).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sets up the log on standard error.
+fn start_log(format: LogFormat) -> Result<()> {
+    let format = match format {
+        LogFormat::Human => log::Format::Human,
+        LogFormat::Json => log::Format::Json,
+    };
+    let subscriber = log::subscriber(Arc::new(Mutex::new(std::io::stderr())), format, tracing::Level::INFO);
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|e| Error::new(Kind::Io, "the log is set up already").because(e))
+}
+
+/// Lines for people and scripts, whatever the log's format.
+fn say() -> Say {
+    Arc::new(|line| {
+        // Nobody reads standard error: then there is nobody to tell.
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    })
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| {
+        Error::new(Kind::Io, format!("cannot listen on {address}"))
+            .help("choose another address, or end the process that has it")
+            .because(e)
+    })
+}
+
+/// Standard output without a buffer: the sink counts what was taken.
+fn stdout() -> Result<Stdout> {
+    let handle = std::io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|e| Error::new(Kind::Io, "cannot write to standard output").because(e))?;
+    Ok(Arc::new(Mutex::new(File::from(handle))))
+}
+
+/// Installs the recorder of metrics, and gives what renders them.
+fn measure(health: Arc<Health>) -> Result<Metrics> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    ::metrics::set_global_recorder(recorder)
+        .map_err(|e| Error::new(Kind::Io, "the metrics are set up already").because(e.to_string()))?;
+    metrics::describe();
+    let folding = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            folding.run_upkeep();
+        }
+    });
+    Ok(Arc::new(move || {
+        health.set_gauges(SystemClock.now());
+        handle.render()
+    }))
+}
+
+fn reread(sources: Sources) -> Reread {
+    Arc::new(move || sources.reread())
+}
+
+/// True at the first SIGTERM or Ctrl-C. The second one ends the process at once.
+fn stops() -> Result<watch::Receiver<bool>> {
+    let (send, receive) = watch::channel(false);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        for last in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if last {
+                eprintln!("stopped at once; nothing that was acknowledged is lost");
+                std::process::exit(3);
+            }
+            tracing::info!("stopping: what is in flight is finished; a second signal stops at once");
+            send.send_replace(true);
+        }
+    });
+    Ok(receive)
+}
+
+/// Grows with every SIGHUP.
+fn hangups() -> Result<watch::Receiver<u64>> {
+    let (send, receive) = watch::channel(0);
+    let mut hangup = listen(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            send.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(receive)
+}
+
+fn listen(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
+    signal(kind).map_err(|e| Error::new(Kind::Io, "cannot listen for signals").because(e))
 }

@@ -62,6 +62,11 @@ impl Provisioner {
         is_automatic(&self.instance)
     }
 
+    /// What was saved so far: `state` of the spec's templates.
+    pub async fn saved(&self) -> Result<serde_json::Value> {
+        Ok(self.memory.read().await?.names())
+    }
+
     /// How the vendor's side was when it was last looked at.
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()

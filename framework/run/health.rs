@@ -125,6 +125,11 @@ impl Health {
         self.write().instances.entry(instance.clone()).or_default().last_rejection = rejection;
     }
 
+    /// The word for an instance's stream.
+    pub fn word(&self, instance: &InstanceId) -> &'static str {
+        self.read().instances.get(instance).map_or(StreamStatus::Pending.word(), |one| one.stream.word())
+    }
+
     /// A sink of an instance, and where its worker says how it fares.
     pub fn sink(&self, instance: &InstanceId, name: &str, status: watch::Receiver<SinkStatus>) {
         let mut inner = self.write();

@@ -1,7 +1,17 @@
-//! The floor `run`.
+//! An instance at work: the order of start and stop, for one instance or for many on one listener.
+//!
+//! `cli` gathers the world (listeners, clock, transports, store, signals) and calls [`host::run`]; `simulate`
+//! calls it with the stand-in's transport. Nothing here opens a port or reads the environment.
 
 pub mod admin;
 pub mod config;
 pub mod health;
+pub mod host;
 pub mod log;
 pub mod metrics;
+mod observed;
+mod provisioning;
+mod receiving;
+mod retries;
+mod sinking;
+mod summary;

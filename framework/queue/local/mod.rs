@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::beside::Beside;
 pub use self::cursors::SinkState;
 pub use self::letters::{Filter, REASONS, Stored, reason_name, what_name};
+pub use self::shared::Stats;
 
 use self::append::Dedupe;
 use self::fault::{Fault, FaultKind};
@@ -91,6 +92,11 @@ impl Local {
     /// Where the store is.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Figures of the store.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
     }
 
     /// Takes no more work, finishes what is under way, and closes the database. Readers get `None`.
@@ -240,7 +246,7 @@ impl Local {
         let (folder, shared, instance) = (self.folder.clone(), self.shared.clone(), sink.instance.clone());
         self.work(move |tx, _| {
             let lost = salvage::set_aside(tx, &folder, &instance, key)?;
-            shared.lost.fetch_add(lost, std::sync::atomic::Ordering::Relaxed);
+            shared.lost(lost);
             Ok(Ok(()))
         })
         .await

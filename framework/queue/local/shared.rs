@@ -21,9 +21,25 @@ pub(super) struct Shared {
     folder: PathBuf,
     news: watch::Sender<News>,
     idle: Mutex<Idle>,
-    pub(super) bytes: AtomicU64,
-    pub(super) sync_micros: AtomicU64,
-    pub(super) lost: AtomicU64,
+    bytes: AtomicU64,
+    sync_micros: AtomicU64,
+    letters: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// Figures of the store, for people who watch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Commits since it was opened.
+    pub commits: u64,
+    /// Bytes in use, the write-ahead log included.
+    pub bytes: u64,
+    /// Dead letters of all instances.
+    pub letters: u64,
+    /// Records in damaged blocks that were set aside since it was opened.
+    pub lost: u64,
+    /// What the last commit took, its sync included.
+    pub last_commit: Duration,
 }
 
 /// What readers wait for.
@@ -50,6 +66,7 @@ impl Shared {
             idle: Mutex::default(),
             bytes: AtomicU64::new(0),
             sync_micros: AtomicU64::new(0),
+            letters: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         }
     }
@@ -76,10 +93,28 @@ impl Shared {
         self.news.send_modify(|news| news.commits += 1);
     }
 
-    pub(super) fn measured(&self, usage: &Usage) {
+    /// What the store takes now.
+    pub(super) fn measured(&self, usage: &Usage, letters: u64) {
         self.bytes.store(usage.used, Ordering::Relaxed);
-
+        self.letters.store(letters, Ordering::Relaxed);
         metrics::gauge!("forebay_queue_bytes").set(usage.used as f64);
+        metrics::gauge!("forebay_dead_letters_held").set(letters as f64);
+    }
+
+    /// Records were lost with a damaged block or database.
+    pub(super) fn lost(&self, records: u64) {
+        self.lost.fetch_add(records, Ordering::Relaxed);
+        metrics::counter!("forebay_lost_records_total").increment(records);
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            commits: self.news.borrow().commits,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            letters: self.letters.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            last_commit: Duration::from_micros(self.sync_micros.load(Ordering::Relaxed)),
+        }
     }
 
     /// Closes every idle connection, and those in use when they come back: the file may be another now.

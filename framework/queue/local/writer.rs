@@ -206,7 +206,8 @@ impl Writer {
         loop {
             let Store::Well(db, _) = &self.store else { return };
             let tidied = space::measure(db, &self.folder).and_then(|usage| {
-                self.shared.measured(&usage);
+                let (held, _) = letters::totals(db)?;
+                self.shared.measured(&usage, held);
                 space::checkpoint_when_due(db, &usage)?;
                 space::give_back(db, &usage)
             });

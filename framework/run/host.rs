@@ -1,0 +1,147 @@
+//! The start and the stop of a process full of instances, as one story.
+//!
+//! `cli` calls it for `run`, `simulate` for the simulated life. It returns after everything it started has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::admin::{self, Admin};
+use super::config::Configured;
+use super::health::Health;
+use super::observed::Observed;
+use super::provisioning::{self, Vendors};
+use super::{receiving, retries, sinking, summary};
+use crate::call::caller::Caller;
+use crate::connector::clock::Clock;
+use crate::connector::instance::InstanceId;
+use crate::connector::secret::Secret;
+use crate::deliver::sinks::Outside;
+use crate::error::{Error, Result};
+use crate::provision::secrets;
+use crate::queue::State;
+use crate::queue::local::Local;
+use crate::receive::Tls;
+use crate::receive::limits::Limits;
+
+/// The secrets of all instances that stand in files, read again.
+pub type Reread = Arc<dyn Fn() -> Result<Vec<(InstanceId, String, Secret)>> + Send + Sync>;
+/// Renders the metrics in Prometheus' text format.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+/// Where plain lines for people and scripts go, whatever the log's format.
+pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Everything a host needs from outside.
+pub struct World {
+    /// The store, open and locked.
+    pub store: Arc<Local>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes the calls to vendors.
+    pub caller: Arc<Caller>,
+    /// What sinks need.
+    pub outside: Outside,
+    /// Where vendors post to.
+    pub listener: TcpListener,
+    /// The bounds of that listener.
+    pub limits: Limits,
+    /// Its certificate, where it speaks TLS itself.
+    pub tls: Option<Arc<Tls>>,
+    /// The operator's listener, and what gives the metrics in Prometheus' format.
+    pub admin: Option<(TcpListener, Metrics)>,
+    /// Reads the secrets in files again, and the signal to do so: its value grows.
+    pub reread: (Reread, watch::Receiver<u64>),
+    /// Plain lines.
+    pub say: Say,
+    /// Whether those lines are read by a person at a terminal, who may see a key in clear.
+    pub terminal: bool,
+    /// How everything fares; shared with whoever waits for the stream to be well.
+    pub health: Arc<Health>,
+    /// When to stop.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// How long the receiver's drain may overrun before it is said.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs the instances until the signal, or until one ends for good and it is the only one.
+///
+/// # Errors
+/// What a start could not do, the permanent refusal of the only instance's vendor, or a sink that is gone.
+pub async fn run(members: Vec<Configured>, world: World) -> Result<()> {
+    let (store, clock, health) = (world.store.clone(), world.clock.clone(), world.health.clone());
+    let state: Arc<dyn State> = store.clone();
+    // 1. What each instance learned, and the secrets that are generated.
+    for member in &members {
+        secrets::ensure(&member.instance, state.clone()).await?;
+    }
+    // 2. The sinks, at their cursors. They outlive the receiver.
+    let queue = Arc::new(Observed::new(&members, store.clone(), clock.clone(), health.clone()));
+    let (stop_sinks, sinks_stop) = watch::channel(false);
+    let mut sinks = sinking::start(&members, queue.clone(), &world, sinks_stop).await?;
+    // 3. The receiver: it serves before anything is created, since some vendors call back during that.
+    let (stop_receiver, receiver_stop) = watch::channel(false);
+    let receiver = receiving::start(
+        &members,
+        queue.clone(),
+        clock.clone(),
+        world.listener,
+        world.limits,
+        world.tls,
+        receiver_stop,
+    )?;
+    health.receiving(true);
+    for line in receiver.ready_lines() {
+        (world.say)(&line);
+    }
+    // 4. The vendor's side, and what goes on beside it: secrets read again, dead letters decoded again, the
+    //    summary, the operator's listener.
+    let (stop_rest, rest_stop) = watch::channel(false);
+    let vendors = Vendors {
+        caller: world.caller,
+        state,
+        clock: clock.clone(),
+        health: health.clone(),
+        say: world.say,
+        terminal: world.terminal,
+        folder: store.folder().to_owned(),
+        reread: world.reread,
+        shutdown: rest_stop.clone(),
+    };
+    let mut provisioning = provisioning::start(&members, receiver.endpoints(), vendors);
+    let retries =
+        tokio::spawn(retries::watch(store.clone(), receiver.endpoints().to_vec(), rest_stop.clone()));
+    let summary =
+        tokio::spawn(summary::every_minute(queue.clone(), store.clone(), health.clone(), rest_stop.clone()));
+    let admin = world.admin.map(|(listener, metrics)| {
+        tokio::spawn(admin::serve(listener, Admin { health: health.clone(), metrics, clock }, rest_stop))
+    });
+    // 5. Until the signal, or an end that nothing mends.
+    let mut shutdown = world.shutdown;
+    let mut receiver = receiver;
+    let ended = tokio::select! {
+        _ = shutdown.wait_for(|stop| *stop) => Ok(()),
+        gone = sinks.first_failure() => Err(gone),
+        refused = provisioning.fatal() => Err(refused),
+        closed = receiver.ended() => Err(closed),
+    };
+    // 6. Stop in the reverse order: no more calls, no more requests, what is in the queue goes to the sinks as
+    //    far as a bounded wait allows, and the store closes.
+    health.stopping();
+    stop_rest.send_replace(true);
+    provisioning.join().await;
+    stop_receiver.send_replace(true);
+    receiver.join(PATIENCE).await;
+    health.receiving(false);
+    stop_sinks.send_replace(true);
+    sinks.join().await;
+    for task in [Some(retries), Some(summary), admin].into_iter().flatten() {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a task ended by a panic");
+        }
+    }
+    let closed: Result<(), Error> = store.close().await;
+    ended.and(closed)
+}

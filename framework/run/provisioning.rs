@@ -1,0 +1,244 @@
+//! The vendor's side of all instances: provisioned once at the start, then kept on a schedule; and secrets that
+//! are read again while all that goes on.
+//!
+//! An instance whose vendor refuses it for good at the start ends: alone, the process ends with it; among others,
+//! it alone stops provisioning, which is said.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::config::Configured;
+use super::health::{Health, StreamStatus};
+use super::host::{Reread, Say};
+use crate::call::caller::Caller;
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::error::Error;
+use crate::provision::manual::{self, Keys};
+use crate::provision::{Provisioner, Status};
+use crate::queue::State;
+use crate::receive::Endpoint;
+
+/// How often what provisioning knows is told to health and receiver.
+const MIRROR: Duration = Duration::from_millis(250);
+
+/// What provisioning needs.
+pub(super) struct Vendors {
+    pub caller: Arc<Caller>,
+    pub state: Arc<dyn State>,
+    pub clock: Arc<dyn Clock>,
+    pub health: Arc<Health>,
+    pub say: Say,
+    pub terminal: bool,
+    pub folder: PathBuf,
+    pub reread: (Reread, watch::Receiver<u64>),
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// The tasks, and where a refusal for good is told.
+pub(super) struct Provisioning {
+    tasks: JoinSet<()>,
+    fatal: mpsc::Receiver<Error>,
+}
+
+/// One instance whose vendor's side we look after.
+struct Kept {
+    instance: Arc<Instance>,
+    endpoint: Arc<Endpoint>,
+    provisioner: Provisioner,
+    nudge: Notify,
+}
+
+/// Starts what each instance needs.
+pub(super) fn start(members: &[Configured], endpoints: &[Arc<Endpoint>], vendors: Vendors) -> Provisioning {
+    let (refuse, fatal) = mpsc::channel(1);
+    let mut tasks = JoinSet::new();
+    let mut kept = Vec::new();
+    for (member, endpoint) in members.iter().zip(endpoints) {
+        let instance = member.instance.clone();
+        let provisioner = Provisioner::new(
+            instance.clone(),
+            vendors.caller.clone(),
+            vendors.state.clone(),
+            vendors.clock.clone(),
+        );
+        match provisioner.is_automatic() {
+            Ok(true) => {
+                vendors.health.stream(&instance.id, StreamStatus::Pending);
+                let one = Kept { instance, endpoint: endpoint.clone(), provisioner, nudge: Notify::new() };
+                kept.push(Arc::new(one));
+            }
+            Ok(false) => {
+                vendors.health.stream(&instance.id, StreamStatus::Manual);
+                explain(&instance, &vendors);
+            }
+            Err(error) => error!(instance = %instance.id, %error, "cannot tell whether to provision"),
+        }
+    }
+    let alone = members.len() == 1;
+    for one in &kept {
+        let refuse = alone.then(|| refuse.clone());
+        tasks.spawn(live(one.clone(), vendors.health.clone(), refuse, vendors.shutdown.clone()));
+        tasks.spawn(mirror(one.clone(), vendors.health.clone(), vendors.shutdown.clone()));
+    }
+    let instances = members.iter().map(|member| member.instance.clone()).collect();
+    tasks.spawn(rotate(instances, kept, vendors.reread, vendors.shutdown));
+    Provisioning { tasks, fatal }
+}
+
+impl Provisioning {
+    /// The refusal that ends a process with one instance; never returns otherwise.
+    pub(super) async fn fatal(&mut self) -> Error {
+        match self.fatal.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the tasks.
+    pub(super) async fn join(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "provisioning ended by a panic");
+            }
+        }
+    }
+}
+
+/// Says how a person creates the stream.
+fn explain(instance: &Instance, vendors: &Vendors) {
+    if instance.connector.provision.is_none() {
+        return;
+    }
+    let keys = if vendors.terminal { Keys::InClear } else { Keys::InFiles(&vendors.folder) };
+    match manual::instructions(instance, keys) {
+        Ok(text) => (vendors.say)(&text),
+        Err(error) => warn!(instance = %instance.id, %error, "cannot say how to create the stream"),
+    }
+}
+
+/// The life of one stream, from the first look to the end of the process.
+async fn live(
+    one: Arc<Kept>,
+    health: Arc<Health>,
+    refuse: Option<mpsc::Sender<Error>>,
+    shutdown: watch::Receiver<bool>,
+) {
+    let settled = one.provisioner.settle(shutdown.clone()).await;
+    tell(&one, &health).await;
+    match settled {
+        Ok(None) => {}
+        Ok(Some(report)) if report.destroyed => {
+            warn!(instance = %one.instance.id, "somebody ran `destroy`: provisioning stops");
+        }
+        Ok(Some(_)) => {
+            one.provisioner.keep(&one.nudge, shutdown).await;
+            tell(&one, &health).await;
+        }
+        Err(error) => {
+            health.stream(&one.instance.id, StreamStatus::Refused(error.sentence.clone()));
+            metrics::counter!("forebay_instances_refused_total", "instance" => one.instance.id.to_string())
+                .increment(1);
+            match refuse {
+                // The receiving end lives as long as the process waits for it.
+                Some(refuse) => drop(refuse.send(error).await),
+                None => error!(
+                    instance = %one.instance.id, %error,
+                    "the vendor refused this instance: its stream is not provisioned; the others go on"
+                ),
+            }
+        }
+    }
+}
+
+/// Tells receiver and health what provisioning learned, as it learns it.
+async fn mirror(one: Arc<Kept>, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(MIRROR) => {}
+        }
+        tell(&one, &health).await;
+    }
+}
+
+async fn tell(one: &Kept, health: &Health) {
+    match one.provisioner.saved().await {
+        Ok(saved) => one.endpoint.learn(saved),
+        Err(error) => warn!(instance = %one.instance.id, %error, "cannot read what was learned"),
+    }
+    health.stream(&one.instance.id, word(&one.provisioner.status()));
+}
+
+fn word(status: &Status) -> StreamStatus {
+    match status {
+        Status { destroyed: true, .. } => StreamStatus::Destroyed,
+        Status { refusal: Some(why), .. } => StreamStatus::Refused(why.clone()),
+        Status { unwell: Some(why), .. } => StreamStatus::Unwell(why.clone()),
+        Status { checked: Some(_), .. } => StreamStatus::Active,
+        Status { .. } => StreamStatus::Pending,
+    }
+}
+
+/// How long the value before is still taken once the vendor has the new one: pushes under way still carry it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Reads secrets again at each signal. The receiver takes old and new; the vendor gets the new one; then the old
+/// one is dropped. Where a person looks after the vendor's side, the next signal drops it.
+async fn rotate(
+    instances: Vec<Arc<Instance>>,
+    kept: Vec<Arc<Kept>>,
+    (reread, mut signal): (Reread, watch::Receiver<u64>),
+    mut shutdown: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            changed = signal.changed() => if changed.is_err() {
+                return;
+            },
+        }
+        let again = match reread() {
+            Ok(again) => again,
+            Err(error) => {
+                error!(%error, "the secrets could not be read again; the old ones stay");
+                continue;
+            }
+        };
+        for (id, name, secret) in again {
+            let Some(instance) = instances.iter().find(|instance| instance.id == id) else { continue };
+            if !instance.rotate_secret(&name, secret) {
+                instance.retire(&name);
+                continue;
+            }
+            info!(instance = %id, secret = name, "secret changed; the value before is taken too for now");
+            if let Some(one) = kept.iter().find(|one| one.instance.id == id) {
+                tokio::spawn(hand_over(one.clone(), name, shutdown.clone()));
+            }
+        }
+    }
+}
+
+/// Gives the vendor the new value, and drops the one before.
+async fn hand_over(one: Arc<Kept>, name: String, mut shutdown: watch::Receiver<bool>) {
+    match one.provisioner.settle(shutdown.clone()).await {
+        Ok(Some(report)) if !report.destroyed => {
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(GRACE) => {}
+            }
+            one.instance.retire(&name);
+            info!(instance = %one.instance.id, secret = name, "the vendor has the new value; the one before is dropped");
+        }
+        Ok(_) => {}
+        Err(error) => error!(
+            instance = %one.instance.id, secret = name, %error,
+            "the vendor did not take the new value; the one before is still good"
+        ),
+    }
+}

@@ -1,0 +1,88 @@
+//! The receiver of all instances on one listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::config::Configured;
+use super::observed::Observed;
+use crate::connector::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::receive::limits::Limits;
+use crate::receive::{Endpoint, Router, Tls, serve};
+
+/// The receiver at work.
+pub(super) struct Receiver {
+    address: SocketAddr,
+    scheme: &'static str,
+    endpoints: Vec<Arc<Endpoint>>,
+    task: JoinHandle<Result<()>>,
+    drain: Duration,
+}
+
+/// Starts to serve.
+pub(super) fn start(
+    members: &[Configured],
+    queue: Arc<Observed>,
+    clock: Arc<dyn Clock>,
+    listener: TcpListener,
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Receiver> {
+    let endpoints = members
+        .iter()
+        .map(|member| Endpoint::new(member.instance.clone(), queue.clone(), clock.clone(), &limits))
+        .collect::<Result<Vec<_>>>()?;
+    let router = Arc::new(Router::new(endpoints.iter().cloned())?);
+    let address =
+        listener.local_addr().map_err(|e| Error::new(Kind::Io, "the listener has no address").because(e))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let drain = limits.drain;
+    let task = tokio::spawn(serve(listener, router, limits, tls, shutdown));
+    Ok(Receiver { address, scheme, endpoints, task, drain })
+}
+
+impl Receiver {
+    /// One line an instance, as scripts read it.
+    pub(super) fn ready_lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.endpoints.iter().map(|endpoint| {
+            let (id, path) = (&endpoint.instance.id, &endpoint.path);
+            format!("ready: receiving {id} at {}://{}{path}", self.scheme, self.address)
+        })
+    }
+
+    /// The instances' ends.
+    pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// Why it ended by itself; never returns while it serves.
+    pub(super) async fn ended(&mut self) -> Error {
+        match (&mut self.task).await {
+            Ok(Ok(())) => Error::new(Kind::Io, "the receiver ended by itself"),
+            Ok(Err(error)) => error,
+            Err(panic) => Error::new(Kind::Io, "the receiver ended by a panic").because(panic),
+        }
+    }
+
+    /// Waits until what was in flight is answered.
+    pub(super) async fn join(mut self, patience: Duration) {
+        if self.task.is_finished() {
+            return;
+        }
+        match tokio::time::timeout(self.drain + patience, &mut self.task).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the receiver ended"),
+            Ok(Err(error)) => tracing::error!(%error, "the receiver ended by a panic"),
+            Err(_) => {
+                tracing::error!("the receiver does not end: it is cut off");
+                self.task.abort();
+            }
+        }
+    }
+}

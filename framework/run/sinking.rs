@@ -1,0 +1,83 @@
+//! The workers of all sinks: started at their cursors, watched, and waited for at the end.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::config::Configured;
+use super::host::World;
+use crate::deliver::backoff::Pace;
+use crate::deliver::worker::{self, Job};
+use crate::deliver::{SinkStatus, sinks};
+use crate::error::{Error, Kind, Result};
+use crate::queue::{Queue, SinkKey};
+
+/// The workers.
+pub(super) struct Sinks {
+    workers: JoinSet<Result<()>>,
+}
+
+/// Starts one worker per sink.
+pub(super) async fn start(
+    members: &[Configured],
+    queue: Arc<dyn Queue>,
+    world: &World,
+    shutdown: watch::Receiver<bool>,
+) -> Result<Sinks> {
+    let mut workers = JoinSet::new();
+    for member in members {
+        let instance = &member.instance.id;
+        let names: Vec<String> = member.sinks.iter().map(|sink| sink.name.clone()).collect();
+        for kept in world.store.register_sinks(instance, &names).await? {
+            let Some(config) = member.sinks.iter().find(|sink| sink.name == kept.sink) else {
+                warn!(%instance, sink = kept.sink, "this sink was removed and still holds its records: \
+                       `forebay sinks drop` lets them go");
+                continue;
+            };
+            let key = SinkKey { instance: instance.clone(), sink: kept.sink.clone() };
+            let (status, told) = watch::channel(SinkStatus::default());
+            world.health.sink(instance, &kept.sink, told);
+            info!(%instance, sink = kept.sink, position = kept.cursor.position.0, "sink at its cursor");
+            let job = Job {
+                key: key.clone(),
+                cursor: kept.cursor,
+                queue: queue.clone(),
+                clock: world.clock.clone(),
+                pace: Pace::default(),
+                status,
+                shutdown: shutdown.clone(),
+            };
+            workers.spawn(worker::run(sinks::make(config, &key, &world.outside), job));
+        }
+    }
+    Ok(Sinks { workers })
+}
+
+impl Sinks {
+    /// The first worker that ended for good; never returns while all work.
+    pub(super) async fn first_failure(&mut self) -> Error {
+        loop {
+            match self.workers.join_next().await {
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(error))) => return error,
+                Some(Err(panic)) => {
+                    return Error::new(Kind::Io, "a sink's worker ended by a panic").because(panic);
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits for all of them.
+    pub(super) async fn join(mut self) {
+        while let Some(ended) = self.workers.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => error!(%error, "a sink ended"),
+                Err(error) => error!(%error, "a sink's worker ended by a panic"),
+            }
+        }
+    }
+}
