@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -23,13 +22,11 @@ use crate::queue::local::Local;
 use crate::receive::Tls;
 use crate::run::config::{Configuration, Sources};
 use crate::run::health::Health;
-use crate::run::host::{self, Metrics, Reread, Say, World};
+use crate::run::host::{self, Reread, Say, World};
 use crate::run::{log, metrics};
 
 /// How often the files of a certificate are looked at.
 const CERTIFICATES: Duration = Duration::from_secs(10);
-/// How often samples of the metrics are folded, scraped or not.
-const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Its flags.
 #[derive(Debug, Args)]
@@ -78,7 +75,7 @@ async fn work(configuration: Configuration) -> Result<ExitCode> {
     // Ports first: a port in use must leave nothing behind.
     let listener = bind(configuration.listen).await?;
     let admin = match configuration.admin {
-        Some(address) => Some((bind(address).await?, measure(health.clone())?)),
+        Some(address) => Some((bind(address).await?, metrics::install()?)),
         None => None,
     };
     let tls = match &configuration.tls {
@@ -140,26 +137,6 @@ fn stdout() -> Result<Stdout> {
         .try_clone_to_owned()
         .map_err(|e| Error::new(Kind::Io, "cannot write to standard output").because(e))?;
     Ok(Arc::new(Mutex::new(File::from(handle))))
-}
-
-/// Installs the recorder of metrics, and gives what renders them.
-fn measure(health: Arc<Health>) -> Result<Metrics> {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let handle = recorder.handle();
-    ::metrics::set_global_recorder(recorder)
-        .map_err(|e| Error::new(Kind::Io, "the metrics are set up already").because(e.to_string()))?;
-    metrics::describe();
-    let folding = handle.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(UPKEEP).await;
-            folding.run_upkeep();
-        }
-    });
-    Ok(Arc::new(move || {
-        health.set_gauges(SystemClock.now());
-        handle.render()
-    }))
 }
 
 fn reread(sources: Sources) -> Reread {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -13,7 +14,7 @@ use super::config::Configured;
 use super::health::Health;
 use super::observed::Observed;
 use super::provisioning::{self, Vendors};
-use super::{receiving, retries, sinking, summary};
+use super::{metrics, receiving, retries, sinking, summary};
 use crate::call::caller::Caller;
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
@@ -28,8 +29,6 @@ use crate::receive::limits::Limits;
 
 /// The secrets of all instances that stand in files, read again.
 pub type Reread = Arc<dyn Fn() -> Result<Vec<(InstanceId, String, Secret)>> + Send + Sync>;
-/// Renders the metrics in Prometheus' text format.
-pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 /// Where plain lines for people and scripts go, whatever the log's format.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -49,8 +48,8 @@ pub struct World {
     pub limits: Limits,
     /// Its certificate, where it speaks TLS itself.
     pub tls: Option<Arc<Tls>>,
-    /// The operator's listener, and what gives the metrics in Prometheus' format.
-    pub admin: Option<(TcpListener, Metrics)>,
+    /// The operator's listener, and the recorder that counts for it.
+    pub admin: Option<(TcpListener, PrometheusHandle)>,
     /// Reads the secrets in files again, and the signal to do so: its value grows.
     pub reread: (Reread, watch::Receiver<u64>),
     /// Plain lines.
@@ -115,8 +114,17 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<()> {
         tokio::spawn(retries::watch(store.clone(), receiver.endpoints().to_vec(), rest_stop.clone()));
     let summary =
         tokio::spawn(summary::every_minute(queue.clone(), store.clone(), health.clone(), rest_stop.clone()));
-    let admin = world.admin.map(|(listener, metrics)| {
-        tokio::spawn(admin::serve(listener, Admin { health: health.clone(), metrics, clock }, rest_stop))
+    let ids = members.iter().map(|member| member.instance.id.clone()).collect();
+    let operators = world.admin.map(|(listener, recorder)| {
+        let current = metrics::keep_current(recorder.clone(), store.clone(), ids, rest_stop.clone());
+        let shown = health.clone();
+        let time = clock.clone();
+        let metrics = Arc::new(move || {
+            shown.set_gauges(time.now());
+            recorder.render()
+        });
+        let admin = admin::serve(listener, Admin { health: health.clone(), metrics, clock }, rest_stop);
+        [tokio::spawn(current), tokio::spawn(admin)]
     });
     // 5. Until the signal, or an end that nothing mends.
     let mut shutdown = world.shutdown;
@@ -137,7 +145,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<()> {
     health.receiving(false);
     stop_sinks.send_replace(true);
     sinks.join().await;
-    for task in [Some(retries), Some(summary), admin].into_iter().flatten() {
+    for task in [retries, summary].into_iter().chain(operators.into_iter().flatten()) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task ended by a panic");
         }
