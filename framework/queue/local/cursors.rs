@@ -72,6 +72,45 @@ pub(super) fn next(db: &Connection, number: i64) -> Result<u64, Fault> {
     position(next.unwrap_or(0))
 }
 
+/// The position behind everything that an instance is known to have had: its blocks, its cursors.
+pub(super) fn end(db: &Connection, number: i64) -> Result<u64, Fault> {
+    let last: Option<i64> = db
+        .prepare_cached(
+            "SELECT key + count FROM blocks WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT 1",
+        )?
+        .query_row((key(number, 0), key(number + 1, 0)), |row| row.get(0))
+        .optional()?;
+    let sinks = sound(db, number).into_iter().map(|(_, cursor)| cursor.position.0);
+    Ok(sinks.max().unwrap_or(0).max(last.map_or(0, |last| position_of(last))))
+}
+
+/// The cursors of an instance whose checksums are right; what cannot be read is left out.
+pub(super) fn sound(db: &Connection, number: i64) -> Vec<(String, Cursor)> {
+    let mut found = Vec::new();
+    let Ok(mut statement) =
+        db.prepare_cached("SELECT sink, position, note, checksum FROM cursors WHERE instance = ?")
+    else {
+        return found;
+    };
+    let Ok(mut rows) = statement.query([number]) else { return found };
+    while let Ok(Some(row)) = rows.next() {
+        let (Ok(sink), Ok(at), Ok(note), Ok(checksum)) = (
+            row.get::<_, String>(0),
+            row.get::<_, i64>(1),
+            row.get::<_, Option<String>>(2),
+            row.get::<_, i64>(3),
+        ) else {
+            continue;
+        };
+        if let (true, Ok(at)) =
+            (checksum == i64::from(check(number, &sink, at, note.as_deref())), position(at))
+        {
+            found.push((sink, Cursor { position: Position(at), note }));
+        }
+    }
+    found
+}
+
 /// All cursors of an instance.
 pub(super) fn list(db: &Connection, number: i64) -> Result<Vec<SinkState>, Fault> {
     let mut statement = db.prepare_cached("SELECT sink, registered FROM cursors WHERE instance = ?")?;

@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::block::crc;
+use super::cursors;
 use super::dedupe::{MARK, Mark, Window};
 use super::fault::Fault;
 use super::schema::{self, POSITION_BITS};
@@ -63,8 +64,12 @@ impl Memory {
         while let Some(row) = rows.next()? {
             let id: String = row.get(0)?;
             let id = InstanceId::parse(&id).ok_or_else(|| Fault::damaged("an instance's id is none"))?;
-            let next = position(row.get(2)?)?;
-            self.instances.insert(id, Known { number: row.get(1)?, next, latest: row.get(3)? });
+            let number = row.get(1)?;
+            let next = position(row.get(2)?)?.max(cursors::end(db, number)?);
+            if next >= 1 << POSITION_BITS {
+                return Err(Fault::damaged("a position is beyond every bound"));
+            }
+            self.instances.insert(id, Known { number, next, latest: row.get(3)? });
         }
         Ok(())
     }
@@ -104,8 +109,13 @@ impl Memory {
 
 /// The row of an instance, made if it is new.
 pub(super) fn ensure(tx: &Connection, id: &InstanceId) -> Result<Known, Fault> {
-    tx.execute("INSERT OR IGNORE INTO instances(id) VALUES (?)", [id.as_str()])?;
-    find(tx, id)?.ok_or_else(|| Fault::damaged("an instance's row cannot be found"))
+    if let Some(known) = find(tx, id)? {
+        return Ok(known);
+    }
+    tx.execute("INSERT INTO instances(id) VALUES (?)", [id.as_str()])?;
+    let number = tx.last_insert_rowid();
+    tx.execute("INSERT OR REPLACE INTO names(number, id) VALUES (?, ?)", (number, id.as_str()))?;
+    Ok(Known { number, next: 0, latest: None })
 }
 
 /// The row of an instance.

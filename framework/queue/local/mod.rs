@@ -10,11 +10,14 @@ mod block;
 mod cursors;
 mod dedupe;
 mod fault;
+mod group;
+mod job;
 mod known;
 mod letters;
 mod lock;
 mod open;
 mod reader;
+mod rescue;
 mod salvage;
 mod schema;
 mod shared;
@@ -40,10 +43,11 @@ pub use self::shared::Stats;
 
 use self::append::Dedupe;
 use self::fault::{Fault, FaultKind};
+use self::job::{Also, Append, Job, Task};
 use self::known::{Memory, ensure};
 use self::reader::Found;
 use self::shared::Shared;
-use self::writer::{Append, Job, Store, Task, WAITING, Writer};
+use self::writer::{WAITING, Writer};
 use super::limits::Limits;
 use super::{
     Batch, Chunk, Cursor, DeadReason, Origin, Position, Progress, Queue, Receipt, Refusal, SinkKey, State,
@@ -76,17 +80,18 @@ impl Local {
         open::folder(folder).map_err(at)?;
         let lock = lock::take(folder)?;
         let now = clock.now().as_millisecond();
-        let (db, memory) = open::checked(folder, &limits, now, open::Check::IfUnclean).map_err(at)?;
+        let opened = open::checked(folder, &limits, now, open::Check::IfUnclean).map_err(at)?;
         let shared = Arc::new(Shared::new(folder.to_owned()));
+        shared.lost(opened.lost);
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let store = Store::Well(db, memory);
-        let writer = Writer { folder: folder.to_owned(), limits, clock, shared: shared.clone(), store, lock };
+        let folder = folder.to_owned();
+        let writer = Writer::new(folder.clone(), limits, clock, shared.clone(), opened, lock);
         let thread = std::thread::Builder::new()
             .name("forebay-store".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(|e| Error::new(Kind::Io, "cannot start the thread that writes").because(e))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
-        Ok(Arc::new(Self { folder: folder.to_owned(), shared, jobs, thread }))
+        Ok(Arc::new(Self { folder, shared, jobs, thread }))
     }
 
     /// Where the store is.
@@ -177,12 +182,7 @@ impl Local {
         self.store(batch, dedupe, Some(Box::new(also))).await
     }
 
-    async fn store(
-        &self,
-        batch: Batch,
-        dedupe: Dedupe,
-        also: Option<writer::Also>,
-    ) -> Result<Receipt, Refusal> {
+    async fn store(&self, batch: Batch, dedupe: Dedupe, also: Option<Also>) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
         let job = Job::Append(Append { batch, dedupe, reply, also });
         let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };

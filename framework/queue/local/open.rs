@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::fault::{Fault, FaultKind};
 use super::known::Memory;
-use super::{schema, space};
+use super::{salvage, schema, space};
 use crate::queue::limits::Limits;
 
 /// When the whole database is read and checked.
@@ -19,6 +19,16 @@ pub(super) enum Check {
     IfUnclean,
     /// In any case.
     Always,
+    /// It passes the check, and yet damage was met again: it is replaced.
+    Replace,
+}
+
+/// A store that was opened.
+pub(super) struct Opened {
+    pub(super) db: Connection,
+    pub(super) memory: Memory,
+    /// Records that were lost with a damaged database.
+    pub(super) lost: u64,
 }
 
 /// Makes the folder: for its owner alone.
@@ -29,19 +39,19 @@ pub(super) fn folder(folder: &Path) -> Result<(), Fault> {
 }
 
 /// Opens the database, made new if there is none, and checks it. From here on it counts as not closed.
-pub(super) fn checked(
-    folder: &Path,
-    limits: &Limits,
-    now: i64,
-    check: Check,
-) -> Result<(Connection, Memory), Fault> {
-    match try_checked(folder, limits, now, check) {
-        Err(fault) if fault.kind == FaultKind::Damaged => {
-            super::salvage::salvage(folder, &fault, now)?;
-            try_checked(folder, limits, now, Check::Always)
-        }
-        outcome => outcome,
-    }
+pub(super) fn checked(folder: &Path, limits: &Limits, now: i64, check: Check) -> Result<Opened, Fault> {
+    salvage::finish(folder)?;
+    let fault = match check {
+        Check::Replace => Fault::damaged("damage was met that its check does not find"),
+        Check::IfUnclean | Check::Always => match try_checked(folder, limits, now, check) {
+            Err(fault) if fault.kind == FaultKind::Damaged => fault,
+            Err(fault) => return Err(fault),
+            Ok((db, memory)) => return Ok(Opened { db, memory, lost: 0 }),
+        },
+    };
+    let rescued = salvage::salvage(folder, &fault, now)?;
+    let (db, memory) = try_checked(folder, limits, now, Check::Always)?;
+    Ok(Opened { db, memory, lost: rescued.lost })
 }
 
 fn try_checked(
@@ -55,7 +65,7 @@ fn try_checked(
     // Whatever an earlier process left in the log goes into the database before anything is built on it.
     space::checkpoint(&db, "TRUNCATE")?;
     let clean = schema::get(&db, "closed")?.is_some_and(|closed| closed == b"cleanly");
-    if check == Check::Always || !clean {
+    if check != Check::IfUnclean || !clean {
         quick_check(&db)?;
     }
     schema::put(&db, "closed", b"no")?;

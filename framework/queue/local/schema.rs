@@ -20,7 +20,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub(super) const POSITION_BITS: u32 = 43;
 
 /// Keys of `blocks` are `number << 43 | position`: one B-tree and no index beside it that could disagree.
-/// `totals` is kept by triggers, since other processes delete dead letters too.
+/// `totals` is kept by triggers, since other processes delete dead letters too. `names` says again whose number
+/// is whose: without that, one damaged page would make every record nobody's.
 const TABLES: &str = "
 CREATE TABLE about(
     name TEXT PRIMARY KEY,
@@ -33,6 +34,10 @@ CREATE TABLE instances(
     latest INTEGER,
     document TEXT
 ) STRICT;
+CREATE TABLE names(
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL
+) STRICT;
 CREATE TABLE blocks(
     key INTEGER PRIMARY KEY,
     count INTEGER NOT NULL,
@@ -41,7 +46,7 @@ CREATE TABLE blocks(
     body BLOB NOT NULL,
     instance INTEGER GENERATED ALWAYS AS (key >> 43) VIRTUAL,
     first INTEGER GENERATED ALWAYS AS (key & 8796093022207) VIRTUAL
-);
+) STRICT;
 CREATE TABLE ids(
     seq INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,

@@ -1,0 +1,146 @@
+//! A group: everything that waits for the writer at one moment, in one transaction with one sync.
+//!
+//! Only the writer calls it. A batch that there is no room for is refused alone; a fault is everybody's.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::append::{Plan, judge, unjudge};
+use super::fault::{Fault, FaultKind};
+use super::job::{Append, Job, Work};
+use super::known::Memory;
+use super::{letters, space};
+use crate::error::Error;
+use crate::queue::limits::Limits;
+use crate::queue::{Receipt, Refusal};
+
+/// How long a refused vendor should wait.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Somebody of the group who waits for the commit.
+pub(super) enum Waiter {
+    Append(Receipt, oneshot::Sender<Result<Receipt, Refusal>>),
+    Work(Box<dyn Work>),
+}
+
+impl Waiter {
+    /// Tells them.
+    pub(super) fn settle(self, outcome: Result<(), &Fault>) {
+        match self {
+            Self::Append(receipt, reply) => drop(reply.send(outcome.map(|()| receipt).map_err(refusal))),
+            Self::Work(work) => work.settle(outcome),
+        }
+    }
+}
+
+/// What a vendor is told of a fault.
+pub(super) fn refusal(fault: &Fault) -> Refusal {
+    match fault.kind {
+        FaultKind::Full => Refusal::Full { retry_after: RETRY_AFTER, bound: "disk" },
+        FaultKind::Damaged | FaultKind::Busy | FaultKind::Newer | FaultKind::Broken => {
+            Refusal::Broken(Error::from(fault.clone()))
+        }
+    }
+}
+
+/// One transaction for the whole group. Those who wait for it are in `waiters`, also when it fails.
+pub(super) fn commit(
+    db: &mut Connection,
+    memory: &mut Memory,
+    jobs: Vec<Job>,
+    waiters: &mut Vec<Waiter>,
+    folder: &Path,
+    limits: &Limits,
+    now: i64,
+) -> Result<(), Fault> {
+    let mut room = None;
+    let mut plan = Plan::default();
+    // Everybody who is not reached because of a fault must be told all the same.
+    let mut jobs = jobs.into_iter();
+    let outcome = (|| {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for job in jobs.by_ref() {
+            match job {
+                Job::Append(append) => {
+                    let room = match &mut room {
+                        Some(room) => room,
+                        none => none.insert(Room::measure(&tx, folder)?),
+                    };
+                    append_one(&tx, memory, append, &mut plan, waiters, room, limits)?;
+                }
+                Job::Work(mut work) => {
+                    let performed = work.perform(&tx, memory);
+                    waiters.push(Waiter::Work(work));
+                    performed?;
+                }
+                Job::Inspect(done) => _ = done.send(()),
+            }
+        }
+        let marks = if plan.is_empty() { 0 } else { plan.write(&tx, memory, now)? };
+        if marks > 0 {
+            memory.window.committed(memory.next_ids, now, marks);
+            memory.next_ids += 1;
+        }
+        if let Some(seq) = memory.window.expire(now) {
+            tx.prepare_cached("DELETE FROM ids WHERE seq <= ?")?.execute([seq])?;
+        }
+        Ok(tx.commit()?)
+    })();
+    for job in jobs {
+        match job {
+            Job::Append(append) => waiters.push(Waiter::Append(Receipt::default(), append.reply)),
+            Job::Work(work) => waiters.push(Waiter::Work(work)),
+            Job::Inspect(done) => _ = done.send(()),
+        }
+    }
+    outcome
+}
+
+/// What there is room for in this group.
+struct Room {
+    usage: space::Usage,
+    free: u64,
+    /// Bytes of dead letters, in the store and in the group.
+    dead: u64,
+}
+
+impl Room {
+    fn measure(db: &Connection, folder: &Path) -> Result<Self, Fault> {
+        let (_, dead) = letters::totals(db)?;
+        Ok(Self { usage: space::measure(db, folder)?, free: space::free(folder)?, dead })
+    }
+}
+
+fn append_one(
+    tx: &Transaction<'_>,
+    memory: &mut Memory,
+    append: Append,
+    plan: &mut Plan,
+    waiters: &mut Vec<Waiter>,
+    room: &mut Room,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    let size = append.batch.size();
+    if let Some(bound) = space::bound(&room.usage, room.free, size, limits) {
+        drop(append.reply.send(Err(Refusal::Full { retry_after: RETRY_AFTER, bound })));
+        return Ok(());
+    }
+    let instance = append.batch.instance.clone();
+    let planned = judge(memory, append.batch, append.dedupe);
+    let dead: u64 = planned.dead.iter().map(|letter| letter.bytes.len() as u64 + 256).sum();
+    if dead > 0 && room.dead.saturating_add(dead) > space::dead_share(limits) {
+        unjudge(memory, &planned);
+        let full = Refusal::Full { retry_after: RETRY_AFTER, bound: "dead letters" };
+        drop(append.reply.send(Err(full)));
+        return Ok(());
+    }
+    room.dead += dead;
+    room.usage.used += size;
+    room.free = room.free.saturating_sub(size);
+    waiters.push(Waiter::Append(planned.receipt, append.reply));
+    plan.add(tx, memory, &instance, planned)?;
+    append.also.map_or(Ok(()), |also| also(tx))
+}
