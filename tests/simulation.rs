@@ -41,7 +41,7 @@ fn instance(folder: &str) -> Arc<Instance> {
 }
 
 fn vendor(folder: &str) -> Arc<Vendor> {
-    Vendor::new(instance(folder), Arc::new(SystemClock), Faults::none()).unwrap()
+    Vendor::new(instance(folder), Arc::new(SystemClock), Faults::none(), None).unwrap()
 }
 
 /// A request to the vendor and its answer: status and body.

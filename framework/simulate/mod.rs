@@ -1,19 +1,23 @@
 //! The stand-in vendor, derived from the spec, and a whole life of a stream against it.
 
 pub mod answer;
+pub mod books;
 pub mod cases;
 pub mod configure;
 pub mod events;
 pub mod faults;
+pub mod folder;
 pub mod guard;
 pub mod invert;
 pub mod ledger;
+pub mod life;
 pub mod plan;
 pub mod routes;
 pub mod sender;
 pub mod shape;
 pub mod shelf;
 pub mod sign;
+pub mod summary;
 pub mod tail;
 pub mod transport;
 pub mod vendor;

@@ -3,7 +3,6 @@
 //! Handed to the instance under test in place of the real transport. The request goes over a real socket, by
 //! the real transport, to loopback; the host it was meant for stands in the `Host` header.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,24 +18,20 @@ pub struct StandInTransport {
     pub inner: Arc<dyn Transport>,
     /// Where the stand-in listens.
     pub stand_in: SocketAddr,
-    /// Hosts of the person's own sinks, as [`authority`] writes them: called as they stand.
-    pub sinks: BTreeSet<String>,
 }
 
 #[async_trait]
 impl Transport for StandInTransport {
     async fn send(&self, mut request: Request) -> Result<Response, TransportError> {
         let host = authority(&request.url);
-        if !self.sinks.contains(&host) {
-            let refused = |_| TransportError {
-                sent: false,
-                passing: false,
-                sentence: format!("{} {host} cannot be led to the stand-in", request.method),
-            };
-            let value = HeaderValue::try_from(host.as_str()).map_err(|e| refused(e.to_string()))?;
-            request.url = led_to(&request.url, self.stand_in).map_err(refused)?;
-            request.headers.insert(http::header::HOST, value);
-        }
+        let refused = |why: String| TransportError {
+            sent: false,
+            passing: false,
+            sentence: format!("{host} cannot be led to the stand-in: {why}"),
+        };
+        let value = HeaderValue::try_from(host.as_str()).map_err(|e| refused(e.to_string()))?;
+        request.url = led_to(&request.url, self.stand_in).map_err(refused)?;
+        request.headers.insert(http::header::HOST, value);
         self.inner.send(request).await
     }
 }

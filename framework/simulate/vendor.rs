@@ -24,6 +24,7 @@ use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Call, Connector};
 use crate::error::Result;
+use crate::run::host::Say;
 
 /// The most that a request to the stand-in may carry.
 const BODY_CAP: usize = 1 << 20;
@@ -36,14 +37,15 @@ pub struct Vendor {
     shelf: Shelf,
     faults: Faults,
     routes: Vec<Route>,
+    say: Option<Say>,
 }
 
 impl Vendor {
-    /// Derives the stand-in of an instance's connector.
-    pub fn new(instance: Arc<Instance>, clock: Arc<dyn Clock>, faults: Faults) -> Result<Arc<Self>> {
+    /// Derives the stand-in of an instance's connector. What it answers it says where `say` is given.
+    pub fn new(instance: Arc<Instance>, clock: Arc<dyn Clock>, faults: Faults, say: Option<Say>) -> Result<Arc<Self>> {
         let routes = routes::derive(&instance)?;
         let shelf = Shelf::new(&instance, clock.now());
-        Ok(Arc::new(Self { instance, clock, guard: Guard::default(), shelf, faults, routes }))
+        Ok(Arc::new(Self { instance, clock, guard: Guard::default(), shelf, faults, routes, say }))
     }
 
     /// Serves until `shutdown` turns true.
@@ -74,7 +76,16 @@ impl Vendor {
     async fn receive(&self, request: http::Request<hyper::body::Incoming>) -> http::Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let answer = match Limited::new(body, BODY_CAP).collect().await {
-            Ok(body) => self.answer(&Incoming::read(&parts, body.to_bytes())),
+            Ok(body) => {
+                let incoming = Incoming::read(&parts, body.to_bytes());
+                let answer = self.answer(&incoming);
+                if let Some(say) = &self.say {
+                    // Neither query nor body: there may be a secret in them.
+                    let Incoming { method, host, path, .. } = &incoming;
+                    say(&format!("stand-in: {method} {host}{path} -> {}", answer.status));
+                }
+                answer
+            }
             Err(_) => Answer::empty(413),
         };
         answer.into_response()

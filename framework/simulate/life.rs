@@ -1,0 +1,313 @@
+//! A simulated life, from the first token to the last delete, against the stand-in.
+//!
+//! `run --simulate` calls [`run`]. The instance is started as `run` starts it: same host, same receiver, same
+//! store and sinks; only the transport leads to the stand-in. The real state is never touched.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::books::{self, Books};
+use super::faults::Faults;
+use super::folder::Folder;
+use super::ledger::Ledger;
+use super::plan::Plan;
+use super::sender::Sender;
+use super::summary::{Bar, Summary};
+use super::transport::StandInTransport;
+use super::vendor::Vendor;
+use crate::call::Transport;
+use crate::call::caller::Caller;
+use crate::call::retry::Pace;
+use crate::connector::clock::Clock;
+use crate::connector::instance::Instance;
+use crate::deliver::config::SinkConfig;
+use crate::deliver::sinks::Outside;
+use crate::error::{Error, Kind, Result};
+use crate::provision::{Provisioner, What};
+use crate::queue::State;
+use crate::queue::local::Local;
+use crate::run::config::Configured;
+use crate::run::health::Health;
+use crate::run::host::{self, Say, World};
+use crate::run::observed::Tallies;
+use crate::{queue, receive};
+
+/// The base of the receiver's URL as the stand-in knows it: a name that is nobody's (RFC 2606).
+const PUBLIC_URL: &str = "https://forebay.example/";
+/// How long nothing may happen before a wait is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a wait looks.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often a stream is checked where it is going to be suspended.
+const QUICK_CHECK: Duration = Duration::from_secs(1);
+/// Ids that come with other bytes under `--faults`.
+const REUSED: u64 = 5;
+
+/// What a simulation needs from outside.
+pub struct Simulation {
+    /// The instance, configured as [`super::configure::fill`] does it, without a receiver's URL.
+    pub instance: Instance,
+    /// Where records go; none: a file in the folder.
+    pub sinks: Vec<SinkConfig>,
+    /// The folder of its own below the data folder.
+    pub folder: Folder,
+    /// Distinct good events; 0 is endless.
+    pub events: u64,
+    /// Whether the vendor misbehaves.
+    pub faults: bool,
+    /// The bounds of the receiver.
+    pub receive: receive::Limits,
+    /// The bounds of the store.
+    pub queue: queue::limits::Limits,
+    /// Where the receiver listens.
+    pub receiver: TcpListener,
+    /// Where the stand-in listens.
+    pub stand_in: TcpListener,
+    /// What reaches loopback.
+    pub loopback: Arc<dyn Transport>,
+    /// What sinks need.
+    pub outside: Outside,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Lines for people.
+    pub say: Say,
+    /// Whether a person looks at a terminal.
+    pub terminal: bool,
+    /// When to stop sending; the life goes on to its end.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Lives it.
+///
+/// # Errors
+/// What kept the life from its end. Sums that do not agree are no error: [`Summary::agrees`] tells.
+pub async fn run(mut simulation: Simulation) -> Result<Summary> {
+    let begun = Instant::now();
+    if simulation.faults {
+        quicken(&mut simulation.instance);
+    }
+    let base = url::Url::parse(PUBLIC_URL).expect("a constant that is a URL");
+    let instance = Arc::new(simulation.instance.at_base(&base)?);
+    let mut plan = Plan::new(&instance.connector, simulation.clock.now())?;
+    // 1. The stand-in serves before anybody calls it.
+    let (stop_vendor, vendor_stop) = watch::channel(false);
+    let faults = if simulation.faults { Faults::all() } else { Faults::none() };
+    let address = simulation.stand_in.local_addr().map_err(no_port)?;
+    let vendor = Vendor::new(instance.clone(), simulation.clock.clone(), faults, Some(simulation.say.clone()))?;
+    let serving = tokio::spawn(vendor.clone().serve(simulation.stand_in, vendor_stop));
+    // 2. The instance starts as `run` starts it.
+    let receiver = simulation.receiver.local_addr().map_err(no_port)?;
+    let (sinks, checked) = simulation.folder.sinks(simulation.sinks);
+    let member = Configured {
+        automatic: crate::provision::is_automatic(&instance)?,
+        path: instance.receiver_path()?,
+        instance: instance.clone(),
+        sinks,
+    };
+    let transport = Arc::new(StandInTransport { inner: simulation.loopback.clone(), stand_in: address });
+    let caller = Arc::new(Caller::new(transport, simulation.clock.clone(), Pace::default()));
+    let store = Local::open(simulation.folder.path(), simulation.queue, simulation.clock.clone())?;
+    let tallies = Arc::new(Tallies::of(std::slice::from_ref(&member)));
+    let (stop, stopped) = watch::channel(false);
+    let world = World {
+        store: store.clone(),
+        clock: simulation.clock.clone(),
+        caller: caller.clone(),
+        outside: simulation.outside,
+        listener: simulation.receiver,
+        limits: simulation.receive,
+        tls: None,
+        admin: None,
+        reread: (Arc::new(|| Ok(Vec::new())), watch::channel(0).1),
+        say: simulation.say.clone(),
+        terminal: false,
+        health: Arc::new(Health::default()),
+        tallies: tallies.clone(),
+        shutdown: stopped,
+    };
+    let automatic = member.automatic;
+    let host = tokio::spawn(host::run(vec![member.clone()], world));
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let bar = Bar::new(simulation.terminal, simulation.events);
+    let mut life = Life {
+        books: Books::keep(checked.clone(), ledger.clone(), bar.clone()),
+        member,
+        vendor,
+        store,
+        host: Some(host),
+        ledger: ledger.clone(),
+        shutdown: simulation.shutdown,
+    };
+    let sender = Arc::new(Sender {
+        instance: instance.clone(),
+        transport: simulation.loopback,
+        receiver,
+        public_url: instance.receiver_url.clone().expect("at_base gave it one"),
+        clock: simulation.clock.clone(),
+        ledger: ledger.clone(),
+        shuffle: simulation.faults,
+    });
+    let lived = async {
+        // 3. The stream is made, and knows where to send.
+        if automatic {
+            life.stream_is_made().await?;
+        }
+        // 4. The vendor pushes; 5. everything arrives.
+        life.push(&sender, &mut plan, simulation.events, simulation.faults && automatic).await?;
+        life.everything_arrives().await?;
+        if simulation.faults {
+            let pushes = plan.reused(REUSED, simulation.clock.now());
+            sender.send_all(pushes).await?;
+            life.everything_arrives().await?;
+        }
+        // 6. What was made is removed, and nothing is left.
+        if automatic { life.destroy(&caller, &simulation.clock, &simulation.say).await } else { Ok(()) }
+    }
+    .await;
+    // 7. Stop, whatever came of it: the instance first, then the vendor.
+    stop.send_replace(true);
+    let stopped = life.stopped().await;
+    stop_vendor.send_replace(true);
+    let _ = serving.await;
+    bar.finish();
+    lived.and(stopped)?;
+    // 8. The books.
+    let first = life.books.close().await?;
+    let own = simulation.folder.is_own(&checked.path);
+    books::bury(simulation.folder.path(), &instance.id, &checked.sink, &ledger)?;
+    let removed = tallies.duplicates(&instance.id);
+    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    let left = life.vendor.count();
+    Ok(Summary::of(&mut ledger, removed, left, automatic, begun.elapsed(), checked.path, own.then_some(first)))
+}
+
+/// The parts of a life that its steps work on.
+struct Life {
+    books: Books,
+    member: Configured,
+    vendor: Arc<Vendor>,
+    store: Arc<Local>,
+    host: Option<JoinHandle<Result<()>>>,
+    ledger: Arc<Mutex<Ledger>>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Life {
+    async fn stream_is_made(&mut self) -> Result<()> {
+        let vendor = self.vendor.clone();
+        let changes = vendor.changes();
+        self.until("the stream to be created at the stand-in", move || {
+            let made = vendor.is_well()? && vendor.knows_receiver();
+            Ok((made, *changes.borrow()))
+        })
+        .await
+    }
+
+    /// Sends all events; under faults the stream is suspended in the middle, and repaired by the instance.
+    async fn push(&mut self, sender: &Arc<Sender>, plan: &mut Plan, events: u64, suspend: bool) -> Result<()> {
+        let all = if events == 0 { u64::MAX } else { events };
+        if suspend {
+            sender.pour(plan, all.min(1000) / 2, &self.shutdown).await?;
+            if self.vendor.suspend() {
+                let (vendor, changes) = (self.vendor.clone(), self.vendor.changes());
+                self.until("the suspended stream to be repaired", move || {
+                    Ok((vendor.is_well()?, *changes.borrow()))
+                })
+                .await?;
+            }
+        }
+        sender.pour(plan, all, &self.shutdown).await
+    }
+
+    /// Waits until every sink has everything: for as long as something still moves.
+    async fn everything_arrives(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let (mut last, mut moved) = (u64::MAX, Instant::now());
+        loop {
+            self.host_lives().await?;
+            let sinks = self.store.sinks(&self.member.instance.id).await?;
+            let behind: u64 = sinks.iter().map(|sink| sink.behind).sum();
+            let under_way = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).under_way() as u64;
+            if behind == 0 && (under_way == 0 || begun.elapsed() > LOOK * 10 && self.books.is_idle()) {
+                return Ok(());
+            }
+            if behind + under_way != last {
+                (last, moved) = (behind + under_way, Instant::now());
+            }
+            if moved.elapsed() > PATIENCE {
+                // What is missing is for the books to say.
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn destroy(&mut self, caller: &Arc<Caller>, clock: &Arc<dyn Clock>, say: &Say) -> Result<()> {
+        let state: Arc<dyn State> = self.store.clone();
+        let instance = self.member.instance.clone();
+        let report = Provisioner::new(instance, caller.clone(), state, clock.clone()).destroy(false).await?;
+        for deed in &report.deeds {
+            if deed.what == What::Deleted {
+                say(&format!("destroyed: {}", deed.resource));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something at the vendor; `done` gives a number, too, that changes while there is progress.
+    async fn until(&mut self, what: &str, mut done: impl FnMut() -> Result<(bool, u64)>) -> Result<()> {
+        let (mut last, mut moved) = (u64::MAX, Instant::now());
+        while !*self.shutdown.borrow() {
+            self.host_lives().await?;
+            let (there, progress) = done()?;
+            if there {
+                return Ok(());
+            }
+            if progress != last {
+                (last, moved) = (progress, Instant::now());
+            }
+            if moved.elapsed() > PATIENCE {
+                return Err(Error::new(Kind::Passing, format!("waited {PATIENCE:?} in vain for {what}")));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// An instance that ended by itself ends the life with its error.
+    async fn host_lives(&mut self) -> Result<()> {
+        if self.host.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.stopped().await?;
+            return Err(Error::new(Kind::Io, "the instance ended before its time"));
+        }
+        Ok(())
+    }
+
+    /// Waits for the instance to end.
+    async fn stopped(&mut self) -> Result<()> {
+        match self.host.take() {
+            Some(host) => {
+                host.await.map_err(|e| Error::new(Kind::Io, "the instance ended by a panic").because(e))?
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes the checks of every resource frequent, so that a suspended stream is noticed within the simulation.
+fn quicken(instance: &mut Instance) {
+    let Some(connector) = Arc::get_mut(&mut instance.connector) else { return };
+    for resource in connector.provision.iter_mut().flat_map(|provision| &mut provision.resources) {
+        if let Some(check) = &mut resource.check {
+            check.every = check.every.min(QUICK_CHECK);
+        }
+    }
+}
+
+fn no_port(error: std::io::Error) -> Error {
+    Error::new(Kind::Io, "a listener has no address").because(error)
+}
