@@ -14,6 +14,7 @@ pub mod instance;
 mod outgoing;
 mod plan;
 mod run;
+mod simulated;
 mod sinks;
 mod test;
 mod validate;

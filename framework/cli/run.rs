@@ -12,8 +12,10 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing::Level;
 
 use super::instance::{Ask, Purpose, configure, environment};
+use super::simulated::{self, Wishes};
 use super::{InstanceFlags, LogFormat, outgoing, runtime};
 use crate::connector::clock::{Clock, SystemClock};
 use crate::deliver::sinks::{Outside, Stdout};
@@ -64,8 +66,19 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         purpose,
     };
     let configuration = configure(&ask, &environment())?;
-    start_log(arguments.instance.log_format)?;
-    runtime()?.block_on(work(configuration))
+    if !arguments.simulate {
+        start_log(arguments.instance.log_format, Level::INFO)?;
+        return runtime()?.block_on(work(configuration));
+    }
+    // A simulation tells its story itself.
+    start_log(arguments.instance.log_format, Level::WARN)?;
+    let wishes = Wishes {
+        events: arguments.events,
+        faults: arguments.faults,
+        has_sinks: !arguments.to.is_empty() || arguments.instance.config.is_some(),
+        has_address: arguments.listen.is_some(),
+    };
+    runtime()?.block_on(simulated::work(configuration, wishes))
 }
 
 /// From a checked configuration to the end of the process.
@@ -104,25 +117,25 @@ async fn work(configuration: Configuration) -> Result<ExitCode> {
 }
 
 /// Sets up the log on standard error.
-fn start_log(format: LogFormat) -> Result<()> {
+fn start_log(format: LogFormat, level: Level) -> Result<()> {
     let format = match format {
         LogFormat::Human => log::Format::Human,
         LogFormat::Json => log::Format::Json,
     };
-    let subscriber = log::subscriber(Arc::new(Mutex::new(std::io::stderr())), format, tracing::Level::INFO);
+    let subscriber = log::subscriber(Arc::new(Mutex::new(std::io::stderr())), format, level);
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|e| Error::new(Kind::Io, "the log is set up already").because(e))
 }
 
 /// Lines for people and scripts, whatever the log's format.
-fn say() -> Say {
+pub(super) fn say() -> Say {
     Arc::new(|line| {
         // Nobody reads standard error: then there is nobody to tell.
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
         Error::new(Kind::Io, format!("cannot listen on {address}"))
             .help("choose another address, or end the process that has it")
@@ -131,7 +144,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Standard output without a buffer: the sink counts what was taken.
-fn stdout() -> Result<Stdout> {
+pub(super) fn stdout() -> Result<Stdout> {
     let handle = std::io::stdout()
         .as_fd()
         .try_clone_to_owned()
@@ -144,7 +157,7 @@ fn reread(sources: Sources) -> Reread {
 }
 
 /// True at the first SIGTERM or Ctrl-C. The second one ends the process at once.
-fn stops() -> Result<watch::Receiver<bool>> {
+pub(super) fn stops() -> Result<watch::Receiver<bool>> {
     let (send, receive) = watch::channel(false);
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;

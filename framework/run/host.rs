@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::admin::{self, Admin};
 use super::config::Configured;
 use super::health::Health;
-use super::observed::Observed;
+use super::observed::{Observed, Tallies};
 use super::provisioning::{self, Vendors};
 use super::{metrics, receiving, retries, sinking, summary};
 use crate::call::caller::Caller;
@@ -65,11 +65,11 @@ pub struct World {
 /// How long the receiver's drain may overrun before it is said.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the instances until the signal, or until one ends for good and it is the only one.
+/// Runs the instances until the signal, or until one ends for good and it is the only one. Gives what passed.
 ///
 /// # Errors
 /// What a start could not do, the permanent refusal of the only instance's vendor, or a sink that is gone.
-pub async fn run(members: Vec<Configured>, world: World) -> Result<()> {
+pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let (store, clock, health) = (world.store.clone(), world.clock.clone(), world.health.clone());
     let state: Arc<dyn State> = store.clone();
     // 1. What each instance learned, and the secrets that are generated.
@@ -151,5 +151,6 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<()> {
         }
     }
     let closed: Result<(), Error> = store.close().await;
-    ended.and(closed)
+    ended.and(closed)?;
+    Ok(queue.tallies().clone())
 }

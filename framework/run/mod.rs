@@ -15,3 +15,5 @@ mod receiving;
 mod retries;
 mod sinking;
 mod summary;
+
+pub use observed::{Tallies, Tally};

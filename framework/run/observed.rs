@@ -33,12 +33,15 @@ pub struct Tally {
     told: AtomicI64,
 }
 
+/// What passed, by instance.
+pub type Tallies = Arc<BTreeMap<InstanceId, Tally>>;
+
 /// A queue that keeps a tally.
 pub(super) struct Observed {
     inner: Arc<Local>,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
-    tallies: BTreeMap<InstanceId, Tally>,
+    tallies: Tallies,
     failing: AtomicBool,
 }
 
@@ -54,11 +57,11 @@ impl Observed {
             ..Tally::default()
         };
         let tallies = members.iter().map(|member| (member.instance.id.clone(), tally(member))).collect();
-        Self { inner, clock, health, tallies, failing: AtomicBool::new(false) }
+        Self { inner, clock, health, tallies: Arc::new(tallies), failing: AtomicBool::new(false) }
     }
 
     /// What passed, by instance.
-    pub(super) fn tallies(&self) -> &BTreeMap<InstanceId, Tally> {
+    pub(super) fn tallies(&self) -> &Tallies {
         &self.tallies
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn every_minute(
 
 fn write(queue: &Observed, store: &Local, health: &Health) {
     let stats = store.stats();
-    for (instance, tally) in queue.tallies() {
+    for (instance, tally) in queue.tallies().iter() {
         let delivered: Vec<String> =
             tally.delivered.iter().map(|(sink, count)| format!("{sink} {}", count.load(Relaxed))).collect();
         info!(

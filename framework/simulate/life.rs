@@ -3,6 +3,7 @@
 //! `run --simulate` calls [`run`]. The instance is started as `run` starts it: same host, same receiver, same
 //! store and sinks; only the transport leads to the stand-in. The real state is never touched.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,10 +31,10 @@ use crate::error::{Error, Kind, Result};
 use crate::provision::{Provisioner, What};
 use crate::queue::State;
 use crate::queue::local::Local;
+use crate::run::Tallies;
 use crate::run::config::Configured;
 use crate::run::health::Health;
 use crate::run::host::{self, Say, World};
-use crate::run::observed::Tallies;
 use crate::{queue, receive};
 
 /// The base of the receiver's URL as the stand-in knows it: a name that is nobody's (RFC 2606).
@@ -97,7 +98,8 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     let (stop_vendor, vendor_stop) = watch::channel(false);
     let faults = if simulation.faults { Faults::all() } else { Faults::none() };
     let address = simulation.stand_in.local_addr().map_err(no_port)?;
-    let vendor = Vendor::new(instance.clone(), simulation.clock.clone(), faults, Some(simulation.say.clone()))?;
+    let vendor =
+        Vendor::new(instance.clone(), simulation.clock.clone(), faults, Some(simulation.say.clone()))?;
     let serving = tokio::spawn(vendor.clone().serve(simulation.stand_in, vendor_stop));
     // 2. The instance starts as `run` starts it.
     let receiver = simulation.receiver.local_addr().map_err(no_port)?;
@@ -111,7 +113,6 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     let transport = Arc::new(StandInTransport { inner: simulation.loopback.clone(), stand_in: address });
     let caller = Arc::new(Caller::new(transport, simulation.clock.clone(), Pace::default()));
     let store = Local::open(simulation.folder.path(), simulation.queue, simulation.clock.clone())?;
-    let tallies = Arc::new(Tallies::of(std::slice::from_ref(&member)));
     let (stop, stopped) = watch::channel(false);
     let world = World {
         store: store.clone(),
@@ -126,7 +127,6 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
         say: simulation.say.clone(),
         terminal: false,
         health: Arc::new(Health::default()),
-        tallies: tallies.clone(),
         shutdown: stopped,
     };
     let automatic = member.automatic;
@@ -174,15 +174,23 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     stop_vendor.send_replace(true);
     let _ = serving.await;
     bar.finish();
-    lived.and(stopped)?;
+    lived?;
+    let removed = stopped?;
     // 8. The books.
     let first = life.books.close().await?;
     let own = simulation.folder.is_own(&checked.path);
     books::bury(simulation.folder.path(), &instance.id, &checked.sink, &ledger)?;
-    let removed = tallies.duplicates(&instance.id);
     let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
     let left = life.vendor.count();
-    Ok(Summary::of(&mut ledger, removed, left, automatic, begun.elapsed(), checked.path, own.then_some(first)))
+    Ok(Summary::of(
+        &mut ledger,
+        removed,
+        left,
+        automatic,
+        begun.elapsed(),
+        checked.path,
+        own.then_some(first),
+    ))
 }
 
 /// The parts of a life that its steps work on.
@@ -191,7 +199,7 @@ struct Life {
     member: Configured,
     vendor: Arc<Vendor>,
     store: Arc<Local>,
-    host: Option<JoinHandle<Result<()>>>,
+    host: Option<JoinHandle<Result<Tallies>>>,
     ledger: Arc<Mutex<Ledger>>,
     shutdown: watch::Receiver<bool>,
 }
@@ -208,7 +216,13 @@ impl Life {
     }
 
     /// Sends all events; under faults the stream is suspended in the middle, and repaired by the instance.
-    async fn push(&mut self, sender: &Arc<Sender>, plan: &mut Plan, events: u64, suspend: bool) -> Result<()> {
+    async fn push(
+        &mut self,
+        sender: &Arc<Sender>,
+        plan: &mut Plan,
+        events: u64,
+        suspend: bool,
+    ) -> Result<()> {
         let all = if events == 0 { u64::MAX } else { events };
         if suspend {
             sender.pour(plan, all.min(1000) / 2, &self.shutdown).await?;
@@ -287,14 +301,12 @@ impl Life {
         Ok(())
     }
 
-    /// Waits for the instance to end.
-    async fn stopped(&mut self) -> Result<()> {
-        match self.host.take() {
-            Some(host) => {
-                host.await.map_err(|e| Error::new(Kind::Io, "the instance ended by a panic").because(e))?
-            }
-            None => Ok(()),
-        }
+    /// Waits for the instance to end; gives how many copies it removed.
+    async fn stopped(&mut self) -> Result<u64> {
+        let Some(host) = self.host.take() else { return Ok(0) };
+        let tallies =
+            host.await.map_err(|e| Error::new(Kind::Io, "the instance ended by a panic").because(e))??;
+        Ok(tallies.get(&self.member.instance.id).map_or(0, |tally| tally.duplicates.load(Ordering::Relaxed)))
     }
 }
 

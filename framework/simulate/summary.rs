@@ -26,7 +26,9 @@ impl Bar {
             (true, 0) => ProgressBar::no_length(),
             (true, events) => ProgressBar::new(events),
         };
-        if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} delivered, {per_sec}, {elapsed}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:32} {pos}/{len} delivered, {per_sec}, {elapsed}")
+        {
             bar.set_style(style);
         }
         Self(bar)

@@ -42,7 +42,12 @@ pub struct Vendor {
 
 impl Vendor {
     /// Derives the stand-in of an instance's connector. What it answers it says where `say` is given.
-    pub fn new(instance: Arc<Instance>, clock: Arc<dyn Clock>, faults: Faults, say: Option<Say>) -> Result<Arc<Self>> {
+    pub fn new(
+        instance: Arc<Instance>,
+        clock: Arc<dyn Clock>,
+        faults: Faults,
+        say: Option<Say>,
+    ) -> Result<Arc<Self>> {
         let routes = routes::derive(&instance)?;
         let shelf = Shelf::new(&instance, clock.now());
         Ok(Arc::new(Self { instance, clock, guard: Guard::default(), shelf, faults, routes, say }))
