@@ -9,6 +9,7 @@ use crate::spec::diagnostic::{Diagnostic, placed};
 use crate::spec::document::Document;
 use crate::spec::mistake::{Code, Mistake, Part, Place, Severity};
 use crate::spec::source::Source;
+use crate::spec::syntax::ONE_LINE_MAP;
 use crate::spec::{render, shape};
 
 /// What became of a spec.
@@ -91,6 +92,13 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
     shape.retain(|s| s.code != Code::Malformed || meaning.iter().all(|m| m.place.path != s.place.path));
     meaning
         .retain(|m| shape.iter().all(|s| s.place.part != Part::Value || !m.place.path.within(&s.place.path)));
+    // A one-line map that YAML tore in two says nothing by its first half.
+    let torn: Vec<_> = shape
+        .iter()
+        .filter(|s| s.code == Code::UnknownKey && s.help.as_deref() == Some(ONE_LINE_MAP))
+        .map(|s| s.place.path.parent())
+        .collect();
+    meaning.retain(|m| !torn.contains(&m.place.path.parent()));
     shape.extend(meaning);
     shape
 }

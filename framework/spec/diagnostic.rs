@@ -52,11 +52,14 @@ impl Severity {
     }
 }
 
+/// The words beside a further place of the same mistake.
+pub const AGAIN: &str = "and here";
+
 /// Puts mistakes in the order of the file. What stands in an anchor is reported once, wherever it is used.
 pub fn placed(document: &Document, mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
     let mut found: Vec<(Mistake, Diagnostic)> = Vec::new();
     for mistake in mistakes {
-        let span = document.span(&mistake.place);
+        let mut span = document.span(&mistake.place);
         let twin = found.iter().any(|(known, diagnostic)| {
             let same = known.message == mistake.message || known.place.path != mistake.place.path;
             diagnostic.span == span && same && is_about_a_value(&mistake)
@@ -70,6 +73,12 @@ pub fn placed(document: &Document, mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
             .map(|(place, words)| (document.span(place), words.clone()))
             .filter(|(other, _)| *other != span)
             .collect();
+        // A mistake that stands at several places is reported at the first of them.
+        for (other, _) in related.iter_mut().filter(|(_, words)| words == AGAIN) {
+            if other.start < span.start {
+                std::mem::swap(other, &mut span);
+            }
+        }
         related.dedup();
         let diagnostic = Diagnostic {
             code: mistake.code,

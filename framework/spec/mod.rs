@@ -3,6 +3,7 @@
 //! Nothing here knows what a spec means; that is `connector`.
 
 pub mod case;
+pub mod definition;
 pub mod diagnostic;
 pub mod document;
 pub mod load;
@@ -12,5 +13,5 @@ pub mod path;
 pub mod render;
 pub mod shape;
 pub mod source;
-mod syntax;
+pub mod syntax;
 mod tree;

@@ -8,17 +8,11 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value as Json;
 
+use super::definition::{LANGUAGE, at_pointer, description, known_keys};
 use super::mistake::{Code, Mistake, Place};
 use super::nearest::{listed, nearest};
 use super::path::Path;
 use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
-
-/// The definition of the language, as it is shipped for editors.
-pub const DEFINITION: &str = include_str!("../../schemas/connector.json");
-
-/// The definition, parsed.
-pub static LANGUAGE: LazyLock<Json> =
-    LazyLock::new(|| serde_json::from_str(DEFINITION).expect("a test parses it"));
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::options()
@@ -179,6 +173,21 @@ fn renamed(key: &str) -> Option<&'static str> {
     })
 }
 
+/// Values that other tools use, and what they are called here.
+fn renamed_value(value: &str) -> Option<&'static str> {
+    Some(match value.to_lowercase().as_str() {
+        "jsonl" | "ndjson" | "jsonlines" | "json-lines" => "json_lines",
+        "oauth2" | "oauth" | "client_credentials" => "oauth2_client_credentials",
+        "api_key" | "apikey" | "header" => "token",
+        "signature" | "hmac-sha256" | "hmac_sha256" => "hmac",
+        "bool" => "boolean",
+        "int" => "integer",
+        "list" => "array",
+        "map" => "object",
+        _ => return None,
+    })
+}
+
 fn missing_key(path: &Path, key: &str) -> Mistake {
     let resource = path.0.len() == 3 && path.0[0] == "provision" && path.0[1] == "resources";
     if resource && matches!(key, "find" | "delete") {
@@ -203,7 +212,7 @@ fn missing_key(path: &Path, key: &str) -> Mistake {
         Some(_) => format!("`{path}` has no `{key}`"),
     };
     let help = description(path, key)
-        .map_or_else(|| format!("add `{key}:`"), |words| format!("add `{key}:` {words}"));
+        .map_or_else(|| format!("add `{key}:`"), |words| format!("add `{key}:`. {words}"));
     Mistake::new(Code::MissingKey, Place::key(path), message).help(help)
 }
 
@@ -211,7 +220,8 @@ fn exclusive_keys(path: &Path, keys: &BTreeSet<String>, spec: &Json) -> Mistake 
     let single = spec.pointer(&pointer(path)).and_then(|map| map.get("singleton")) == Some(&Json::Bool(true));
     let last = keys.iter().next_back().cloned().unwrap_or_default();
     if single && keys.iter().all(|key| key == "create" || key == "find") {
-        let message = format!("a singleton is always there: it has no `{last}`");
+        let names = keys.iter().map(|key| format!("no `{key}`")).collect::<Vec<_>>().join(" and ");
+        let message = format!("a singleton is always there: it has {names}");
         return Mistake::new(Code::Exclusive, Place::key(&path.join(last)), message)
             .help("remove the key, or `singleton: true`");
     }
@@ -231,7 +241,8 @@ fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json, spec: &Json) -
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
             let given = plain(value);
-            let help = match nearest(&given, options.iter().map(String::as_str)) {
+            let meant = renamed_value(&given).filter(|meant| options.iter().any(|option| option == meant));
+            let help = match meant.or_else(|| nearest(&given, options.iter().map(String::as_str))) {
                 Some(near) => format!("did you mean `{near}`? There are: {}", all(&options)),
                 None => format!("there are: {}", all(&options)),
             };
@@ -281,7 +292,9 @@ fn wrong_type(kind: &TypeKind, path: &Path, value: &Json) -> Mistake {
         Json::Object(_) => "a map",
     };
     let braces = value.as_object().is_some_and(|map| map.values().all(Json::is_null) && map.len() == 1);
-    let help = if braces && wanted.contains("text") {
+    let help = if path.0.is_empty() {
+        "a spec begins with `forebay: 1`".to_owned()
+    } else if braces && wanted.contains("text") {
         UNQUOTED_BRACES.to_owned()
     } else if wanted.contains("text") && matches!(value, Json::Number(_) | Json::Bool(_)) {
         format!("write it in quotes: \"{value}\"")
@@ -309,7 +322,7 @@ fn type_name(name: &str) -> &'static str {
 fn written(path: &Path, _spec: &Json) -> String {
     match path.last() {
         Some("call") => "write METHOD and URL: GET {{ vars.streams }}; the methods are GET, HEAD, POST, PUT, PATCH and DELETE",
-        Some("name") if path.0.len() == 1 => "small letters, digits and `-`, as the folder is called: auth0-log-stream",
+        Some("name") if path.0.len() == 1 => "small letters, digits and `-`, as the folder is called: acme-audit-log",
         Some("run") => "write RESOURCE.OPERATION, as in `subscription.renew`, or a map with a `call`",
         Some("left") => "write a percentage: 50%",
         Some("when" | "where" | "ok" | "healthy" | "gone" | "until" | "required_when") => {
@@ -318,90 +331,6 @@ fn written(path: &Path, _spec: &Json) -> String {
         _ => "look at the examples in schemas/connector.json",
     }
     .to_owned()
-}
-
-/// What the definition says of a key, with its first example.
-fn description(parent: &Path, key: &str) -> Option<String> {
-    let mut schema: &Json = &LANGUAGE;
-    for token in &parent.0 {
-        schema = below(schema, token)?;
-    }
-    let words = below(schema, key)?;
-    let example = words.get("examples").and_then(|list| list.get(0)).map(plain);
-    let text = words.get("description").and_then(Json::as_str)?;
-    Some(match example.filter(|example| example.len() < 60) {
-        Some(example) => format!("({text} For example: {example})"),
-        None => format!("({text})"),
-    })
-}
-
-/// The definition of what stands under a key or an index.
-fn below<'a>(schema: &'a Json, token: &str) -> Option<&'a Json> {
-    let schema = resolved(schema);
-    let direct = schema.get("properties").and_then(|p| p.get(token)).or_else(|| {
-        let items = token.parse::<usize>().ok().and_then(|_| schema.get("items"));
-        items.or_else(|| schema.get("additionalProperties").filter(|more| more.is_object()))
-    });
-    let inside = || {
-        let groups = ["then", "else"].into_iter().filter_map(|word| schema.get(word));
-        groups
-            .chain(schema.get("allOf").and_then(Json::as_array).into_iter().flatten())
-            .find_map(|s| below(s, token))
-    };
-    let referred =
-        || schema.get("$ref").and_then(Json::as_str).and_then(|r| at_pointer(r.trim_start_matches('#')));
-    direct.or_else(|| referred().and_then(|schema| below(schema, token))).or_else(inside)
-}
-
-/// A definition that is nothing but a reference, followed.
-fn resolved(schema: &Json) -> &Json {
-    match schema.get("$ref").and_then(Json::as_str) {
-        Some(reference) if schema.get("properties").is_none() => {
-            at_pointer(reference.trim_start_matches('#')).map_or(schema, resolved)
-        }
-        _ => schema,
-    }
-}
-
-/// Every key that the schema around a keyword knows.
-fn known_keys(keyword: &str) -> BTreeSet<String> {
-    let around = keyword.rsplit_once('/').map_or("", |(around, _)| around);
-    let mut keys = BTreeSet::new();
-    if let Some(schema) = at_pointer(around) {
-        collect_keys(schema, &mut keys, 0);
-    }
-    keys
-}
-
-fn collect_keys(schema: &Json, keys: &mut BTreeSet<String>, depth: usize) {
-    if depth > 6 {
-        return;
-    }
-    keys.extend(
-        schema.get("properties").and_then(Json::as_object).into_iter().flatten().map(|(key, _)| key.clone()),
-    );
-    if let Some(schema) =
-        schema.get("$ref").and_then(Json::as_str).and_then(|r| at_pointer(r.trim_start_matches('#')))
-    {
-        collect_keys(schema, keys, depth + 1);
-    }
-}
-
-/// A part of the definition. References on the way are followed, as the validator reports them in its paths.
-fn at_pointer(pointer: &str) -> Option<&'static Json> {
-    let mut at: &'static Json = &LANGUAGE;
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        at = match at {
-            Json::Array(list) => list.get(token.parse::<usize>().ok()?)?,
-            Json::Object(map) => map.get(&token)?,
-            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => return None,
-        };
-        if token == "$ref" {
-            at = at_pointer(at.as_str()?.trim_start_matches('#'))?;
-        }
-    }
-    Some(at)
 }
 
 fn pointer(path: &Path) -> String {

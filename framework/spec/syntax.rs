@@ -16,12 +16,14 @@ pub fn explain(text: &str, at: usize, why: &str) -> Mistake {
             Mistake::new(Code::Syntax, Place::bytes(bytes), format!("this is no YAML: {why}")).help(help)
         }
         None => {
-            let help = if text[line].contains('\t') {
-                "YAML is indented with blanks, never with tabs"
-            } else {
-                "look at the indentation, and at quotes and brackets that are opened and not closed"
+            let next = line_of(text, (line.end + 1).min(text.len()));
+            let tab = [line, next].into_iter().find_map(|line| indent_tab(text, line));
+            let help = match tab {
+                Some(_) => "YAML is indented with blanks, never with tabs",
+                None => "look at the indentation, and at quotes and brackets that are opened and not closed",
             };
-            Mistake::new(Code::Syntax, Place::bytes(at..at), format!("this is no YAML: {why}")).help(help)
+            let bytes = tab.unwrap_or(at..at);
+            Mistake::new(Code::Syntax, Place::bytes(bytes), format!("this is no YAML: {why}")).help(help)
         }
     }
 }
@@ -48,6 +50,13 @@ fn trap(text: &str, line: Range<usize>) -> Option<(Range<usize>, &'static str)> 
         })
     });
     bracket.map(|_| (line.start + open..line.end, ONE_LINE_MAP))
+}
+
+/// A tab in the indentation of a line.
+fn indent_tab(text: &str, line: Range<usize>) -> Option<Range<usize>> {
+    let indent = text[line.clone()].find(|c: char| !c.is_whitespace())?;
+    let tab = line.start + text[line.start..line.start + indent].find('\t')?;
+    Some(tab..tab + 1)
 }
 
 /// Where a text stands in a line outside quotes and comments.

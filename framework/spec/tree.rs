@@ -124,7 +124,8 @@ impl Tree {
                 Code::TooLarge,
                 Place::bytes(self.nodes[id].bytes.clone()),
                 format!("the spec is nested deeper than {MAX_DEPTH}"),
-            ));
+            )
+            .help("aliases count as what they stand for; no spec needs this depth"));
         }
         let children: Vec<NodeId> = match &self.nodes[id].kind {
             NodeKind::Scalar { .. } => Vec::new(),

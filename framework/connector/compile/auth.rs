@@ -84,7 +84,9 @@ impl Compiler {
         for at in auth_keys(top) {
             let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { continue };
             if let Some(name) = text.literal() {
-                chosen.insert(name.to_owned());
+                // A name with a slip in it is reported where it stands; what it means can be chosen.
+                let meant = nearest(name, auths.keys().map(String::as_str));
+                chosen.insert(if auths.contains_key(name) { name } else { meant.unwrap_or(name) }.to_owned());
                 continue;
             }
             let setting = text.lone_name().and_then(|name| name.strip_prefix("settings.").map(str::to_owned));

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use self::names::Defined;
 use self::reader::{At, Compiler};
 use super::model::Connector;
-use crate::spec::mistake::Mistake;
+use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::path::Path;
 
 mod auth;
@@ -18,6 +18,7 @@ mod calls;
 mod check;
 mod names;
 mod output;
+mod proof;
 mod provision;
 mod reader;
 mod receiver;
@@ -49,6 +50,12 @@ impl Compiler {
         let receiver = self.receiver(top);
         let output = self.output(top);
         let samples = self.samples(top);
+        self.prove(top);
+        if let Some(receiver) = &receiver {
+            self.prove_samples(top, receiver, &samples);
+        }
+        self.folder_name(top, file);
+        self.not_built_keys(top, &["simulate"]);
         Some(Connector {
             name: top.text_of("name")?.to_owned(),
             title: top.text_of("title")?.to_owned(),
@@ -63,7 +70,26 @@ impl Compiler {
             provision,
             receiver: receiver?,
             output: output?,
-            samples,
+            samples: samples.into_iter().map(|(_, sample)| sample).collect(),
         })
+    }
+
+    /// A connector is called like its folder, so that a name on a dashboard leads to a file.
+    fn folder_name(&mut self, top: &At<'_>, file: &FilePath) {
+        let folder =
+            file.canonicalize().ok().and_then(|file| Some(file.parent()?.file_name()?.to_str()?.to_owned()));
+        let (Some(folder), Some(at)) = (folder, top.get("name")) else { return };
+        if file.file_name().is_some_and(|name| name == "connector.yaml")
+            && at.text().is_some_and(|name| name != folder)
+        {
+            self.report(
+                Mistake::new(
+                    Code::BadName,
+                    Place::value(&at.path),
+                    format!("the connector's folder is called `{folder}`"),
+                )
+                .help("the name of a connector is that of its folder: change one of them"),
+            );
+        }
     }
 }

@@ -20,6 +20,8 @@ pub struct Defined {
     pub auths: Option<BTreeMap<String, BTreeSet<String>>>,
     /// The resources, each with the names that its operations and the receiver's rules save.
     pub saved: Option<BTreeMap<String, BTreeSet<String>>>,
+    /// The resources, each with its operations.
+    pub operations: Option<BTreeMap<String, BTreeSet<String>>>,
     /// What rules capture, as RESOURCE.NAME: it may be there at any time.
     pub captured: BTreeSet<String>,
     /// The texts of vars that are a URL's beginning, by name.
@@ -36,6 +38,7 @@ impl Defined {
             vars: group(top, "vars").map(|at| at.iter().flat_map(At::entries).map(var).collect()),
             auths: group(top, "auth").map(|at| at.iter().flat_map(At::entries).map(auth).collect()),
             saved: group(top, "provision").map(|at| saved(at.as_ref(), &captured)),
+            operations: group(top, "provision").map(|at| operations(at.as_ref())),
             captured,
             var_texts: top
                 .get("vars")
@@ -128,6 +131,17 @@ fn saved(provision: Option<&At<'_>>, captured: &BTreeSet<String>) -> BTreeMap<St
     }
     found
 }
+
+fn operations(provision: Option<&At<'_>>) -> BTreeMap<String, BTreeSet<String>> {
+    let resources = provision.and_then(|at| at.get("resources"));
+    let named = |at: At<'_>| {
+        at.entries().map(|(key, _)| key.to_owned()).filter(|key| OPERATIONS.contains(&&**key)).collect()
+    };
+    resources.iter().flat_map(At::entries).map(|(name, at)| (name.to_owned(), named(at))).collect()
+}
+
+/// The keys of a resource that a rule can run.
+const OPERATIONS: &[&str] = &["check", "create", "update", "repair", "renew"];
 
 /// The names that the operations of a resource save.
 pub fn saved_by(resource: &At<'_>) -> BTreeSet<String> {

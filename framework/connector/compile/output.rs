@@ -27,7 +27,11 @@ impl Compiler {
     fn record_schema(&mut self, at: &At<'_>) -> Option<RecordSchema> {
         let json = self.json_file(at)?;
         match RecordSchema::compile(&json) {
-            Ok(schema) => Some(schema),
+            Ok(schema) => {
+                let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
+                self.record_shape = options.should_validate_formats(false).build(&json).ok();
+                Some(schema)
+            }
             Err(wrong) => {
                 let message = format!("the schema of a record is no JSON Schema that can be used: {wrong}");
                 self.report(
@@ -54,8 +58,13 @@ impl Compiler {
     }
 
     /// The samples: items as the vendor sends them.
-    pub fn samples(&mut self, top: &At<'_>) -> Vec<Json> {
-        top.get("samples").iter().flat_map(At::items).filter_map(|at| self.json_file(&at)).collect()
+    pub fn samples(&mut self, top: &At<'_>) -> Vec<(Place, Json)> {
+        let places = top.get("samples");
+        places
+            .iter()
+            .flat_map(At::items)
+            .filter_map(|at| Some((Place::value(&at.path), self.json_file(&at)?)))
+            .collect()
     }
 
     fn json_file(&mut self, at: &At<'_>) -> Option<Json> {

@@ -11,6 +11,7 @@ use super::names::{Here, saved_by};
 use super::reader::{At, Compiler};
 use crate::connector::model::{Check, Errors, Find, Provision, Resource};
 use crate::connector::pick::Pointer;
+use crate::spec::mistake::{Code, Mistake, Place};
 
 /// How often a resource is looked at where the spec does not say.
 const CHECK_EVERY: Duration = Duration::from_secs(15 * 60);
@@ -65,8 +66,8 @@ impl Compiler {
             title: at.text_of("title").map_or_else(|| name.replace('_', " "), str::to_owned),
             desired: desired?,
             singleton: at.flag("singleton"),
-            immutable: at.get("immutable").map(|at| self.pointers(&at)).unwrap_or_default(),
-            write_only: at.get("write_only").map(|at| self.pointers(&at)).unwrap_or_default(),
+            immutable: self.places_of_desired(at, "immutable"),
+            write_only: self.places_of_desired(at, "write_only"),
             healthy_example: example("healthy").unwrap_or_else(|| Json::Object(Map::new())),
             unhealthy_example: example("unhealthy"),
             find,
@@ -77,6 +78,26 @@ impl Compiler {
             repair,
             delete,
         })
+    }
+
+    /// Pointers that must lead into `desired`.
+    fn places_of_desired(&mut self, resource: &At<'_>, key: &str) -> Vec<Pointer> {
+        let mut pointers = Vec::new();
+        for at in resource.get(key).iter().flat_map(At::items) {
+            let Some(pointer) = self.pointer(&at) else { continue };
+            if resource.get("desired").is_some_and(|desired| pointer.resolve(desired.value).is_none()) {
+                self.report(
+                    Mistake::new(
+                        Code::BadPointer,
+                        Place::value(&at.path),
+                        format!("`desired` has nothing at `{pointer}`"),
+                    )
+                    .help("name the keys that lead there: /sink/url"),
+                );
+            }
+            pointers.push(pointer);
+        }
+        pointers
     }
 
     /// From here on these values of a resource may be there.

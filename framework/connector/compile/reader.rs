@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use super::names::Defined;
+use crate::spec::diagnostic::AGAIN;
 use crate::spec::mistake::{Code, Mistake, Place, Severity};
 use crate::spec::path::Path;
 
@@ -87,6 +88,8 @@ pub struct Compiler {
     /// What was saved by the steps before the one that is compiled, as RESOURCE.NAME; `None` where all of it
     /// may be there.
     pub saved_so_far: Option<BTreeSet<String>>,
+    /// The schema of a record, for the samples.
+    pub record_shape: Option<jsonschema::Validator>,
     mistakes: Vec<Mistake>,
     not_built: BTreeSet<Path>,
 }
@@ -94,12 +97,20 @@ pub struct Compiler {
 impl Compiler {
     /// A compiler that has found nothing wrong yet.
     pub fn new(folder: PathBuf, defined: Defined) -> Self {
-        Self { folder, defined, saved_so_far: None, mistakes: Vec::new(), not_built: BTreeSet::new() }
+        Self {
+            folder,
+            defined,
+            saved_so_far: None,
+            record_shape: None,
+            mistakes: Vec::new(),
+            not_built: BTreeSet::new(),
+        }
     }
 
-    /// Adds a mistake. A name that is undefined is one mistake wherever it is used.
+    /// Adds a mistake. A name that is undefined, or that is never where it is used, is one mistake.
     pub fn report(&mut self, mistake: Mistake) {
-        let name = matches!(mistake.code, Code::Undefined | Code::UnknownName);
+        let name =
+            matches!(mistake.code, Code::Undefined | Code::UnknownName | Code::SecretInUrl | Code::NotHere);
         let known = self.mistakes.iter_mut().find(|known| {
             known.code == mistake.code
                 && known.message == mistake.message
@@ -109,7 +120,7 @@ impl Compiler {
             None => self.mistakes.push(mistake),
             Some(known) if known.place != mistake.place => {
                 if !known.related.iter().any(|(place, _)| *place == mistake.place) {
-                    known.related.push((mistake.place, "and here".to_owned()));
+                    known.related.push((mistake.place, AGAIN.to_owned()));
                 }
             }
             Some(_) => {}

@@ -1,5 +1,7 @@
 //! Our side: path, rules, decoding, picks, answers and the sender.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value as Json;
 
 use super::names::Here;
@@ -9,7 +11,8 @@ use crate::connector::model::{
     Decode, EventPicks, OnReuse, Receiver, Records, Reply, ReplyBody, Respond, Rule, Sender, StatusRange,
 };
 use crate::connector::pick::Pointer;
-use crate::spec::mistake::Place;
+use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::nearest::{listed, nearest};
 
 impl Compiler {
     /// Our side.
@@ -37,6 +40,7 @@ impl Compiler {
 
     fn rule(&mut self, at: &At<'_>) -> Option<Rule> {
         self.not_built_keys(at, &["path", "capture", "run"]);
+        self.rule_names(at);
         Some(Rule {
             name: at.text_of("name")?.to_owned(),
             method: at.text_of("method").and_then(|method| method.parse().ok()),
@@ -45,6 +49,48 @@ impl Compiler {
             respond: at.get("respond").and_then(|at| self.reply(&at, Here::Reply)),
             sample: at.get("sample").map_or(Json::Null, |at| at.value.clone()),
         })
+    }
+
+    /// The resources that a rule names exist, and have the operation that it runs.
+    fn rule_names(&mut self, at: &At<'_>) {
+        let Some(resources) = self.defined.operations.clone() else { return };
+        let captured = at
+            .get("capture")
+            .iter()
+            .flat_map(At::entries)
+            .map(|(name, at)| (name.to_owned(), Place::key(&at.path)))
+            .collect::<Vec<_>>();
+        for (name, place) in &captured {
+            let resource = name.split('.').next().unwrap_or_default();
+            if !resources.contains_key(resource) {
+                self.no_resource(resource, place.clone(), &resources);
+            }
+        }
+        let Some(run) = at.get("run") else { return };
+        let Some((resource, operation)) = run.text().and_then(|text| text.split_once('.')) else { return };
+        match resources.get(resource) {
+            None => self.no_resource(resource, Place::value(&run.path), &resources),
+            Some(operations) if !operations.contains(operation) => self.report(
+                Mistake::new(
+                    Code::Undefined,
+                    Place::value(&run.path),
+                    format!("`{resource}` has no `{operation}`"),
+                )
+                .help(format!("it has {}", listed(operations.iter().map(String::as_str)))),
+            ),
+            Some(_) => {}
+        }
+    }
+
+    fn no_resource(&mut self, name: &str, place: Place, resources: &BTreeMap<String, BTreeSet<String>>) {
+        let known = || resources.keys().map(String::as_str);
+        let help = match nearest(name, known()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("`provision.resources` has {}", listed(known())),
+        };
+        self.report(
+            Mistake::new(Code::Undefined, place, format!("there is no resource `{name}`")).help(help),
+        );
     }
 
     fn decode(&mut self, at: &At<'_>) -> Option<Decode> {

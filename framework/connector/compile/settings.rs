@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::names::Here;
 use super::reader::{At, Compiler};
 use crate::connector::model::{Encoding, Generate, Required, SecretSpec, Setting};
+use crate::spec::mistake::{Code, Mistake, Place};
 
 /// The keys of a setting that are words of JSON Schema.
 const SCHEMA_WORDS: &[&str] = &["type", "format", "pattern", "enum", "items"];
@@ -18,10 +19,14 @@ impl Compiler {
     }
 
     fn setting(&mut self, name: &str, at: &At<'_>) -> Setting {
+        self.regex(at, "pattern");
+        self.contradictions(at, "default");
         let schema: Map<String, Json> = SCHEMA_WORDS
             .iter()
             .filter_map(|word| Some(((*word).to_owned(), at.value.get(word)?.clone())))
             .collect();
+        self.fits(at, "default", &schema);
+        self.fits(at, "example", &schema);
         Setting {
             name: name.to_owned(),
             title: at.text_of("title").unwrap_or(name).to_owned(),
@@ -43,6 +48,8 @@ impl Compiler {
     }
 
     fn secret(&mut self, name: &str, at: &At<'_>) -> SecretSpec {
+        self.regex(at, "pattern");
+        self.contradictions(at, "generate");
         SecretSpec {
             name: name.to_owned(),
             title: at.text_of("title").unwrap_or(name).to_owned(),
@@ -52,6 +59,48 @@ impl Compiler {
             required: self.required(at),
             required_note: at.text_of("required_note").map(str::to_owned),
             generate: at.get("generate").map(|at| generate(&at)),
+        }
+    }
+
+    /// What is always required is never made up for, and is required once.
+    fn contradictions(&mut self, at: &At<'_>, otherwise: &str) {
+        if at.flag("required") && at.has("required_when") {
+            self.report(
+                Mistake::new(
+                    Code::Contradiction,
+                    Place::key(&at.path.join("required_when")),
+                    "what is always required is not required under a condition",
+                )
+                .help("keep `required` or `required_when`")
+                .related(Place::key(&at.path.join("required")), "always, it says here"),
+            );
+        }
+        if at.flag("required") && at.has(otherwise) {
+            let message = format!("what is always given has no use for `{otherwise}`");
+            self.report(
+                Mistake::new(Code::Contradiction, Place::key(&at.path.join(otherwise)), message)
+                    .help(format!("remove `required: true`, or `{otherwise}`")),
+            );
+        }
+    }
+
+    /// A value of a setting that the spec itself gives.
+    fn fits(&mut self, at: &At<'_>, key: &str, schema: &Map<String, Json>) {
+        let Some(value) = at.get(key) else { return };
+        let mut schema = schema.clone();
+        schema.remove("format");
+        let Ok(validator) = jsonschema::options()
+            .with_pattern_options(jsonschema::PatternOptions::regex())
+            .build(&Json::Object(schema))
+        else {
+            return;
+        };
+        if let Err(wrong) = validator.validate(value.value) {
+            let message = format!("the {key} does not fit its own setting: {wrong}");
+            self.report(
+                Mistake::new(Code::BadDefault, Place::value(&value.path), message)
+                    .help("change it, or what the setting says of its type, enum, pattern or items"),
+            );
         }
     }
 

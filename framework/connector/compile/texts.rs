@@ -109,12 +109,19 @@ impl Compiler {
             let around = self.defined.through_vars(&text.names());
             if around.iter().any(|(used, _)| *used == own) && !cyclic.contains(&own) {
                 cyclic.extend(around.into_iter().map(|(used, _)| used));
+                cyclic.push(own.clone());
                 self.report(
                     Mistake::new(Code::Cycle, Place::key(&at.path), format!("`{own}` needs itself"))
                         .help("vars may use vars, as long as none of them leads back"),
                 );
             }
             texts.push(((*name).to_owned(), text));
+        }
+        // What vars in a cycle would bring along is no mistake of whoever uses them.
+        for (name, names) in self.defined.vars.iter_mut().flatten() {
+            if cyclic.contains(&format!("vars.{name}")) {
+                names.clear();
+            }
         }
         Vars::new(texts)
     }

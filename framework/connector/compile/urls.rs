@@ -7,6 +7,7 @@ use super::names::Here;
 use super::reader::{At, Compiler};
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::path::Path;
 
 impl Compiler {
     /// A URL that stands alone.
@@ -27,27 +28,34 @@ impl Compiler {
             self.no_secret(at, start, &text, "a URL");
         }
         let source = text.source();
-        let beginning = self.beginning(source);
+        let (beginning, var) = self.beginning(source);
         if let Some((message, help)) = wrong_url(&beginning, text.literal().is_some()) {
-            let place = Place::within(&at.path, start..start + source.len());
+            // What a var says is the var's mistake, once, wherever it is used.
+            let place = match var {
+                Some(var) => Place::value(&Path(vec!["vars".to_owned(), var])),
+                None => Place::within(&at.path, start..start + source.len()),
+            };
             self.report(Mistake::new(Code::BadUrl, place, message).help(help));
         }
         Some(text)
     }
 
-    /// What a URL begins with, as far as it is fixed: vars at its beginning are followed.
-    fn beginning(&self, source: &str) -> String {
+    /// What a URL begins with, as far as it is fixed, and the var that says so: vars at its beginning are
+    /// followed.
+    fn beginning(&self, source: &str) -> (String, Option<String>) {
         let mut source = source.to_owned();
+        let mut by = None;
         for _ in 0..8 {
             let Some(rest) = source.strip_prefix("{{") else { break };
             let Some((name, after)) = rest.split_once("}}") else { break };
-            let var = name.trim().strip_prefix("vars.").and_then(|var| self.defined.var_texts.get(var));
-            let Some(text) = var else { break };
+            let Some(var) = name.trim().strip_prefix("vars.") else { break };
+            let Some(text) = self.defined.var_texts.get(var) else { break };
+            by = Some(var.to_owned());
             source = format!("{text}{after}");
         }
         match source.find("{{").or_else(|| source.find("{%")) {
-            Some(end) => source[..end].to_owned(),
-            None => source,
+            Some(end) => (source[..end].to_owned(), by),
+            None => (source, by),
         }
     }
 

@@ -118,6 +118,22 @@ impl Compiler {
         );
     }
 
+    /// A regular expression under a key; it runs in linear time, or it is none.
+    pub fn regex(&mut self, at: &At<'_>, key: &str) {
+        let Some(at) = at.get(key) else { return };
+        let Some(Err(wrong)) = at.text().map(regex::Regex::new) else { return };
+        let wrong = wrong.to_string();
+        let last = wrong.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
+        self.report(
+            Mistake::new(
+                Code::BadRegex,
+                Place::value(&at.path),
+                format!("this is no regular expression: {last}"),
+            )
+            .help("it must run in linear time: no look-around `(?=`, no back references `\\1`"),
+        );
+    }
+
     /// The name of a header.
     pub fn header_name<'a>(&mut self, at: &At<'a>) -> Option<&'a str> {
         let name = at.text()?;

@@ -1,0 +1,200 @@
+//! What a spec says of itself, held against its own examples and samples.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value as Json;
+
+use super::reader::{At, Compiler};
+use crate::connector::model::Receiver;
+use crate::connector::pick::{Pick, Pointer};
+use crate::connector::template::{Condition, RequestFacts, Scope};
+use crate::spec::mistake::{Code, Mistake, Place};
+
+impl Compiler {
+    /// Holds `healthy` against the examples of its resource, and each rule's `when` against its sample.
+    pub fn prove(&mut self, top: &At<'_>) {
+        let resources = top.get("provision").and_then(|at| at.get("resources"));
+        for (_, resource) in resources.iter().flat_map(At::entries) {
+            self.prove_health(&resource);
+        }
+        let rules = top.get("receiver").and_then(|at| at.get("rules"));
+        for rule in rules.iter().flat_map(At::items) {
+            self.prove_rule(&rule);
+        }
+    }
+
+    fn prove_health(&mut self, resource: &At<'_>) {
+        let Some(at) = resource.get("check").and_then(|check| check.get("healthy")) else { return };
+        let Some(condition) = about(&at, "current") else { return };
+        let examples = resource.get("examples");
+        let example = |key: &str| examples.as_ref().and_then(|at| at.get(key));
+        let Some(healthy) = example("healthy") else { return };
+        let mut current = resource.get("desired").map_or(Json::Null, |desired| desired.value.clone());
+        merge(&mut current, healthy.value);
+        if holds(&condition, "current", &current) == Some(false) {
+            self.disproved(&at, &healthy, "does not hold for the healthy example");
+        }
+        let Some(unhealthy) = example("unhealthy") else { return };
+        merge(&mut current, unhealthy.value);
+        if holds(&condition, "current", &current) == Some(true) {
+            self.disproved(&at, &unhealthy, "holds for the unhealthy example too");
+        }
+    }
+
+    fn disproved(&mut self, condition: &At<'_>, example: &At<'_>, how: &str) {
+        let source = condition.text().unwrap_or_default();
+        self.report(
+            Mistake::new(Code::Disproved, Place::value(&condition.path), format!("`{source}` {how}"))
+                .help("an example has what the vendor adds to `desired`: mend the condition, or the example")
+                .related(Place::key(&example.path), "the example"),
+        );
+    }
+
+    fn prove_rule(&mut self, rule: &At<'_>) {
+        let (Some(at), Some(sample)) = (rule.get("when"), rule.get("sample")) else { return };
+        let Some(condition) = about(&at, "request") else { return };
+        let scope = Scope::default().with_request(Arc::new(facts(rule, &sample)));
+        if matches!(condition.holds(&scope), Ok(false)) {
+            let source = at.text().unwrap_or_default();
+            self.report(
+                Mistake::new(
+                    Code::Disproved,
+                    Place::value(&at.path),
+                    format!("`{source}` does not hold for the rule's own sample"),
+                )
+                .help("header names are found in any case; what a request lacks equals nothing")
+                .related(Place::key(&sample.path), "the sample"),
+            );
+        }
+    }
+
+    /// Holds samples against the picks of the receiver and the schema of a record.
+    pub fn prove_samples(&mut self, top: &At<'_>, receiver: &Receiver, samples: &[(Place, Json)]) {
+        let layered = top.get("receiver").and_then(|at| at.get("records")).is_some_and(|at| at.has("layers"));
+        for (place, item) in samples {
+            for (key, picks, all) in [
+                ("id", &receiver.event.id, true),
+                ("time", &receiver.event.time, false),
+                ("type", &receiver.event.kind, false),
+            ] {
+                self.prove_picks(place, item, key, picks, all);
+            }
+            let record = receiver.records.unwrap.iter().find_map(|pointer| pointer.resolve(item));
+            match record {
+                Some(record) if !layered => self.prove_record(place, record),
+                Some(_) => {}
+                None => self.bad_sample(place, "the sample has nothing where `unwrap` points"),
+            }
+        }
+    }
+
+    fn prove_picks(&mut self, place: &Place, item: &Json, key: &str, picks: &[Pick], all: bool) {
+        let pointers: Vec<&Pointer> = picks
+            .iter()
+            .filter_map(|pick| match pick {
+                Pick::Item(pointer) => Some(pointer),
+                Pick::Body(_) | Pick::Header(_) | Pick::Query(_) | Pick::Form(_) => None,
+            })
+            .collect();
+        let missing: Vec<&&Pointer> = pointers.iter().filter(|p| p.resolve(item).is_none()).collect();
+        let enough =
+            if all { missing.is_empty() || missing.len() < picks.len() } else { missing.len() < picks.len() };
+        if let (false, Some(first)) = (enough, missing.first()) {
+            self.bad_sample(
+                place,
+                &format!("the sample has nothing at `{first}`, where `event.{key}` points"),
+            );
+        }
+    }
+
+    fn prove_record(&mut self, place: &Place, record: &Json) {
+        let Some(schema) = &self.record_shape else { return };
+        let wrong: Vec<String> = schema
+            .iter_errors(record)
+            .take(3)
+            .map(|e| {
+                let at = e.instance_path().to_string();
+                let at = if at.is_empty() { "the record".to_owned() } else { at };
+                crate::error::escaped(&format!("{at}: {e}"), 200)
+            })
+            .collect();
+        for wrong in wrong {
+            self.bad_sample(place, &format!("the sample's record does not fit the schema: {wrong}"));
+        }
+    }
+
+    fn bad_sample(&mut self, place: &Place, message: &str) {
+        self.report(
+            Mistake::new(Code::BadSample, place.clone(), message)
+                .help("a sample is one item as the vendor sends it: with what is around the record"),
+        );
+    }
+}
+
+/// A condition that is about one name alone, and so can be held against an example.
+fn about(at: &At<'_>, root: &str) -> Option<Condition> {
+    let condition = Condition::compile(at.text()?).ok()?;
+    let names = condition.names();
+    names.iter().all(|name| name.split('.').next() == Some(root)).then_some(condition)
+}
+
+fn holds(condition: &Condition, root: &'static str, value: &Json) -> Option<bool> {
+    condition.holds(&Scope::default().with(root, value.clone())).ok()
+}
+
+/// Puts an example over a value: maps key by key, anything else as a whole.
+fn merge(value: &mut Json, example: &Json) {
+    match (value, example) {
+        (Json::Object(map), Json::Object(more)) => {
+            for (key, example) in more {
+                merge(map.entry(key.clone()).or_insert(Json::Null), example);
+            }
+        }
+        (value, example) => *value = example.clone(),
+    }
+}
+
+/// The request that a rule's sample describes.
+fn facts(rule: &At<'_>, sample: &At<'_>) -> RequestFacts {
+    let method = sample.text_of("method").or_else(|| rule.text_of("method")).unwrap_or("POST");
+    let mut headers = HeaderMap::new();
+    for (name, at) in sample.get("headers").iter().flat_map(At::entries) {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&plain(at.value))) {
+            headers.append(name, value);
+        }
+    }
+    let pairs = |key: &str| {
+        let mut text = url::form_urlencoded::Serializer::new(String::new());
+        for (name, at) in sample.get(key).iter().flat_map(At::entries) {
+            text.append_pair(name, &plain(at.value));
+        }
+        text.finish()
+    };
+    let body = match (sample.get("json"), sample.text_of("text")) {
+        (Some(json), _) => json.value.to_string(),
+        (None, Some(text)) => text.to_owned(),
+        (None, None) => pairs("form"),
+    };
+    if sample.has("form") {
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+    }
+    let query = pairs("query");
+    RequestFacts {
+        method: method.parse().unwrap_or(http::Method::POST),
+        url: format!("https://receiver.invalid/?{query}"),
+        path: "/".to_owned(),
+        query,
+        headers,
+        body: Bytes::from(body),
+    }
+}
+
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
