@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value as Json};
+use tracing::Instrument;
 
 use super::auth::{Credentials, Grant, credentials, named, sign};
 use super::exchange::{Exchange, failure, message, picked, response_scope};
@@ -61,6 +62,17 @@ impl Caller {
 
     /// Makes one call. The scope holds what the call's texts may name; `response` is added for its `ok`.
     pub async fn call(
+        &self,
+        instance: &Instance,
+        call: &Call,
+        scope: &Scope,
+        repeat: Repeat,
+    ) -> Result<Answer, CallError> {
+        let span = tracing::debug_span!("call", instance = %instance.id);
+        self.make(instance, call, scope, repeat).instrument(span).await
+    }
+
+    async fn make(
         &self,
         instance: &Instance,
         call: &Call,

@@ -68,8 +68,8 @@ impl Exchange {
         let begun = self.clock.now();
         let answer = self.transport.send(request.clone()).await;
         let took = self.clock.now().duration_since(begun).as_millis() as i64;
-        let (method, host) = (request.method.as_str(), host(request));
-        let path = mask.hide(request.url.path());
+        let method = request.method.as_str();
+        let (host, path) = (mask.hide(&host(request)), mask.hide(request.url.path()));
         match &answer {
             Ok(answer) => {
                 tracing::debug!(
@@ -113,7 +113,7 @@ fn unanswered(request: &Request, repeat: Repeat, error: TransportError, mask: &M
 pub fn failure(request: &Request, status: Option<StatusCode>, sentence: String, mask: &Mask) -> Box<Failure> {
     Box::new(Failure {
         method: request.method.clone(),
-        host: host(request),
+        host: mask.hide(&host(request)),
         path: escaped(&mask.hide(request.url.path()), 300),
         status,
         sentence,

@@ -158,18 +158,11 @@ impl HttpTransport {
     /// Reads an answer whole, counting while it comes.
     async fn read(&self, mut answer: reqwest::Response, host: &str) -> Result<Response, TransportError> {
         let most = self.options.max_answer_bytes;
-        let too_large = || TransportError {
-            sent: true,
-            passing: false,
-            sentence: format!("the answer of {host} is larger than {most} bytes"),
-        };
-        if answer.content_length().is_some_and(|length| length > most as u64) {
-            return Err(too_large());
-        }
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| told(&error, host))? {
             if body.len() + chunk.len() > most {
-                return Err(too_large());
+                let sentence = format!("the answer of {host} is larger than {most} bytes");
+                return Err(TransportError { sent: true, passing: false, sentence });
             }
             body.extend_from_slice(&chunk);
         }

@@ -142,3 +142,46 @@ async fn conditions_can_see_a_refusal_whole() {
     assert_eq!((&response["status"], &response["json"]), (&json!(400), &json!({"code": "deleted"})));
     assert_eq!(response["headers"]["content-type"], Json::from("application/json"));
 }
+
+/// A log that is kept in memory.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_log_has_method_path_status_and_nothing_that_was_sent() {
+    let log = Log::default();
+    let kept = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || kept.clone())
+        .finish();
+    let server = Server::start(|seen, number| match (seen.line().contains("/oauth/token"), number) {
+        (true, _) => reply(200, r#"{"access_token":"t0ken-text"}"#),
+        (false, 1) => reply(503, "vendor-body"),
+        (false, _) => reply(201, r#"{"id":"vendor-body"}"#),
+    })
+    .await;
+    {
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let _ = call(&server, "form", "create").await;
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for part in ["/oauth/token", "POST", "/things", "status=503", "status=201", "instance=acme", "sent again"]
+    {
+        assert!(log.contains(part), "{part} is not in {log}");
+    }
+    for part in [KEY, ID, "t0ken", "vendor-body", "fixed=1", "audience", "Bearer"] {
+        assert!(!log.contains(part), "{part} is in {log}");
+    }
+}

@@ -50,7 +50,7 @@ async fn a_refusal_is_not_tried_again() {
 #[tokio::test]
 async fn a_create_is_never_sent_again_once_it_may_have_worked() {
     // Accepted and closed; a server error; an answer that cannot be used: made all the same, perhaps.
-    let acts: [fn() -> Act; 8] = [
+    let acts: [fn() -> Act; 9] = [
         || Act::Close,
         || Act::Write(b"HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{\"id\"".to_vec()),
         || reply(500, ""),
@@ -58,6 +58,7 @@ async fn a_create_is_never_sent_again_once_it_may_have_worked() {
         || reply(408, ""),
         || reply(201, "{\"id\":"),
         || reply(201, "{}"),
+        || reply(201, r#"{"id":null}"#),
         || answer(201, "", &"x".repeat(9 << 20)),
     ];
     for (number, act) in acts.into_iter().enumerate() {

@@ -271,3 +271,29 @@ async fn the_environment_changes_nothing() {
     assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     assert_eq!(server.seen().len(), 1);
 }
+
+#[tokio::test]
+async fn http_2_is_spoken_where_the_server_offers_it() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let authority = Authority::new();
+    let mut tls = authority.server("localhost", 2020..2100);
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let tls = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let stream = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let service =
+            hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+                let said = format!("{:?}", request.version());
+                Ok::<_, std::convert::Infallible>(http::Response::new(http_body_util::Full::new(
+                    Bytes::from(said),
+                )))
+            });
+        let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = http2.serve_connection(TokioIo::new(stream), service).await;
+    });
+    let with_root = Options { extra_roots_pem: Some(authority.pem.into_bytes()), ..options() };
+    assert_eq!(get(with_root, &local(at)).await.unwrap().body, "HTTP/2.0");
+    server.abort();
+}
