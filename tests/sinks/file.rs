@@ -125,17 +125,20 @@ async fn a_torn_last_line_is_cut() {
 
 #[tokio::test]
 async fn a_tail_with_holes_is_cut() {
-    let place = Place::new();
-    let queue = MemoryQueue::holding(0..5);
-    place.run(&queue, 5).await;
-    queue.push((5..100).map(record));
-    // The file grew, and a page of it never reached the disk.
-    let mut tail = lines(5..40);
-    tail.truncate(tail.len() - 9);
-    tail[100..300].fill(0);
-    place.append(&tail);
-    place.run(&queue, 100).await;
-    same(&place.holds(), &lines(0..100));
+    // A hole over several lines, and one inside a line.
+    for hole in [100..300, 70..80] {
+        let place = Place::new();
+        let queue = MemoryQueue::holding(0..5);
+        place.run(&queue, 5).await;
+        queue.push((5..100).map(record));
+        // The file grew, and a page of it never reached the disk.
+        let mut tail = lines(5..40);
+        tail.truncate(tail.len() - 9);
+        tail[hole].fill(0);
+        place.append(&tail);
+        place.run(&queue, 100).await;
+        same(&place.holds(), &lines(0..100));
+    }
 }
 
 #[tokio::test]

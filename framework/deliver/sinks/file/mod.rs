@@ -143,7 +143,14 @@ impl State {
             tracing::debug!(%error, "cannot cut a torn line yet");
         }
         let reason = format!("{}: {error}", self.path.display());
-        Outcome::RetryAfter { wait: None, reason, held: false }
+        let held = matches!(
+            error.kind(),
+            ErrorKind::PermissionDenied
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::NotFound
+                | ErrorKind::NotADirectory
+        );
+        Outcome::RetryAfter { wait: None, reason, held }
     }
 
     fn note(&mut self, done: usize, note: Note) -> Outcome {

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
+use super::super::{json_lines, records};
 use crate::queue::Chunk;
 
 /// What was recognised.
@@ -26,20 +27,22 @@ pub(super) fn settle(file: &File, from: u64, chunk: &Chunk) -> io::Result<Claime
     let longest = chunk.records.iter().map(|record| record.len() + 1).max().unwrap_or_default();
     let mut reader = BufReader::new(file);
     reader.seek(SeekFrom::Start(from))?;
+    let mut expected = records(chunk);
+    let mut next = expected.next();
     let mut at = from;
-    while at < length && claimed.records < chunk.records.len() {
+    while let Some(record) = next.filter(|_| at < length) {
         let line = read_line(&mut reader, longest)?;
         if line.length == 0 {
             break;
         }
-        let expected = super::super::records(chunk).nth(claimed.records).unwrap_or_default();
-        if line.kept.strip_suffix(b"\n") == Some(expected) {
+        if line.kept.strip_suffix(b"\n") == Some(record) {
             // The same bytes once more in the same place: after a failed sync the kernel may hold a page for
             // clean that never reached the disk, and only what is dirty is synced. No reader sees a change.
             file.write_all_at(&line.kept, at)?;
             claimed.records += 1;
             claimed.end = at + line.length;
-        } else if line.is_torn() && is_ours(file, at, length, chunk, claimed.records)? {
+            next = expected.next();
+        } else if line.may_be(record) && is_ours(file, at, length, chunk, claimed.records)? {
             file.set_len(at)?;
             tracing::warn!(bytes = length - at, "a torn line at the end of the file is cut");
             break;
@@ -59,10 +62,17 @@ struct Line {
 }
 
 impl Line {
-    /// No end, or holes: a machine that lost power may have grown the file before it wrote the bytes.
-    fn is_torn(&self) -> bool {
-        self.kept.last() != Some(&b'\n') || self.kept.contains(&0)
+    /// Whether it is torn and may be this record's: it has no end, or holes, since a machine that lost power
+    /// may have grown the file before it wrote the bytes.
+    fn may_be(&self, record: &[u8]) -> bool {
+        let torn = self.kept.last() != Some(&b'\n') || self.kept.contains(&0);
+        torn && agree(&self.kept, record)
     }
+}
+
+/// Whether bytes of the file are these, as far as both go, or holes.
+fn agree(found: &[u8], ours: &[u8]) -> bool {
+    found.iter().zip(ours).all(|(found, ours)| found == ours || *found == 0)
 }
 
 /// Reads a line of any length without holding more of it than a record can be long.
@@ -87,12 +97,12 @@ fn read_line(reader: &mut BufReader<&File>, longest: usize) -> io::Result<Line> 
 
 /// Whether everything from `at` on is the beginning of the records from number `next` on, holes allowed.
 fn is_ours(file: &File, at: u64, length: u64, chunk: &Chunk, next: usize) -> io::Result<bool> {
-    let expected = super::super::json_lines(super::super::records(chunk).skip(next));
+    let expected = json_lines(records(chunk).skip(next));
     let found = usize::try_from(length - at).unwrap_or(usize::MAX);
     if found > expected.len() {
         return Ok(false);
     }
     let mut bytes = vec![0; found];
     file.read_exact_at(&mut bytes, at)?;
-    Ok(bytes.iter().zip(&expected).all(|(found, ours)| found == ours || *found == 0))
+    Ok(agree(&bytes, &expected))
 }
