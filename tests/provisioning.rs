@@ -5,6 +5,7 @@ mod command;
 mod destroy;
 mod life;
 mod manual;
+mod odd;
 mod plan;
 mod several;
 mod trouble;

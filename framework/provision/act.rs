@@ -20,6 +20,9 @@ use crate::call::retry::Repeat;
 use crate::connector::model::{Call, Resource, Step, Until};
 use crate::error::{Error, Kind, Result};
 
+/// How long what a create made may not be seen by `find`, after its answer was lost.
+const UNSEEN_SECONDS: i64 = 20;
+
 impl Resource {
     /// The steps of an operation.
     pub(super) fn steps(&self, operation: Operation) -> &[Step] {
@@ -92,50 +95,64 @@ impl Provisioner {
         names: &Names,
         desired: &Desired<'_>,
     ) -> Result<(), CallError> {
-        let mut from = state.pending.map_or(0, |pending| pending.done);
-        if !is_made(resource, state) {
-            if resource.find.is_none() {
-                let text =
-                    format!("whether {} was made is not known, and the spec has no `find`", resource.name);
-                let help =
-                    "look for it at the vendor and delete it there, run `forebay destroy`, and begin anew";
-                return Err(Error::new(Kind::Refused, text).help(help).into());
-            }
-            if self.take_if_made(resource, state, names).await? {
-                from += 1;
-            }
+        if is_made(resource, state) {
+            let done = state.pending.map_or(0, |pending| pending.done);
+            return self.create(resource, done, names, desired).await;
         }
-        self.create(resource, from, names, desired).await
+        if resource.find.is_none() {
+            let text = format!("whether {} was made is not known, and the spec has no `find`", resource.name);
+            let help = "look for it at the vendor and delete it there, run `forebay destroy`, and begin anew";
+            return Err(Error::new(Kind::Refused, text).help(help).into());
+        }
+        if !self.take_if_made(resource, state, names).await? && self.is_fresh(state.pending) {
+            let text = format!("a create of {} may still be under way at the vendor", resource.name);
+            return Err(Error::new(Kind::Passing, text).into());
+        }
+        let state = self.memory.read().await?.resource(&resource.name);
+        self.create(resource, state.pending.map_or(0, |pending| pending.done), names, desired).await
     }
 
-    /// Whether `find` has the one that an unclear create may have made; it is ours then.
+    /// Whether an operation was begun so lately that what it does may not be seen yet.
+    fn is_fresh(&self, pending: Option<Pending>) -> bool {
+        let now = self.clock.now().as_second();
+        pending.is_some_and(|pending| (0..UNSEEN_SECONDS).contains(&(now - pending.since_seconds)))
+    }
+
+    /// Whether `find` has the one that an unclear create may have made; it is ours then, and that step is done.
+    /// One whose answer is lost together with values that only the answer had is set aside to be removed.
     async fn take_if_made(
         &self,
         resource: &Resource,
         state: &ResourceState,
         names: &Names,
     ) -> Result<bool, CallError> {
-        match self.find(resource, state, names).await? {
-            Seen::Stranger { saved, .. } => {
-                self.change(&resource.name, |state| {
-                    state.saved.extend(saved.clone());
-                    if let Some(pending) = &mut state.pending {
-                        pending.done += 1;
-                    }
-                })
-                .await?;
-                Ok(true)
+        let Seen::Stranger { saved, .. } = self.find(resource, state, names).await? else {
+            return Ok(false);
+        };
+        let done = state.pending.map_or(0, |pending| pending.done);
+        let call = resource.create.get(done).and_then(|step| step.call.as_ref());
+        let lost = call.is_some_and(|call| call.save.iter().any(|(name, _)| !saved.contains_key(name)));
+        self.change(&resource.name, |state| {
+            if lost {
+                state.old = Some(saved.clone());
+                state.saved.clear();
+                state.pending = None;
+                return;
             }
-            Seen::Ours { .. } | Seen::Gone | Seen::Nothing => Ok(false),
-        }
+            state.saved.extend(saved.clone());
+            if let Some(pending) = &mut state.pending {
+                pending.done = done + 1;
+            }
+        })
+        .await?;
+        Ok(!lost)
     }
 
     /// The create under way surely made nothing: what is found from now on is somebody else's.
     async fn forget_unmade(&self, resource: &Resource) -> Result<()> {
         self.change(&resource.name, |state| {
-            if state.pending == Some(Pending { operation: Operation::Create, done: 0 }) {
-                state.pending = None;
-            }
+            state.pending =
+                state.pending.filter(|pending| !pending.is(Operation::Create) || pending.done > 0);
         })
         .await?;
         Ok(())
@@ -196,14 +213,15 @@ impl Provisioner {
         from: usize,
         names: &Names,
     ) -> Result<(), CallError> {
-        let begun = Pending { operation, done: from };
-        let mut document = self.change(&resource.name, |state| state.pending = Some(begun)).await?;
+        let since_seconds = self.clock.now().as_second();
+        let at = |done| Some(Pending { operation, done, since_seconds });
+        let mut document = self.change(&resource.name, |state| state.pending = at(from)).await?;
         for (n, step) in resource.steps(operation).iter().enumerate().skip(from) {
             let names = names.with("state", &document.names());
             let saved = self.step(resource, operation, step, &names).await?;
             let kept = self.change(&resource.name, |state| {
                 state.saved.extend(saved.clone());
-                state.pending = Some(Pending { operation, done: n + 1 });
+                state.pending = at(n + 1);
             });
             match kept.await {
                 Ok(kept) => document = kept,

@@ -9,7 +9,7 @@ use super::names::Names;
 use super::provisioner::Provisioner;
 use super::report::{Report, What};
 use super::secrets;
-use super::state::{Operation, Origin, Pending, ResourceState};
+use super::state::{Operation, Origin, ResourceState};
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
 use crate::error::Result;
@@ -51,13 +51,18 @@ impl Provisioner {
         let names = Names::of(&self.instance, &document, self.clock.now());
         let mut state = document.resource(&resource.name);
         let names = names.with("current", &state.current.clone().unwrap_or_default());
-        if let Some(Pending { operation: Operation::Create, .. }) = state.pending {
+        if state.pending.is_some_and(|pending| pending.is(Operation::Create)) {
             self.settle_create(resource, &mut state, &names).await?;
         }
         if let Some(old) = &state.old {
             self.delete(resource, old, &names).await?;
         }
         match state.origin {
+            // There always is one of a singleton; the spec says whether it is to be reset.
+            None if resource.singleton && !resource.delete.is_empty() => {
+                let what = self.remove(resource, &state, &names).await?;
+                self.did(report, resource, what, String::new());
+            }
             None => {}
             Some(Origin::Adopted) if !adopted => {
                 let why = "it was there before this instance; --adopted removes it too".to_owned();
@@ -70,15 +75,24 @@ impl Provisioner {
                 self.did(report, resource, What::LeftAlone, why);
             }
             Some(Origin::Adopted | Origin::Created) => {
-                let what = match self.delete(resource, &state.saved, &names).await? {
-                    Removed::Now => What::Deleted,
-                    Removed::Already => What::AlreadyGone,
-                };
+                let what = self.remove(resource, &state, &names).await?;
                 self.did(report, resource, what, String::new());
             }
         }
         self.forget(resource).await?;
         Ok(())
+    }
+
+    async fn remove(
+        &self,
+        resource: &Resource,
+        state: &ResourceState,
+        names: &Names,
+    ) -> Result<What, CallError> {
+        Ok(match self.delete(resource, &state.saved, names).await? {
+            Removed::Now => What::Deleted,
+            Removed::Already => What::AlreadyGone,
+        })
     }
 
     /// A create of which it is not known what became of it may have made one: ours, by what `find` says.

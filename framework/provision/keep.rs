@@ -15,13 +15,15 @@ use crate::error::{Error, Kind, Result};
 const EVERY: Duration = Duration::from_secs(5 * 60);
 /// The first wait after a passing fault; it doubles up to the longest.
 const FIRST: Duration = Duration::from_secs(1);
-/// The longest.
+/// The longest of our own choosing.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// The longest that a vendor may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
 
 impl Provisioner {
     /// Reconciles until it succeeds, is refused for good (the error), or the process stops (`None`).
     pub async fn settle(&self, mut shutdown: watch::Receiver<bool>) -> Result<Option<Report>> {
-        let mut wait = FIRST;
+        let mut retry = FIRST;
         loop {
             let outcome = tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
@@ -29,14 +31,16 @@ impl Provisioner {
             };
             match outcome {
                 Ok(report) => return Ok(Some(report)),
-                Err(error) if error.kind == Kind::Passing => self.say_passing(&error, wait),
+                Err(error) if error.kind == Kind::Passing => {
+                    let wait = self.after(&error, retry);
+                    retry = (retry * 2).min(LONGEST);
+                    tokio::select! {
+                        _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
+                        () = tokio::time::sleep(jittered(wait)) => {}
+                    }
+                }
                 Err(error) => return Err(error),
             }
-            tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => return Ok(None),
-                () = tokio::time::sleep(jittered(wait)) => {}
-            }
-            wait = (wait * 2).min(LONGEST);
         }
     }
 
@@ -63,13 +67,13 @@ impl Provisioner {
                 }
                 Ok(_) => (wait, retry) = (every, FIRST),
                 Err(error) if error.kind == Kind::Passing => {
-                    (wait, retry) = (retry, (retry * 2).min(LONGEST));
-                    self.say_passing(&error, wait);
+                    wait = self.after(&error, retry);
+                    retry = (retry * 2).min(LONGEST);
                 }
                 Err(error) => {
                     tracing::error!(
                         instance = %self.instance.id, error = %error,
-                        "provisioning was refused; it is tried again at the next check"
+                        "provisioning failed; it is tried again at the next check"
                     );
                     (wait, retry) = (every, FIRST);
                 }
@@ -84,11 +88,14 @@ impl Provisioner {
         checks.map(|check| check.every).min().unwrap_or(EVERY).max(FIRST)
     }
 
-    fn say_passing(&self, error: &Error, wait: Duration) {
+    /// How long to wait after a fault that may pass: as long as the vendor asked, at least `own`. Says so.
+    fn after(&self, error: &Error, own: Duration) -> Duration {
+        let wait = self.asked_wait().map_or(own, |asked| asked.min(LONGEST_ASKED).max(own));
         tracing::warn!(
             instance = %self.instance.id, error = %error, wait_s = wait.as_secs(),
             "provisioning failed, which may pass; it is tried again"
         );
+        wait
     }
 }
 

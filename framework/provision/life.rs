@@ -61,7 +61,7 @@ impl Provisioner {
     async fn round(&self, resource: &Resource, report: &mut Report) -> Result<(), CallError> {
         let moment = self.moment(resource).await?;
         // 1. A create that was interrupted goes on: until it is known what it made, nothing else can be said.
-        if let Some(Pending { operation: Operation::Create, .. }) = moment.state.pending {
+        if moment.state.pending.is_some_and(|pending| pending.is(Operation::Create)) {
             return self.make(resource, moment, report).await;
         }
         // 2. What was to be replaced goes, now that the new one is there.
@@ -96,15 +96,15 @@ impl Provisioner {
         let names = moment.names.with("current", current);
         // 5. An operation that was interrupted goes on at the step after the last one that is done.
         match moment.state.pending {
-            Some(Pending { operation: Operation::Adopt, done }) => {
+            Some(Pending { operation: Operation::Adopt, done, .. }) => {
                 return self.settle_in(resource, done, moment, current, report).await;
             }
-            Some(Pending { operation: Operation::Update, done }) if done > 0 => {
+            Some(Pending { operation: Operation::Update, done, .. }) if done > 0 => {
                 self.update(resource, done, &names, (&moment.desired, None)).await?;
                 self.did(report, resource, What::Updated, "what was begun is finished".to_owned());
                 return Ok(());
             }
-            Some(Pending { operation: Operation::Repair, done }) if done > 0 => {
+            Some(Pending { operation: Operation::Repair, done, .. }) if done > 0 => {
                 self.repair(resource, done, &names).await?;
                 self.did(report, resource, What::Repaired, "what was begun is finished".to_owned());
                 return Ok(());
@@ -152,12 +152,13 @@ impl Provisioner {
         saved: Map<String, Json>,
         report: &mut Report,
     ) -> Result<(), CallError> {
+        let since_seconds = self.clock.now().as_second();
         self.change(&resource.name, |state| {
             state.origin = Some(Origin::Adopted);
             state.existed = true;
             state.saved.clone_from(&saved);
             state.applied.clear();
-            state.pending = Some(Pending { operation: Operation::Adopt, done: 0 });
+            state.pending = Some(Pending { operation: Operation::Adopt, done: 0, since_seconds });
         })
         .await?;
         self.remember(resource, current, Map::new()).await?;
@@ -231,24 +232,25 @@ impl Provisioner {
         let latest = self.memory.latest_event_time().await?;
         let from = resume_from(state, latest, self.clock.now());
         let names = moment.names.with("current", &last).resuming(&self.instance, from);
-        let made = match state.pending {
-            Some(Pending { operation: Operation::Create, .. }) => {
-                self.resume_create(resource, state, &names, &moment.desired).await
-            }
-            Some(_) | None => self.create(resource, 0, &names, &moment.desired).await,
+        let made = if state.pending.is_some_and(|pending| pending.is(Operation::Create)) {
+            self.resume_create(resource, state, &names, &moment.desired).await
+        } else {
+            self.create(resource, 0, &names, &moment.desired).await
         };
+        let after = self.moment(resource).await?;
+        let replaced = after.state.old.is_some();
         match made {
             Err(CallError::Refused(failure))
-                if state.old.is_some() && failure.status == Some(http::StatusCode::CONFLICT) =>
+                if replaced && failure.status == Some(http::StatusCode::CONFLICT) =>
             {
-                self.remove_old(resource, &moment).await?;
+                self.remove_old(resource, &after).await?;
                 self.create(resource, 0, &names, &moment.desired).await.map_err(not_gone)?;
             }
-            made => made.map_err(not_gone)?,
+            made => {
+                made.map_err(not_gone)?;
+                self.remove_old(resource, &after).await?;
+            }
         }
-        let moment = self.moment(resource).await?;
-        let replaced = state.old.is_some();
-        self.remove_old(resource, &moment).await?;
         let (what, why) = match (replaced, state.existed, from) {
             (true, ..) => (What::Replaced, "no update could change what differed".to_owned()),
             (false, true, Some(from)) => (What::Recreated, format!("it was gone; events from {from} on")),

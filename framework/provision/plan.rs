@@ -129,7 +129,7 @@ impl Provisioner {
         state: &Json,
     ) -> Result<Planned, CallError> {
         let moment = self.moment_of(resource, document)?;
-        let begun = matches!(&moment.state.pending, Some(p) if p.operation == Operation::Create);
+        let begun = moment.state.pending.is_some_and(|pending| pending.is(Operation::Create));
         let mut seen = match begun {
             true => self.find(resource, &moment.state, &moment.names).await?,
             false => self.look(resource, &moment.state, &moment.names).await?,

@@ -1,6 +1,7 @@
 //! What provisions one instance: its parts, what it knows, and what it says. The story is in `life`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::drift::Desired;
 use super::fingerprint::Key;
@@ -27,6 +28,8 @@ pub struct Provisioner {
     /// One pass at a time; not held by anything else.
     pub(super) turn: tokio::sync::Mutex<()>,
     pub(super) status: Mutex<Status>,
+    /// How long the vendor asked to wait when the last pass failed.
+    asked: Mutex<Option<Duration>>,
 }
 
 /// A resource at one moment.
@@ -54,6 +57,7 @@ impl Provisioner {
             began: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
             status: Mutex::new(Status::default()),
+            asked: Mutex::new(None),
         }
     }
 
@@ -133,6 +137,11 @@ impl Provisioner {
         *self.began.lock().unwrap_or_else(PoisonError::into_inner) = Some(destroyed);
     }
 
+    /// How long the vendor asked to wait when the last pass failed; told once.
+    pub(super) fn asked_wait(&self) -> Option<Duration> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     pub(super) fn stopped(&self, mut report: Report) -> Report {
         report.destroyed = true;
         self.status.lock().unwrap_or_else(PoisonError::into_inner).destroyed = true;
@@ -165,6 +174,8 @@ impl Provisioner {
         if Some(document.destroyed) != self.began() {
             return Ok(self.stopped(report));
         }
+        let asked = error.failure().and_then(|failure| failure.wait);
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
         let error = explained(provision, error);
         metrics::counter!("forebay_provision_failures_total", "instance" => self.instance.id.to_string())
             .increment(1);

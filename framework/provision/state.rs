@@ -106,6 +106,16 @@ pub struct Pending {
     pub operation: Operation,
     /// How many of its steps are done.
     pub done: usize,
+    /// When it was begun, or last gone on with, in seconds since 1970.
+    #[serde(default)]
+    pub since_seconds: i64,
+}
+
+impl Pending {
+    /// Whether it is this operation.
+    pub fn is(&self, operation: Operation) -> bool {
+        self.operation == operation
+    }
 }
 
 /// A drift that was mended, to see whether the vendor took it.

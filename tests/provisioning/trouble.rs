@@ -37,6 +37,11 @@ async fn a_create_that_made_nothing_is_looked_for_and_then_made() {
     let error = bench.provisioner().reconcile().await.unwrap_err();
     assert_eq!(error.kind, Kind::Passing, "{error}");
     bench.tenant.forget_requests();
+    let error = bench.provisioner().reconcile().await.unwrap_err();
+    assert!(error.to_string().contains("may still be under way"), "{error}");
+    assert_eq!(bench.written(), [""; 0], "what was sent may take its time");
+    *bench.clock.0.lock().unwrap() += jiff::SignedDuration::from_secs(30);
+    bench.tenant.forget_requests();
     assert_eq!(bench.pass().await, [What::Created]);
     let asked: Vec<String> = bench.tenant.requests().iter().map(|a| a.method.to_string()).collect();
     assert_eq!(asked, ["POST", "GET", "POST"], "token, find, create");

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -393,9 +393,11 @@ impl Inner {
             let text = "Missing required parameter: grant_type";
             return Answer::new(400, json!({"error": "invalid_request", "error_description": text}));
         }
-        if field("client_id").as_deref() != Some(CLIENT_ID)
-            || field("client_secret").as_deref() != Some(CLIENT_SECRET)
-        {
+        let basic = format!("Basic {}", BASE64.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}").as_bytes()));
+        let by_header = asked.headers.get("authorization").is_some_and(|v| v.as_bytes() == basic.as_bytes());
+        let by_body = field("client_id").as_deref() == Some(CLIENT_ID)
+            && field("client_secret").as_deref() == Some(CLIENT_SECRET);
+        if !(by_header || by_body) {
             return Answer::new(401, json!({"error": "access_denied", "error_description": "Unauthorized"}));
         }
         let host = asked.headers["host"].to_str().unwrap();
