@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use serde_json::Value as Json;
-use sonic_rs::{Array, JsonContainerTrait, JsonType as Kind, JsonValueTrait, Object, Value};
+use sonic_rs::{Array, Deserialize, JsonContainerTrait, JsonType as Kind, JsonValueTrait, Object, Value};
 
 use super::pick::Pointer;
 
@@ -18,11 +18,20 @@ pub struct Parsed(Value);
 impl Parsed {
     /// Reads one JSON document; the error says what is wrong, on one line and without the document.
     pub fn read(text: &str) -> Result<Self, String> {
-        sonic_rs::from_str(text).map(Self).map_err(|error| {
+        sonic_rs::from_str(text).or_else(|_| Self::read_all(text)).map(Self).map_err(|error| {
             let whole = error.to_string();
             let line = whole.lines().next().unwrap_or_default();
             line.trim_end_matches(':').to_owned()
         })
+    }
+
+    /// Takes what JSON allows and few can hold: a number beyond a double, half of a surrogate pair (what is
+    /// left of an emoji that a vendor cut through). The record leaves as it came all the same.
+    fn read_all(text: &str) -> Result<Value, sonic_rs::Error> {
+        let mut reader = sonic_rs::Deserializer::from_str(text).utf8_lossy().use_rawnumber();
+        let value = Value::deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(value)
     }
 
     /// A document that is one text.
@@ -86,8 +95,15 @@ impl<'a> Node<'a> {
             Number::Unsigned(number)
         } else if let Some(number) = self.0.as_i64() {
             Number::Signed(number)
+        } else if let Some(number) = self.0.as_f64() {
+            Number::Float(number)
         } else {
-            Number::Float(self.0.as_f64().unwrap_or_default())
+            let text = self.0.as_raw_number().map(|raw| raw.as_str().to_owned()).unwrap_or_default();
+            let whole = text.parse().map(Number::Unsigned).or_else(|_| text.parse().map(Number::Signed));
+            // What a double cannot hold is the greatest that it can.
+            whole.unwrap_or_else(|_| {
+                Number::Float(text.parse::<f64>().unwrap_or_default().clamp(f64::MIN, f64::MAX))
+            })
         }
     }
 
@@ -167,5 +183,33 @@ impl Number {
             Self::Signed(number) => number.to_string().into(),
             Self::Float(number) => number.to_string().into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_json_allows_is_read() {
+        for text in ["1e400", "-1e400", r#""\ud83d""#, r#"{"a\udc00":[1,18446744073709551616]}"#, " null "] {
+            assert!(Parsed::read(text).is_ok(), "{text}: {:?}", Parsed::read(text));
+        }
+        for text in ["", "01", "1.", "+1", "1e", "[1,]", "{\"a\"}", "\"\n\"", "1 2", "nul", "\"\\x\"", "NaN"]
+        {
+            assert!(Parsed::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_kind() {
+        let number = |text: &str| match Parsed::read(text).unwrap().root().shape() {
+            Shape::Number(number) => number,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(number("18446744073709551615"), Number::Unsigned(u64::MAX));
+        assert_eq!(number("-1"), Number::Signed(-1));
+        assert_eq!(number("1.0"), Number::Float(1.0));
+        assert_eq!(number("1e400"), Number::Float(f64::MAX));
     }
 }

@@ -19,7 +19,7 @@ use super::limits::Limits;
 use super::meters::Brought;
 use super::refused::Refused;
 use super::request::{Head, Raw};
-use super::router::{Router, methods};
+use super::router::Router;
 use super::verify::{self, Told, Verified};
 use super::{body, rules};
 use crate::connector::model::Verify;
@@ -122,7 +122,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     if gate.stopping() {
         return Err(Refused::Stopping);
     }
-    if !methods(endpoint).contains(&&raw.head.method) {
+    if !endpoint.methods.contains(&raw.head.method) {
         return Err(Refused::Method);
     }
     let (now, known) = (endpoint.clock.now(), endpoint.known());
@@ -139,7 +139,8 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
         }
     }
     let mut hold = gate.budgets.hold(known_sender);
-    let bytes = body::read(&mut raw.body, &gate.limits, &mut hold).await?;
+    let announced = body::announced(&head.headers);
+    let bytes = body::read(&mut raw.body, announced, &gate.limits, &mut hold).await?;
     let facts = || Arc::new(facts(endpoint, &head, bytes.clone()));
 
     // 3. rules that need no verification.

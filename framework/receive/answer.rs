@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::endpoint::Endpoint;
 use super::refused::Refused;
-use super::router::methods;
 use crate::connector::model::{Reply, ReplyBody, Verify};
 use crate::connector::template::{RequestFacts, Scope};
 use crate::error::Result;
@@ -81,7 +80,7 @@ pub(super) fn refused(refused: &Refused, endpoint: Option<&Endpoint>) -> Answer 
         headers.insert(RETRY_AFTER, seconds(wait));
     }
     if let (Refused::Method, Some(endpoint)) = (refused, endpoint) {
-        let allowed: Vec<_> = methods(endpoint).iter().map(|method| method.as_str()).collect();
+        let allowed: Vec<_> = endpoint.methods.iter().map(http::Method::as_str).collect();
         if let Ok(value) = HeaderValue::try_from(allowed.join(", ")) {
             headers.insert(ALLOW, value);
         }

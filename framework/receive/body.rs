@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
@@ -13,16 +14,26 @@ use super::limits::Limits;
 use super::refused::Refused;
 use super::request::Incoming;
 
-/// How long a body may come slower than the least rate, in all.
-const GRACE: Duration = Duration::from_secs(5);
+/// The part of its time that a body may come slower than the least rate.
+const GRACE: u32 = 12;
 /// How often the rate of a body that pauses is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 /// Memory that is set aside on a sender's word; beyond it, memory grows with what arrives.
 const ON_TRUST: usize = 256 << 10;
 
-/// Reads the whole body.
-pub(super) async fn read(body: &mut Incoming, limits: &Limits, hold: &mut Hold) -> Result<Bytes, Refused> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+/// The length that a head announces, 0 where it announces none.
+pub(super) fn announced(headers: &HeaderMap) -> usize {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
+}
+
+/// Reads the whole body, whose length was announced or not.
+pub(super) async fn read(
+    body: &mut Incoming,
+    announced: usize,
+    limits: &Limits,
+    hold: &mut Hold,
+) -> Result<Bytes, Refused> {
     if announced > limits.body {
         return Err(Refused::TooLarge);
     }
@@ -59,7 +70,8 @@ async fn next(
 ) -> Result<Option<Bytes>, Refused> {
     loop {
         let passed = begin.elapsed();
-        let slow = passed > GRACE && (so_far as u128) < limits.least_rate as u128 * passed.as_millis() / 1000;
+        let slow = passed > limits.body_time / GRACE
+            && (so_far as u128) < limits.least_rate as u128 * passed.as_millis() / 1000;
         if passed >= limits.body_time || slow {
             return Err(Refused::TooSlow);
         }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use http::Method;
 use serde_json::{Map, Value as Json};
 
 use super::decode::{Decoded, Decoder};
@@ -32,6 +33,8 @@ pub struct Endpoint {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) meters: Meters,
+    /// The methods it takes: its own, and those of its rules.
+    pub(super) methods: Vec<Method>,
     /// The known types of event, sorted.
     pub(super) types: Vec<String>,
     /// What the answer to an accepted request names.
@@ -86,6 +89,7 @@ impl Endpoint {
             clock,
             meters: Meters::new(instance.id.as_str(), types.len()),
             types,
+            methods: methods(&connector),
             accepted: Names::of_reply(&connector.receiver.respond.accepted, &connector),
             depth: limits.depth.min(DEEPEST),
             per_request: key_texts(&connector.receiver.verify)
@@ -166,6 +170,16 @@ pub fn decode_again(endpoint: &Endpoint, letter: DeadLetter) -> Batch {
         dead,
         on_reuse: endpoint.instance.connector.receiver.event.on_reuse,
     }
+}
+
+fn methods(connector: &Connector) -> Vec<Method> {
+    let mut methods = vec![Method::POST];
+    for method in connector.receiver.rules.iter().filter_map(|rule| rule.method.as_ref()) {
+        if !methods.contains(method) {
+            methods.push(method.clone());
+        }
+    }
+    methods
 }
 
 fn key_texts(verify: &Verify) -> Vec<&Text> {

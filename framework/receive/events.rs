@@ -93,15 +93,19 @@ fn text_at<'a>(item: Item<'a>, pick: &Pick) -> Option<Cow<'a, str>> {
 
 fn in_tree<'a>(item: Item<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
     match item.tree.at(pointer)?.shape() {
+        // A text that could not be read whole is taken as it is written: two ids must not become one.
+        Shape::Text(text) if text.contains('\u{fffd}') => written(item, pointer),
         Shape::Text(text) => Some(Cow::Borrowed(text)),
         Shape::Number(Number::Unsigned(number)) => Some(Cow::Owned(number.to_string())),
         Shape::Number(Number::Signed(number)) => Some(Cow::Owned(number.to_string())),
-        // A double cannot hold every number that a vendor may write: two ids must not become one.
-        Shape::Number(Number::Float(_)) => {
-            scan::find(item.text, pointer).ok().flatten().map(|span| Cow::Borrowed(span.text))
-        }
+        // A double cannot hold every number that a vendor may write.
+        Shape::Number(Number::Float(_)) => written(item, pointer),
         Shape::Null | Shape::Bool(_) | Shape::List(_) | Shape::Map(_) => None,
     }
+}
+
+fn written<'a>(item: Item<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
+    scan::find(item.text, pointer).ok().flatten().map(|span| Cow::Borrowed(span.text))
 }
 
 /// The text of a scalar that was cut out: of a text without its quotes, of a number as it stands.

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::Method;
-
 use super::endpoint::Endpoint;
 use crate::error::{Error, Kind, Result};
 
@@ -34,17 +32,4 @@ impl Router {
     pub(super) fn find(&self, path: &str) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(path)
     }
-}
-
-/// The methods that an endpoint takes, for the `Allow` header.
-pub(super) fn methods(endpoint: &Endpoint) -> Vec<&Method> {
-    let mut methods = vec![&Method::POST];
-    for rule in &endpoint.instance.connector.receiver.rules {
-        if let Some(method) = &rule.method
-            && !methods.contains(&method)
-        {
-            methods.push(method);
-        }
-    }
-    methods
 }

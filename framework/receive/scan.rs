@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::connector::node::Parsed;
 use crate::connector::pick::Pointer;
 
 /// One value, cut out.
@@ -73,7 +74,8 @@ fn last_member<'a>(object: &'a str, name: &str) -> Result<Option<Span<'a>>, Torn
 pub(super) fn unescaped(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
-        sonic_rs::from_str::<String>(quoted).ok().map(Cow::Owned)
+        let parsed = Parsed::read(quoted).ok()?;
+        parsed.root().text().map(|text| Cow::Owned(text.to_owned()))
     } else {
         Some(Cow::Borrowed(inner))
     }

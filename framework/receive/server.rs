@@ -110,7 +110,9 @@ async fn take(
                 }
                 Err(error) => trouble(&error, connections).await,
             },
-            Some(_) = tasks.join_next() => {}
+            Some(ended) = tasks.join_next() => if let Err(error) = ended {
+                tracing::error!(%error, "a connection ended in a fault of our own");
+            },
             _ = look.tick(), if tls.is_some() => if let Some(tls) = tls { tls.look() },
         }
     }
@@ -224,7 +226,8 @@ fn routes(
         .and(warp::body::stream())
         .then(move |method, path: warp::path::FullPath, query, headers, body| {
             let head = Head { method, path: path.as_str().to_owned(), query, headers };
-            answer(talk.clone(), head, Stream(body).boxed_unsync())
+            let body = Stream { stream: body, ended: false };
+            answer(talk.clone(), head, body.boxed_unsync())
         })
 }
 
@@ -244,7 +247,10 @@ async fn answer(talk: Talk, head: Head, body: Incoming) -> Response<Bytes> {
 }
 
 /// warp's stream of a body, as a body.
-struct Stream<S>(S);
+struct Stream<S> {
+    stream: S,
+    ended: bool,
+}
 
 impl<S, B, E> http_body::Body for Stream<S>
 where
@@ -259,10 +265,13 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|next| {
-            next.map(|data| {
-                data.map(|mut data| Frame::data(data.copy_to_bytes(data.remaining()))).map_err(Into::into)
-            })
-        })
+        let next = std::task::ready!(Pin::new(&mut self.stream).poll_next(cx));
+        self.ended = next.as_ref().is_none_or(Result::is_err);
+        let frame = next.map(|data| data.map(|mut data| Frame::data(data.copy_to_bytes(data.remaining()))));
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
     }
 }
