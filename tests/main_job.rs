@@ -125,7 +125,7 @@ fn a_second_run_of_the_same_data_dir_is_refused_with_the_first_ones_pid() {
     let folder = TempDir::new().unwrap();
     let running = Running::start(&mut manual(folder.path()), 1);
     let second = manual(folder.path()).output().unwrap();
-    assert_eq!(second.status.code(), Some(3));
+    assert_eq!(second.status.code(), Some(2));
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains(&running.pid().to_string()), "{said}");
 }

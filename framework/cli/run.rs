@@ -68,7 +68,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let configuration = configure(&ask, &environment())?;
     if !arguments.simulate {
         start_log(arguments.instance.log_format, Level::INFO)?;
-        return runtime()?.block_on(work(configuration));
+        return runtime()?.block_on(work(configuration, arguments.instance.log_format));
     }
     // A simulation tells its story itself.
     start_log(arguments.instance.log_format, Level::WARN)?;
@@ -82,7 +82,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 /// From a checked configuration to the end of the process.
-async fn work(configuration: Configuration) -> Result<ExitCode> {
+async fn work(configuration: Configuration, format: LogFormat) -> Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let health = Arc::new(Health::default());
     // Ports first: a port in use must leave nothing behind.
@@ -108,6 +108,7 @@ async fn work(configuration: Configuration) -> Result<ExitCode> {
         admin,
         reread: (reread(configuration.sources), hangups()?),
         say: say(),
+        plain: format == LogFormat::Human,
         terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
         health,
         shutdown: stops()?,

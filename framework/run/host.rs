@@ -54,6 +54,8 @@ pub struct World {
     pub reread: (Reread, watch::Receiver<u64>),
     /// Plain lines.
     pub say: Say,
+    /// Whether texts of several lines may stand among them: the log is for people too.
+    pub plain: bool,
     /// Whether those lines are read by a person at a terminal, who may see a key in clear.
     pub terminal: bool,
     /// How everything fares; shared with whoever waits for the stream to be well.
@@ -104,6 +106,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         clock: clock.clone(),
         health: health.clone(),
         say: world.say,
+        plain: world.plain,
         terminal: world.terminal,
         folder: store.folder().to_owned(),
         reread: world.reread,

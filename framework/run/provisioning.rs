@@ -34,6 +34,7 @@ pub(super) struct Vendors {
     pub clock: Arc<dyn Clock>,
     pub health: Arc<Health>,
     pub say: Say,
+    pub plain: bool,
     pub terminal: bool,
     pub folder: PathBuf,
     pub reread: (Reread, watch::Receiver<u64>),
@@ -117,7 +118,8 @@ fn explain(instance: &Instance, vendors: &Vendors) {
     }
     let keys = if vendors.terminal { Keys::InClear } else { Keys::InFiles(&vendors.folder) };
     match manual::instructions(instance, keys) {
-        Ok(text) => (vendors.say)(&text),
+        Ok(text) if vendors.plain => (vendors.say)(&text),
+        Ok(text) => info!(instance = %instance.id, instructions = text, "create the stream at the vendor"),
         Err(error) => warn!(instance = %instance.id, %error, "cannot say how to create the stream"),
     }
 }

@@ -125,6 +125,7 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
         admin: None,
         reread: (Arc::new(|| Ok(Vec::new())), watch::channel(0).1),
         say: simulation.say.clone(),
+        plain: true,
         terminal: false,
         health: Arc::new(Health::default()),
         shutdown: stopped,
