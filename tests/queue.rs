@@ -15,8 +15,8 @@ use forebay::connector::schema::RecordSchema;
 use forebay::queue::limits::Limits;
 use forebay::queue::local::{Beside, Filter, Local};
 use forebay::queue::{
-    Batch, Chunk, DeadLetter, DeadReason, DeadWhat, Origin, Position, Progress, Queue, Receipt, SinkKey,
-    State,
+    Batch, Chunk, DeadLetter, DeadReason, DeadWhat, Origin, Position, Progress, Queue, Receipt, Refusal,
+    SinkKey, State,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -359,4 +359,198 @@ async fn the_folder_and_its_files_are_for_their_owner_alone() {
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
+}
+
+#[tokio::test]
+async fn a_record_that_a_sink_refused_goes_to_that_sink_alone_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path());
+    register(&local, "acme", &["a", "b"]).await;
+    let records = ["0", "1", "2", "3"].iter().map(|n| checked(n, *n)).collect();
+    local.append(batch("acme", records)).await.unwrap();
+    let (a, b) = (key("acme", "a"), key("acme", "b"));
+    let chunk = local.read(&a, 10, 1 << 20).await.unwrap().unwrap();
+    let dead = vec![letter("1", Some("a")), letter("2", Some("a"))];
+    local.advance(&a, &chunk, Progress { done: 4, note: None, dead }).await.unwrap();
+    assert_eq!(drain(&local, &b).await.len(), 4);
+
+    let beside = Beside::open(folder.path()).unwrap();
+    assert_eq!(beside.retry(&id("acme"), &[1, 2, 77]).unwrap(), [77], "numbers that are none are said");
+    let again = tokio::time::timeout(Duration::from_secs(5), local.read(&a, 10, 1 << 20)).await.unwrap();
+    let again = again.unwrap().unwrap();
+    assert_eq!(
+        (&again.origin, texts(&again)),
+        (&Origin::Retry { letters: vec![1, 2] }, vec!["1".into(), "2".into()])
+    );
+    assert!(drain(&local, &b).await.is_empty(), "the other sink has it already");
+    // One is taken, one is refused again.
+    let dead = vec![DeadLetter { detail: "still not".to_owned(), ..letter("2", Some("a")) }];
+    local.advance(&a, &again, Progress { done: 2, note: None, dead }).await.unwrap();
+    let left = letters(folder.path(), "acme");
+    assert_eq!(
+        left.iter().map(|l| (&l.bytes[..], l.detail.as_str())).collect::<Vec<_>>(),
+        [(&b"2"[..], "still not")]
+    );
+    assert!(drain(&local, &a).await.is_empty(), "it is not tried for ever");
+    let cursor = local.cursor(&a).await.unwrap().unwrap();
+    assert_eq!(cursor.position, Position(4), "the cursor in the log stays where it was");
+}
+
+#[tokio::test]
+async fn a_letter_that_is_decoded_again_disappears_when_its_records_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path());
+    register(&local, "acme", &["a"]).await;
+    local.append(batch("acme", vec![checked("1", "one")])).await.unwrap();
+    // A body that could not be read, and an id that came again with other bytes.
+    let dead = vec![letter("[broken", None)];
+    local.append(Batch { dead, ..batch("acme", vec![checked("1", "two")]) }).await.unwrap();
+    assert_eq!(drain(&local, &key("acme", "a")).await, ["one"]);
+    assert!(local.take_retries(&id("acme")).await.unwrap().is_empty(), "nobody asked yet");
+    let beside = Beside::open(folder.path()).unwrap();
+    let all: Vec<i64> =
+        beside.letters(&id("acme"), &Filter::default(), 0, 10).unwrap().iter().map(|l| l.number).collect();
+    assert!(beside.retry(&id("acme"), &all).unwrap().is_empty());
+    let asked = local.take_retries(&id("acme")).await.unwrap();
+    assert_eq!(
+        asked.iter().map(|l| l.letter.reason).collect::<Vec<_>>(),
+        [DeadReason::Undecodable, DeadReason::IdReused]
+    );
+    assert_eq!(asked[0].letter.bytes, "[broken");
+    // Under today's spec the body holds a new record, a duplicate, and a line that is still broken.
+    let records = vec![checked("5", "five"), checked("1", "one")];
+    let dead = vec![letter("still", None)];
+    let receipt =
+        local.settle_retry(asked[0].number, Batch { dead, ..batch("acme", records) }).await.unwrap();
+    assert_eq!(receipt, Receipt { stored: 1, duplicates: 1, dead: 1 });
+    // The reused id is delivered, whatever the window says.
+    let receipt =
+        local.settle_retry(asked[1].number, batch("acme", vec![checked("1", "two")])).await.unwrap();
+    assert_eq!(receipt, Receipt { stored: 1, duplicates: 0, dead: 0 });
+    assert_eq!(drain(&local, &key("acme", "a")).await, ["five", "two"]);
+    let left = letters(folder.path(), "acme");
+    assert_eq!(left.iter().map(|l| &l.bytes[..]).collect::<Vec<_>>(), [&b"still"[..]]);
+    assert!(local.take_retries(&id("acme")).await.unwrap().is_empty());
+    let again = local.settle_retry(asked[1].number, batch("acme", vec![checked("1", "two")])).await.unwrap();
+    assert_eq!(again, Receipt::default(), "a letter that is gone is not settled twice");
+}
+
+#[tokio::test]
+async fn a_removed_sink_holds_its_records_until_it_is_dropped_and_a_new_one_starts_at_the_oldest() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path());
+    register(&local, "acme", &["a", "old"]).await;
+    for n in 0..5 {
+        local.append(batch("acme", vec![checked(&n.to_string(), n.to_string())])).await.unwrap();
+    }
+    let chunk = local.read(&key("acme", "old"), 2, 1 << 20).await.unwrap().unwrap();
+    local.advance(&key("acme", "old"), &chunk, done(2)).await.unwrap();
+    assert_eq!(drain(&local, &key("acme", "a")).await.len(), 5);
+    local.close().await.unwrap();
+
+    let local = open(folder.path());
+    let sinks = local.register_sinks(&id("acme"), &["a".to_owned(), "new".to_owned()]).await.unwrap();
+    let seen: Vec<_> = sinks.iter().map(|s| (s.sink.as_str(), s.registered, s.behind)).collect();
+    assert_eq!(seen, [("a", true, 0), ("new", true, 3), ("old", false, 3)]);
+    assert_eq!(
+        drain(&local, &key("acme", "new")).await,
+        ["2", "3", "4"],
+        "0 and 1 were trimmed: all had them"
+    );
+    let blocks = || -> i64 {
+        let db = rusqlite::Connection::open(folder.path().join("forebay.db")).unwrap();
+        db.query_row("SELECT count(*) FROM blocks", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(blocks(), 3, "the removed sink holds them");
+    let beside = Beside::open(folder.path()).unwrap();
+    assert!(beside.drop_sink(&id("acme"), "old").unwrap());
+    assert!(!beside.drop_sink(&id("acme"), "old").unwrap());
+    assert_eq!(blocks(), 0);
+    let error = local.read(&key("acme", "old"), 1, 1).await.unwrap_err().to_string();
+    assert!(error.contains("`old`"), "{error}");
+}
+
+fn incompressible(n: u64, size: usize) -> Vec<u8> {
+    let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..size).map(next).collect()
+}
+
+async fn full(local: &Local, instance: &str, first: u64) -> (u64, &'static str) {
+    for n in first.. {
+        match local.append(batch(instance, vec![checked(&n.to_string(), incompressible(n, 50_000))])).await {
+            Ok(_) => assert!(n < first + 1000, "no bound holds"),
+            Err(Refusal::Full { bound, retry_after }) => {
+                assert!(retry_after > Duration::ZERO);
+                return (n - first, bound);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    unreachable!()
+}
+
+fn on_disk(folder: &Path) -> u64 {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_and_takes_again_when_sinks_made_room_and_gives_space_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes: 8 << 20, ..limits() };
+    let local = Local::open(folder.path(), limits, Hand::at(START)).unwrap();
+    register(&local, "acme", &["a"]).await;
+    let (stored, bound) = full(&local, "acme", 0).await;
+    assert_eq!(bound, "max_bytes");
+    assert!((40..170).contains(&stored), "{stored} batches of 50 kB in 8 MiB");
+    assert!(on_disk(folder.path()) < 10 << 20, "{} bytes on disk", on_disk(folder.path()));
+    assert_eq!(drain(&local, &key("acme", "a")).await.len() as u64, stored, "nothing half stored");
+    let (again, _) = full(&local, "acme", 10_000).await;
+    assert!(again > stored / 2, "there is room again for {again}, the first time {stored}");
+    drain(&local, &key("acme", "a")).await;
+    crate::support::eventually("the space is given back", || on_disk(folder.path()) < 2 << 20);
+    local.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_refuses_before_there_is_no_room_to_trim() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { min_free: u64::MAX / 2, ..limits() };
+    let local = Local::open(folder.path(), limits, Hand::at(START)).unwrap();
+    register(&local, "acme", &["a"]).await;
+    assert_eq!(full(&local, "acme", 0).await, (0, "min_free"));
+    assert!(local.save(&id("acme"), None, &json!({})).await.unwrap(), "state and cursors still move");
+}
+
+#[tokio::test]
+async fn dead_letters_have_a_share_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes: 10 << 20, dead_share: 10, ..limits() };
+    let local = Local::open(folder.path(), limits, Hand::at(START)).unwrap();
+    register(&local, "acme", &["a"]).await;
+    let dead = |n: u64| {
+        let dead = vec![DeadLetter { bytes: incompressible(n, 100_000).into(), ..letter("", None) }];
+        Batch { dead, ..batch("acme", vec![checked(&n.to_string(), "x")]) }
+    };
+    let mut stored = 0;
+    let bound = loop {
+        match local.append(dead(stored)).await {
+            Ok(_) => stored += 1,
+            Err(Refusal::Full { bound, .. }) => break bound,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((stored, bound), (10, "dead letters"));
+    let receipt = local.append(batch("acme", vec![checked("good", "x")])).await.unwrap();
+    assert_eq!(receipt.stored, 1, "what is well still has its room");
+    let receipt = local.append(batch("acme", vec![checked(&stored.to_string(), "x")])).await.unwrap();
+    assert_eq!(receipt.stored, 1, "the id of the refused batch is not burnt");
+    let beside = Beside::open(folder.path()).unwrap();
+    assert!(beside.drop_letters(&id("acme"), &[1, 2]).unwrap().is_empty());
+    local.append(dead(99)).await.unwrap();
 }

@@ -59,13 +59,15 @@ pub(super) fn dead_share(limits: &Limits) -> u64 {
     limits.max_bytes / 100 * u64::from(limits.dead_share)
 }
 
-/// Copies the write-ahead log into the database once it has grown.
-pub(super) fn checkpoint_when_due(db: &Connection, usage: &Usage) -> Result<(), Fault> {
-    if usage.wal > 4 * WAL {
-        // Readers kept it from starting over; wait for them this once.
-        return checkpoint(db, "TRUNCATE").map(drop);
+/// Copies the write-ahead log into the database once it has grown. Where the store is nearly full, or readers have
+/// kept the log from starting over for long, the log is emptied too, which waits for them.
+pub(super) fn checkpoint_when_due(db: &Connection, usage: &Usage, limits: &Limits) -> Result<(), Fault> {
+    let due = WAL.min(limits.max_bytes / 16);
+    if usage.wal <= due {
+        return Ok(());
     }
-    if usage.wal > WAL { checkpoint(db, "PASSIVE").map(drop) } else { Ok(()) }
+    let tight = usage.used > limits.max_bytes / 4 * 3 || usage.wal > due * 4;
+    checkpoint(db, if tight { "TRUNCATE" } else { "PASSIVE" }).map(drop)
 }
 
 /// A checkpoint. `false`: other connections kept it from being complete.

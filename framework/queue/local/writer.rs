@@ -198,7 +198,7 @@ impl Writer {
             let tidied = space::measure(db, &self.folder).and_then(|usage| {
                 let (held, _) = letters::totals(db)?;
                 self.shared.measured(&usage, held);
-                space::checkpoint_when_due(db, &usage)?;
+                space::checkpoint_when_due(db, &usage, &self.limits)?;
                 space::give_back(db, &usage)
             });
             match tidied {
