@@ -10,7 +10,7 @@ use crate::queue::limits::Limits;
 /// Pages that one step of giving back moves, so that a commit never waits long behind it.
 const STEP: u32 = 512;
 /// Free pages that are kept for the next blocks while there is work to do.
-const KEEP: u64 = 1024;
+const KEEP: u64 = 256;
 /// Bytes of the write-ahead log after which it is copied into the database.
 const WAL: u64 = 16 << 20;
 

@@ -191,19 +191,14 @@ impl Writer {
         }
     }
 
-    /// What can wait until the answers are out: checkpoints, and giving space back.
+    /// What can wait until the answers are out: checkpoints, and giving space back while nobody waits.
     fn tidy(&mut self, jobs: &mpsc::Receiver<Job>) {
+        let mut gave = false;
         loop {
             let Store::Well(db, _) = &self.store else { return };
-            let tidied = space::measure(db, &self.folder).and_then(|usage| {
-                let (held, _) = letters::totals(db)?;
-                self.shared.measured(&usage, held);
-                space::checkpoint_when_due(db, &usage, &self.limits)?;
-                space::give_back(db, &usage)
-            });
-            match tidied {
-                Ok(true) if jobs.is_empty() => {}
-                Ok(_) => return,
+            match self.tidy_once(db, jobs, gave) {
+                Ok(true) => gave = true,
+                Ok(false) => return,
                 Err(fault) if fault.kind == FaultKind::Busy => return,
                 Err(fault) => {
                     tracing::error!(error = %fault.said, "the store cannot be tidied");
@@ -211,6 +206,25 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// `true`: there may be more to give back.
+    fn tidy_once(&self, db: &Connection, jobs: &mpsc::Receiver<Job>, gave: bool) -> Result<bool, Fault> {
+        let usage = space::measure(db, &self.folder)?;
+        let (held, _) = letters::totals(db)?;
+        self.shared.measured(&usage, held);
+        space::checkpoint_when_due(db, &usage, &self.limits)?;
+        if !jobs.is_empty() {
+            return Ok(false);
+        }
+        if space::give_back(db, &usage)? {
+            return Ok(true);
+        }
+        // The file becomes shorter only when the log is copied into it.
+        if gave {
+            space::checkpoint(db, "TRUNCATE")?;
+        }
+        Ok(false)
     }
 
     fn close(self) {
