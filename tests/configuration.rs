@@ -476,3 +476,27 @@ fn a_simulation_makes_up_what_was_not_given() {
     let placed = one.instance.at_base(&base).unwrap();
     assert_eq!(placed.receiver_url.unwrap().path(), one.path);
 }
+
+#[test]
+fn settings_and_secrets_become_a_schema() {
+    let connector = forebay::connector::load::load(AUTH0.as_ref()).unwrap();
+    let schema = forebay::connector::configuration_schema::schema(&connector);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let env = json!({"env": "X"});
+    let fits = |instance: serde_json::Value| validator.is_valid(&instance);
+    let automatic = json!({"input_mode": "automatic", "base_url": "https://a.example/"});
+    assert!(fits(json!({"settings": {"input_mode": "manual"}})));
+    assert!(!fits(json!({"settings": {}})));
+    assert!(!fits(json!({"settings": {"input_mode": "automtic"}})));
+    assert!(!fits(json!({"settings": {"input_mode": "manual", "base": "x"}})));
+    assert!(!fits(json!({"settings": {"input_mode": "automatic"}})));
+    // The default of authentication_type counts where it was not given.
+    assert!(!fits(json!({"settings": automatic, "secrets": {"monad_api_key": env}})));
+    assert!(fits(json!({
+        "settings": automatic,
+        "secrets": {"monad_api_key": env, "client_id": env, "client_secret": {"file": "x"}},
+    })));
+    let token = json!({"input_mode": "automatic", "base_url": "https://a.example/", "authentication_type": "access_token"});
+    assert!(fits(json!({"settings": token, "secrets": {"monad_api_key": env, "access_token": env}})));
+    assert!(!fits(json!({"settings": token, "secrets": {"monad_api_key": "text", "access_token": env}})));
+}

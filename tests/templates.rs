@@ -179,3 +179,348 @@ fn the_raw_body_is_spliced_untouched() {
     assert!(condition("request.json is not defined"));
     assert!(condition("(request.body | sha256 | hex) | length == 64"));
 }
+
+#[test]
+fn what_is_missing_in_an_argument_is_missing_in_what_is_made() {
+    for bypass in [
+        "('' | join_url(item.a)) == ('' | join_url(item.b))",
+        "('x' | hmac('sha256', item.a) | hex) == ('x' | hmac('sha256', item.b) | hex)",
+        "item.type | regex_match(item.a)",
+        "item.a | regex_match('')",
+    ] {
+        assert!(!holds(bypass), "{bypass}");
+    }
+    assert!(fault("{{ 'x' | hmac('sha256', item.a) | hex }}").contains("`item.a` is missing"));
+}
+
+#[test]
+fn a_lone_null_stays_null_and_text_refuses_it() {
+    assert_eq!(value("{{ item.nothing }}"), Json::Null);
+    assert_eq!(value("{{ item.nothing | default('x') }}"), Json::Null);
+    assert_eq!(value("{{ [item.nothing, omit, settings.on] }}"), json!([null, true]));
+    assert!(fault("{{ item.nothing }}").contains("`item.nothing` is null"));
+    assert!(fault("{{ [item.gone] | tojson }}").contains("`item.gone` is missing"));
+}
+
+#[test]
+fn missing_data_behind_a_var_make_a_condition_false() {
+    let vars = Vars::new(vec![("token".into(), Text::compile("Bearer {{ response.json.token }}").unwrap())]);
+    let scope = scope().with_vars(&vars);
+    let condition = Condition::compile("vars.token == item.type").unwrap();
+    assert!(!condition.holds(&scope).unwrap());
+    let scope = scope.with("response", json!({"json": {"token": "x"}}));
+    let condition = Condition::compile("vars.token == 'Bearer x'").unwrap();
+    assert!(condition.holds(&scope).unwrap());
+}
+
+#[test]
+fn filters_do_what_they_are_called() {
+    for (source, expected) in [
+        ("{{ 'a b&c/ü' | urlencode }}", "a%20b%26c/%C3%BC"),
+        ("{{ 'hi' | base64 }}", "aGk="),
+        ("{{ 'hi??>' | base64url }}", "aGk_Pz4"),
+        ("{{ 'hi' | hex }}", "6869"),
+        ("{{ 'abc' | sha1 | hex }}", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+        ("{{ 'abc' | sha256 | hex }}", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        // RFC 4231, test case 2.
+        (
+            "{{ 'what do ya want for nothing?' | hmac('sha256', 'Jefe') | hex }}",
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+        ("{{ 'hello' | crc32 }}", "907060870"),
+        ("{{ ' Ab ' | trim | lower }}", "ab"),
+        ("{{ 'a-b-c' | replace('-', '+') | upper }}", "A+B+C"),
+        ("{{ 'a,b,c' | split(',') | last }}", "c"),
+        ("{{ settings.list | join(';') }}", "x;y"),
+        ("{{ settings.list | first }}{{ settings.list | length }}", "x2"),
+        ("{{ [{'k': 1}, {'k': 2}] | map(attribute='k') | tojson }}", "[1,2]"),
+        ("{{ [{'k': 1}] | map('tojson') | join }}", "{\"k\":1}"),
+        ("{{ ('12' | int) + 1 }}", "13"),
+        ("{{ 1.0 }} {{ 2.5 | string }} {{ 1635984900418 }}", "1.0 2.5 1635984900418"),
+        ("{{ {'a': {'b': 1, 'c': 2}} | merge({'a': {'b': 3}}) | tojson }}", "{\"a\":{\"b\":3,\"c\":2}}"),
+        ("{{ '2024-02-28T23:59:59Z' | plus('2d') | rfc3339 }}", "2024-03-01T23:59:59Z"),
+        ("{{ '2024-02-28T00:00:00Z' | plus('-5m') | unix }}", "1709078100"),
+        ("{{ 1709078100 | unix_ms }}", "1709078100000"),
+        ("{{ {'b': '2', 'a': '1'} | form_concat }}", "a1b2"),
+        ("{{ {'b': 'x y', 'a': '1'} | sorted_query }}", "a=1&b=x+y"),
+        ("{{ 'x{{' }}y{{ '}}' }}", "x{{y}}"),
+        ("{# text #}", "{# text #}"),
+        ("{{ 'a' if settings.on else 'b' }}", "a"),
+        ("{% for x in settings.list %}{{ x }}\n{% endfor %}", "x\ny\n"),
+        ("{% set j = item %}{% if j.type != 'http' %}a{% else %}{{ j.type }}{% endif %}", "http"),
+    ] {
+        assert_eq!(text(source), expected, "{source}");
+    }
+    assert_eq!(text("{{ uuid() }}").len(), 36);
+    assert_ne!(text("{{ random(16) }}"), text("{{ random(16) }}"));
+    assert!(fault("{{ 'https://a/?q' | join_url('b') }}").contains("without a query"));
+}
+
+#[test]
+fn what_is_no_part_of_the_language_is_refused_with_a_hint() {
+    for (source, part) in [
+        ("{{ x | lowr }}", "did you mean `lower`?"),
+        ("{{ x | pprint }}", "there is no filter `pprint`"),
+        ("{{ range(9) }}", "there is no function `range`"),
+        ("{{ x is divisibleby(2) }}", "there is no test"),
+        ("{{ x.upper() }}", "no methods"),
+        ("{{ x[1:] }}", "slices"),
+        ("{{ 2 ** 9 }}", "`**`"),
+        ("{{ __eq(1, 1) }}", "there is no function `__eq`"),
+        ("{{ __own }}", "`__own` is no name"),
+        ("{% include 'x' %}", "no part of the language"),
+        ("{% import 'x' as y %}", "no part of the language"),
+        ("{% from 'x' import y %}", "no part of the language"),
+        ("{% extends 'x' %}", "no part of the language"),
+        ("{% block a %}{% endblock %}", "no part of the language"),
+        ("{% set settings = 1 %}", "is a name of the language"),
+        ("{% for x in y recursive %}{% endfor %}", "a `for` here is plain"),
+        ("{% macro a() %}{% endmacro %}", "unknown statement"),
+        ("{{ settings.a ", "expected"),
+    ] {
+        let error = Text::compile(source).unwrap_err();
+        assert!(error.to_string().contains(part), "{source}: {error}");
+    }
+    let error = Condition::compile("{{ a == b }}").unwrap_err();
+    assert!(error.to_string().contains("no braces"));
+    let error = Condition::compile("item.a = 1").unwrap_err();
+    assert!(error.to_string().contains("equal is written =="), "{error}");
+    let error = Text::compile("first line\nsecond {{ x | lowr }}").unwrap_err();
+    assert_eq!((error.line, error.column), (2, 15));
+    assert_eq!(error.offset, 25);
+}
+
+#[test]
+fn names_are_told_as_far_as_they_are_fixed() {
+    let names = |source: &str| Text::compile(source).unwrap().names();
+    assert_eq!(
+        names("{{ vars.streams }}/{{ state.log_stream.id }}"),
+        ["vars.streams", "state.log_stream.id"]
+    );
+    assert_eq!(names("{{ settings.a | default(settings.b | join_url('x')) }}"), ["settings.a", "settings.b"]);
+    assert_eq!(
+        names("{{ request.headers['x-a'] ~ request.json[0].type }}"),
+        ["request.headers.x-a", "request.json.0.type"]
+    );
+    assert_eq!(names("{{ request.headers[settings.name].x }}"), ["request.headers", "settings.name"]);
+    assert_eq!(names("{{ now | rfc3339 }}{{ uuid() }}"), ["now", "uuid"]);
+    assert_eq!(names("{% set j = request.json %}{{ j.a }}"), ["request.json"]);
+    let condition = Condition::compile("settings.a == 'x' and 'y' == settings.b").unwrap();
+    assert_eq!(
+        condition.equalities().unwrap(),
+        [("settings.a".to_owned(), json!("x")), ("settings.b".to_owned(), json!("y"))]
+    );
+    assert!(Condition::compile("settings.a == 'x' or settings.b").unwrap().equalities().is_none());
+}
+
+#[test]
+fn everything_is_bounded() {
+    let slow = "{% for a in settings.many %}{% for b in settings.many %}{{ a }}{% endfor %}{% endfor %}";
+    let many: Vec<u32> = (0..1000).collect();
+    let scope = scope().with("settings", json!({"many": many, "long": "x".repeat(1 << 20)}));
+    let fault = |source: &str| Text::compile(source).unwrap().render(&scope).unwrap_err().to_string();
+    assert!(fault(slow).contains("too many steps"));
+    assert!(fault("{{ settings.long | replace('x', settings.long) }}").contains("16 MiB"));
+    let grown = "{% for a in settings.many %}{{ settings.long }}{% endfor %}";
+    assert!(fault(grown).contains("16 MiB"), "{}", fault(grown));
+    let doubling: Vec<(String, Text)> = (0..40)
+        .map(|n| {
+            let text = format!("{{{{ vars.v{} }}}}{{{{ vars.v{} }}}}", n + 1, n + 1);
+            (format!("v{n}"), Text::compile(&text).unwrap())
+        })
+        .chain([("v40".to_owned(), Text::compile("x").unwrap())])
+        .collect();
+    let scope = scope.with_vars(&Vars::new(doubling));
+    let error = Text::compile("{{ vars.v0 }}").unwrap().render(&scope).unwrap_err().to_string();
+    assert!(error.contains("too many vars"), "{error}");
+    let deep = format!("{{{{ {}1{} }}}}", "(".repeat(400), ")".repeat(400));
+    assert!(Text::compile(&deep).is_err());
+    let wide = format!("{{{{ {}1 }}}}", "1+".repeat(100_000));
+    assert!(Text::compile(&wide).unwrap_err().to_string().contains("too long"));
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for source in [
+        "{{ secrets.key | int }}",
+        "{{ secrets.key | rfc3339 }}",
+        "{{ secrets.key | plus('5m') }}",
+        "{{ secrets.key + 1 }}",
+        "{{ secrets.key * 2 }}",
+        "{{ 1 - secrets.key }}",
+        "{{ secrets.key | hmac(secrets.key, secrets.key) }}",
+        "{{ secrets.key | join }}",
+        "{{ secrets.key | merge(secrets) }}",
+        "{{ secrets }}{{ item.gone }}",
+        "{{ 'x' | map(secrets.key) }}",
+        "{{ ['x'] | map(secrets.key) }}",
+        "{{ 'x' | plus(secrets.key) }}",
+        "{{ 'x' | regex_match('(' ~ secrets.key) }}",
+        "{{ random(secrets.key) }}",
+        "{{ -secrets.key }}",
+        "{{ secrets.key.x }}",
+        "{{ item.type is startingwith(secrets) }}{{ item.gone }}",
+    ] {
+        let Err(error) = Text::compile(source).unwrap().render(&scope()) else { continue };
+        assert!(!format!("{error:?}{error}").contains("s3cret"), "{source}: {error:?}");
+    }
+    assert!(!format!("{:?}", scope()).contains("s3cret"));
+}
+
+/// Bits of template text, some of which fit each other.
+fn scraps() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let scrap = prop_oneof![
+        prop::sample::select(vec![
+            "{{",
+            "}}",
+            "{%",
+            "%}",
+            "{#",
+            "#}",
+            "-",
+            "if ",
+            "for x in ",
+            "set y = ",
+            "endif",
+            "endfor",
+            "else",
+            "item",
+            "item.a",
+            ".b",
+            "[0]",
+            "['type']",
+            "settings.list",
+            "secrets.key",
+            "omit",
+            "none",
+            "==",
+            "!=",
+            "<",
+            ">=",
+            " in ",
+            " not ",
+            " and ",
+            " or ",
+            " is ",
+            "defined",
+            "|",
+            "lower",
+            "join",
+            "map",
+            "default",
+            "hmac",
+            "merge",
+            "plus",
+            "split",
+            "int",
+            "(",
+            ")",
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            ":",
+            "'",
+            "\"",
+            "\\",
+            "~",
+            "*",
+            "+",
+            "-",
+            "/",
+            "//",
+            "%",
+            "9223372036854775807",
+            "1e400",
+            "0",
+            "'5m'",
+            "true",
+            " ",
+            "\n",
+            "ü",
+            "\u{0}",
+            "vars.v",
+            "uuid()",
+            "random(3)",
+            "random(-1)",
+            "raw",
+            "endraw",
+            "filter",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,3}",
+    ];
+    prop::collection::vec(scrap, 0..24).prop_map(|scraps| scraps.concat())
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever stands in a spec, compiling and rendering it end, and end without a panic.
+    #[test]
+    fn no_text_panics(source in scraps(), braces in proptest::bool::ANY) {
+        let vars = Vars::new(vec![("v".into(), Text::compile("{{ item.type }}").unwrap())]);
+        let scope = scope().with_vars(&vars);
+        let source = if braces { format!("{{{{ {source} }}}}") } else { source };
+        if let Ok(text) = Text::compile(&source) {
+            let _ = (text.render(&scope), text.value(&scope), text.render_bytes(&scope), text.names());
+        }
+        if let Ok(condition) = Condition::compile(&source) {
+            let _ = (condition.holds(&scope), condition.equalities());
+        }
+        let _ = Tree::compile(&json!({"a": [source]})).map(|tree| tree.render(&scope));
+    }
+
+    /// Two missing values never come out equal, whatever they go through.
+    #[test]
+    fn missing_never_equals_missing(path in proptest::sample::select(FILTERED.to_vec())) {
+        let source = format!("({}) == ({})", path.replace("M", "item.gone"), path.replace("M", "item.lost"));
+        if let Ok(condition) = Condition::compile(&source) {
+            proptest::prop_assert!(!condition.holds(&scope()).unwrap_or(false), "{}", source);
+        }
+    }
+}
+
+/// What a missing value may be put through.
+const FILTERED: &[&str] = &[
+    "M",
+    "[M]",
+    "{'a': M}",
+    "M.x",
+    "M[0]",
+    "M | lower",
+    "M | tojson",
+    "[M] | tojson",
+    "M | string",
+    "M ~ 'x'",
+    "'x' ~ M",
+    "M | length",
+    "[M] | first",
+    "M | default(M)",
+    "M if true",
+    "M and true",
+    "true and M",
+    "M or M",
+    "M | map('lower')",
+    "[M] | map('lower')",
+    "M | join",
+    "[M] | join",
+    "M | split('x')",
+    "'x' | split(M)",
+    "M | merge({})",
+    "{} | merge(M)",
+    "M | sha256",
+    "M | int",
+    "M | hex",
+    "-M",
+    "M + 1",
+    "M * 2",
+    "[[M]]",
+    "M | sorted_query",
+    "{'a': M} | form_concat",
+    "M | urlencode",
+    "'x' | replace(M, 'y')",
+    "M[item.other]",
+];

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod compile;
+pub mod configuration_schema;
 pub mod instance;
 pub mod load;
 pub mod model;

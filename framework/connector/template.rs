@@ -173,8 +173,7 @@ pub enum Tree {
 }
 
 impl Tree {
-    /// Compiles data as it stands in a spec. Every bad leaf is reported, with the JSON Pointer to it. A map
-    /// of the one key `value` whose value is a text is that text: `{value: "{{ }}"}` escapes.
+    /// Compiles data as it stands in a spec. Every bad leaf is reported, with the JSON Pointer to it.
     pub fn compile(data: &Json) -> Result<Self, Vec<(String, SyntaxError)>> {
         let mut errors = Vec::new();
         let tree = Self::compile_at(data, &mut String::new(), &mut errors);
@@ -184,15 +183,13 @@ impl Tree {
     fn compile_at(data: &Json, pointer: &mut String, errors: &mut Vec<(String, SyntaxError)>) -> Self {
         let length = pointer.len();
         match data {
-            Json::String(text) if text.contains("{{") || text.contains("{%") || text.contains("{#") => {
-                match Text::compile(text) {
-                    Ok(text) => Self::Text(text),
-                    Err(error) => {
-                        errors.push((pointer.clone(), error));
-                        Self::Value(Json::Null)
-                    }
+            Json::String(text) if text.contains("{{") || text.contains("{%") => match Text::compile(text) {
+                Ok(text) => Self::Text(text),
+                Err(error) => {
+                    errors.push((pointer.clone(), error));
+                    Self::Value(Json::Null)
                 }
-            }
+            },
             Json::Array(items) => Self::List(
                 items
                     .iter()
@@ -272,6 +269,13 @@ impl Condition {
                 Err(Error::new(Kind::Refused, format!("cannot decide `{}`: {fault}", shown(&self.0.source))))
             }
         }
+    }
+
+    /// The names and constants that must be equal for it to hold, where it says nothing but that, joined by
+    /// `and`: `settings.mode == 'a' and settings.kind == 'b'`.
+    pub fn equalities(&self) -> Option<Vec<(String, Json)>> {
+        let found = language::equalities(&self.0.source)?;
+        Some(found.into_iter().map(|(name, constant)| (name.to_string(), constant)).collect())
     }
 
     /// As it stands in the spec.

@@ -164,30 +164,27 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// A name and the keys after it. A path that is fixed is noted whole; of another, what it begins with.
     fn lookup(&mut self, expr: &ast::Expr) -> Written {
         if let Some(name) = fixed_path(expr) {
             self.note(name);
         }
-        self.lookup_part(expr)
-    }
-
-    fn lookup_part(&mut self, expr: &ast::Expr) -> Written {
         match expr {
+            ast::Expr::Var(var) if var.id.starts_with("__") => {
+                Err(self.refuse(expr, format!("`{}` is no name", var.id)))
+            }
             ast::Expr::Var(var) => {
-                if var.id.starts_with("__") {
-                    return Err(self.refuse(expr, format!("`{}` is no name", var.id)));
-                }
                 self.push(var.id);
                 Ok(())
             }
             ast::Expr::GetAttr(get) => {
-                self.inner(&get.expr)?;
+                self.base(expr, &get.expr)?;
                 self.push(".");
                 self.push(get.name);
                 Ok(())
             }
             ast::Expr::GetItem(get) => {
-                self.inner(&get.expr)?;
+                self.base(expr, &get.expr)?;
                 self.push("[");
                 self.expression(&get.subscript_expr)?;
                 self.push("]");
@@ -197,26 +194,17 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What a key is taken of: the longest fixed path is noted once, not its beginnings.
-    fn inner(&mut self, expr: &ast::Expr) -> Written {
-        match expr {
-            ast::Expr::Var(_) | ast::Expr::GetAttr(_) | ast::Expr::GetItem(_) => {
-                let whole_is_fixed = fixed_path(expr).is_some();
-                if !whole_is_fixed {
-                    return self.lookup(expr);
-                }
-                let known = self.names.len();
-                let written = self.lookup_part(expr);
-                debug_assert!(self.names.len() >= known);
-                written
-            }
-            other => {
-                self.push("(");
-                self.expression(other)?;
-                self.push(")");
-                Ok(())
-            }
+    /// What a key is taken of.
+    fn base(&mut self, whole: &ast::Expr, base: &ast::Expr) -> Written {
+        let noted = self.names.len();
+        self.push("(");
+        self.expression(base)?;
+        self.push(")");
+        if fixed_path(whole).is_some() {
+            // The whole path is noted already, and says more than its beginnings.
+            self.names.truncate(noted);
         }
+        Ok(())
     }
 
     fn binary(&mut self, binary: &ast::BinOp) -> Written {

@@ -88,9 +88,10 @@ pub(super) fn register(environment: &mut Environment<'static>) {
 }
 
 fn apply(name: &str, filter: Filter, value: &Value, args: &[Value]) -> Made {
-    let passes = value.is_undefined() || is_omit(value);
-    if passes && name != "default" {
-        return Ok(value.clone());
+    if name != "default" {
+        if let Some(passes) = std::iter::once(value).chain(args).find(|v| v.is_undefined() || is_omit(v)) {
+            return Ok(passes.clone());
+        }
     }
     filter(value, args)
 }
@@ -147,11 +148,7 @@ fn keyed_hash(value: &Value, args: &[Value]) -> Made {
         "sha512" => hmac::HMAC_SHA512,
         _ => return Err(refused("`hmac` knows sha1, sha256 and sha512")),
     };
-    let key = argument(args, 1)?;
-    if key.is_undefined() {
-        return Err(refused("the key of `hmac` is missing"));
-    }
-    let key = hmac::Key::new(algorithm, &bytes(key)?);
+    let key = hmac::Key::new(algorithm, &bytes(argument(args, 1)?)?);
     Ok(Value::from_bytes(hmac::sign(&key, &bytes(value)?).as_ref().to_vec()))
 }
 
@@ -184,10 +181,8 @@ fn map(value: &Value, args: &[Value]) -> Made {
         return Ok(parts.collect());
     }
     let name = text(first)?;
-    let (name, filter) = FILTERS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .ok_or_else(|| refused(format!("there is no filter `{name}`")))?;
+    let (name, filter) =
+        FILTERS.iter().find(|(known, _)| *known == name).ok_or_else(|| refused("`map` names no filter"))?;
     let rest = args.get(1..).unwrap_or_default();
     items(value)?.iter().map(|item| apply(name, *filter, item, rest)).collect()
 }

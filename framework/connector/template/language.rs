@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use minijinja::machinery::{Token, ast, parse, parse_expr, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Value};
+use serde_json::Value as Json;
 
 use super::operators::{self, Fault};
 use super::scope::Root;
@@ -25,7 +26,13 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Chainable);
     environment.set_fuel(Some(FUEL));
-    environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default());
+    // Comments are no part of the language, so `{#` is text: their delimiters become what no text holds.
+    let syntax = SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .comment_delimiters("\0{#", "#}\0")
+        .build()
+        .expect("the delimiters differ");
+    environment.set_syntax(syntax);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_formatter(operators::format);
     filters::register(&mut environment);
@@ -40,7 +47,7 @@ pub struct SyntaxError {
     pub message: String,
     /// What to do next.
     pub help: Option<String>,
-    /// Bytes before the place.
+    /// Bytes before the place; what is meant begins there.
     pub offset: usize,
     /// Line in the text, from 1.
     pub line: usize,
@@ -114,7 +121,7 @@ pub(super) enum Form {
     /// Raw text and expressions in turn.
     Pieces(Vec<Piece>),
     /// A template with statements.
-    Statements(Statements),
+    Statements(Box<Statements>),
 }
 
 /// A part of a text.
@@ -136,7 +143,12 @@ pub(super) struct Expression {
 impl Expression {
     /// Its value in a scope.
     pub(super) fn evaluate(&self, root: &Root) -> Result<Value, Fault> {
-        Ok(self.compiled.eval(root.value())?)
+        self.compiled.eval(root.value()).map_err(|error| {
+            let fault = Fault::from(error);
+            // What a filter stumbled over is said by its name, where it is a name.
+            let lacks = !fault.ours && root.lacks_any(&self.names);
+            if lacks { Fault::new(root.culprit(&self.names, &self.source)) } else { fault }
+        })
     }
 }
 
@@ -167,7 +179,7 @@ struct Bounded(Vec<u8>);
 impl std::io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         if self.0.len() + bytes.len() > MAX_TEXT {
-            return Err(std::io::Error::other("the text grows past 16 MiB"));
+            return Err(std::io::ErrorKind::FileTooLarge.into());
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -224,6 +236,33 @@ pub(super) fn condition(source: &str) -> Result<Expression, SyntaxError> {
     expression(source, source, &parsed)
 }
 
+/// What must be equal for a condition to hold, where it says nothing but that: names and constants, joined
+/// by `and`.
+pub(super) fn equalities(source: &str) -> Option<Vec<(Name, Json)>> {
+    fn collect(expr: &ast::Expr, found: &mut Vec<(Name, Json)>) -> Option<()> {
+        let ast::Expr::BinOp(binary) = expr else { return None };
+        match binary.op {
+            ast::BinOpKind::ScAnd => {
+                collect(&binary.left, found)?;
+                collect(&binary.right, found)
+            }
+            ast::BinOpKind::Eq => {
+                let (name, constant) = match (&binary.left, &binary.right) {
+                    (name, ast::Expr::Const(constant)) => (name, constant),
+                    (ast::Expr::Const(constant), name) => (name, constant),
+                    _ => return None,
+                };
+                found.push((fixed_path(name)?, serde_json::to_value(&constant.value).ok()?));
+                Some(())
+            }
+            _ => None,
+        }
+    }
+    let mut found = Vec::new();
+    collect(&parse_expr(source).ok()?, &mut found)?;
+    Some(found)
+}
+
 fn statements(source: &str, children: &[ast::Stmt]) -> Result<(Form, Vec<Name>), SyntaxError> {
     let mut writer = Writer::new(source);
     writer.statements(children)?;
@@ -231,7 +270,7 @@ fn statements(source: &str, children: &[ast::Stmt]) -> Result<(Form, Vec<Name>),
     environment.add_template_owned("text", writer.out).map_err(|e| SyntaxError::from_parser(source, &e))?;
     let names = writer.names;
     let statements = Statements { environment, source: source.to_owned(), names: names.clone() };
-    Ok((Form::Statements(statements), names))
+    Ok((Form::Statements(Box::new(statements)), names))
 }
 
 fn expression(source: &str, shown: &str, parsed: &ast::Expr) -> Result<Expression, SyntaxError> {

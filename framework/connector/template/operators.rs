@@ -41,6 +41,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let what = match error.kind() {
             ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
+            ErrorKind::WriteFailure => "the text grows past 16 MiB".to_owned(),
             _ => error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
         };
         Self {
@@ -211,13 +212,12 @@ pub(super) fn text(value: &Value, culprit: impl Fn() -> String) -> Result<Option
     }
 }
 
-/// A value as data; `None` where it is `omit`. Null stays null only inside of lists and maps: alone it is
-/// missing as anything else that is not there.
+/// A value as data; `None` where it is `omit`.
 pub(super) fn data(value: &Value, culprit: impl Fn() -> String) -> Result<Option<Json>, Fault> {
     if is_omit(value) {
         return Ok(None);
     }
-    if value.is_undefined() || value.is_none() {
+    if value.is_undefined() {
         return Err(Fault::new(culprit()));
     }
     nested(value, 0).map(Some)

@@ -109,26 +109,39 @@ impl Root {
 
     /// Says which of these names is at fault where a value cannot be used.
     pub(super) fn culprit(&self, names: &[Name], source: &str) -> String {
-        for name in names {
-            match self.resolve(name) {
-                Some(value) if value.is_undefined() => return format!("`{name}` is missing"),
-                Some(value) if value.is_none() => return format!("`{name}` is null"),
-                None => return format!("`{name}` is missing"),
-                Some(_) => {}
-            }
-        }
-        match names {
+        let found = names.iter().find_map(|name| match self.resolve(name) {
+            Some(value) if value.is_none() => Some(format!("`{name}` is null")),
+            Some(value) if !value.is_undefined() => None,
+            _ => Some(format!("`{name}` is missing")),
+        });
+        found.unwrap_or_else(|| match names {
             [name] => format!("`{name}` is a list or a map; add `| tojson` or `| join(',')`"),
             _ => format!("`{}` gives nothing that can stand here", super::shown(source)),
-        }
+        })
     }
 
-    /// Whether one of these names is a vendor's and is not there.
+    /// Whether one of these names is not there.
+    pub(super) fn lacks_any(&self, names: &[Name]) -> bool {
+        names.iter().any(|name| self.resolve(name).is_none_or(|value| value.is_undefined()))
+    }
+
+    /// Whether one of these names, or of those that a var among them is made of, is a vendor's and is not
+    /// there.
     pub(super) fn lacks_foreign(&self, names: &[Name]) -> bool {
-        names
-            .iter()
-            .filter(|name| FOREIGN.contains(&name.root()))
-            .any(|name| self.resolve(name).is_none_or(|value| value.is_undefined() || value.is_none()))
+        self.lacks(names, &mut Vec::new())
+    }
+
+    fn lacks<'a>(&'a self, names: &'a [Name], seen: &mut Vec<&'a str>) -> bool {
+        names.iter().any(|name| match name.0.as_slice() {
+            [root, var, ..] if root == "vars" && !seen.contains(&var.as_str()) => {
+                seen.push(var);
+                self.scope.vars.get(var).is_some_and(|text| self.lacks(&text.0.names, seen))
+            }
+            [root, ..] if FOREIGN.contains(&root.as_str()) => {
+                self.resolve(name).is_none_or(|value| value.is_undefined() || value.is_none())
+            }
+            _ => false,
+        })
     }
 
     fn resolve(&self, name: &Name) -> Option<Value> {
