@@ -57,8 +57,8 @@ async fn a_create_is_never_sent_again_once_it_may_have_worked() {
         || answer(503, "retry-after: 0\r\n", ""),
         || reply(408, ""),
         || reply(201, "{\"id\":"),
-        || reply(201, "{}"),
-        || reply(201, r#"{"id":null}"#),
+        || answer(201, "etag: v1\r\n", "{}"),
+        || answer(201, "etag: v1\r\n", r#"{"id":null}"#),
         || answer(201, "", &"x".repeat(9 << 20)),
     ];
     for (number, act) in acts.into_iter().enumerate() {
