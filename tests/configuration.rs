@@ -1,11 +1,13 @@
 //! Flags, environment and file: what beats what, and that every fault is said at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Parser;
 use forebay::cli::InstanceFlags;
 use forebay::cli::instance::{Ask, Purpose, configure};
+use forebay::connector::secret::Secret;
+use forebay::connector::template::{Scope, Text};
 use forebay::deliver::config::Target;
 use forebay::error::{Kind, Result};
 use forebay::run::config::Configuration;
@@ -305,17 +307,21 @@ fn file_secrets_are_read_again() {
     let instance = &made.instances[0].instance;
     assert!(instance.rotate_secret(name, secret.clone()));
     assert!(!instance.rotate_secret(name, secret.clone()), "the same value is no change");
-    let rendered = |scope: &forebay::connector::template::Scope| {
-        forebay::connector::template::Text::compile("{{ secrets.client_secret }}")
-            .unwrap()
-            .render(scope)
-            .unwrap()
-    };
+    let secret = Text::compile("{{ secrets.client_secret }}").unwrap();
+    let rendered = |scope: &Scope| secret.render(scope).unwrap();
     assert_eq!(rendered(&instance.scope()), "newer");
     assert_eq!(rendered(&instance.masked_scope()), "****");
     let live: Vec<String> = instance.verify_scopes().iter().map(rendered).collect();
     assert_eq!(live, ["newer", "hush-hush"]);
+    // While two change at once, each may be the old one or the new one.
+    instance.rotate_secret("client_id", Secret::new("id-2").unwrap());
+    let both = Text::compile("{{ secrets.client_id }}:{{ secrets.client_secret }}").unwrap();
+    let live: BTreeSet<String> =
+        instance.verify_scopes().iter().map(|scope| both.render(scope).unwrap()).collect();
+    let pairs = ["id-2:newer", "id:newer", "id-2:hush-hush", "id:hush-hush"].map(str::to_owned);
+    assert_eq!(live, BTreeSet::from(pairs));
     instance.retire(name);
+    instance.retire("client_id");
     assert_eq!(instance.verify_scopes().len(), 1);
     std::fs::write(folder.path().join("secret"), "\n").unwrap();
     assert!(made.sources.reread().unwrap_err().to_string().contains("is empty"));

@@ -65,28 +65,28 @@ impl Instance {
         self.scope_of(self.live().keys().map(|name| (name, "****")))
     }
 
-    /// One scope for the newest values, and while secrets are being changed one more for those before:
-    /// what the receiver's `verify` accepts.
+    /// The scopes by which the receiver's `verify` accepts: that of the newest values, and while secrets are
+    /// being changed those in which one of them, or all of them, still have the value before.
     pub fn verify_scopes(&self) -> Vec<Scope> {
         let live = self.live();
+        let changing: Vec<&String> =
+            live.iter().filter(|(_, secret)| secret.previous.is_some()).map(|(name, _)| name).collect();
         let mut scopes = vec![self.scope()];
-        for (name, secret) in live.iter() {
-            if let Some(previous) = &secret.previous {
-                let values = live.iter().map(|(other, secret)| {
-                    let value = if other == name { previous } else { &secret.current };
-                    (other, value.expose())
-                });
-                scopes.push(self.scope_of(values));
-            }
+        for name in &changing {
+            scopes.push(self.scope_before(&live, &[name]));
         }
-        if scopes.len() > 2 {
-            // A user and a password that change together: the vendor still sends both of before.
-            let before = live
-                .iter()
-                .map(|(name, secret)| (name, secret.previous.as_ref().unwrap_or(&secret.current).expose()));
-            scopes.push(self.scope_of(before));
+        if changing.len() > 1 {
+            scopes.push(self.scope_before(&live, &changing));
         }
         scopes
+    }
+
+    /// The scope in which these secrets have the value before.
+    fn scope_before(&self, live: &BTreeMap<String, LiveSecret>, names: &[&String]) -> Scope {
+        self.scope_of(live.iter().map(|(name, secret)| {
+            let before = secret.previous.as_ref().filter(|_| names.contains(&name));
+            (name, before.unwrap_or(&secret.current).expose())
+        }))
     }
 
     /// Gives a secret its value, at once and alone: what was generated, or kept in the state.

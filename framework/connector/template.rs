@@ -11,6 +11,7 @@ mod language;
 mod operators;
 mod request;
 mod scope;
+mod statements;
 
 use std::sync::Arc;
 

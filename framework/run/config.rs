@@ -4,6 +4,7 @@
 //! Secrets stand in it in types that cannot be printed.
 
 pub mod file;
+mod notation;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -31,7 +31,7 @@ const TESTS: &[&str] = &[
     "endingwith",
 ];
 /// What may be called.
-const FUNCTIONS: &[&str] = &["uuid", "random"];
+pub(super) const FUNCTIONS: &[&str] = &["uuid", "random"];
 /// Names whose values are ours: a comparison with one that is missing is an error.
 pub(super) const OWN: &[&str] = &["settings", "secrets", "vars", "instance", "receiver", "state", "auth"];
 /// Names whose values a vendor sends: any part may be missing.
@@ -68,25 +68,25 @@ pub(super) fn fixed_path(expr: &ast::Expr) -> Option<Name> {
 
 /// Writes a checked expression out again, every part in parentheses.
 pub(super) struct Writer<'a> {
-    source: &'a str,
+    pub(super) source: &'a str,
     pub(super) out: String,
     pub(super) names: Vec<Name>,
     /// What `set` and `for` have named so far.
-    locals: Vec<String>,
+    pub(super) locals: Vec<String>,
 }
 
-type Written = Result<(), SyntaxError>;
+pub(super) type Written = Result<(), SyntaxError>;
 
 impl<'a> Writer<'a> {
     pub(super) fn new(source: &'a str) -> Self {
         Self { source, out: String::new(), names: Vec::new(), locals: Vec::new() }
     }
 
-    fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         self.out.push_str(text);
     }
 
-    fn refuse(&self, expr: &ast::Expr, message: impl Into<String>) -> SyntaxError {
+    pub(super) fn refuse(&self, expr: &ast::Expr, message: impl Into<String>) -> SyntaxError {
         SyntaxError::new(self.source, expr.span().start_offset as usize, message)
     }
 
@@ -366,85 +366,9 @@ impl<'a> Writer<'a> {
         };
         Err(self.refuse(expr, format!("there is no {what} `{name}`")).help(Some(help)))
     }
-
-    pub(super) fn statements(&mut self, children: &[ast::Stmt]) -> Written {
-        children.iter().try_for_each(|child| self.statement(child))
-    }
-
-    fn statement(&mut self, statement: &ast::Stmt) -> Written {
-        match statement {
-            ast::Stmt::EmitRaw(emit) => {
-                let raw = quoted(emit.raw);
-                let _ = write!(self.out, "{{{{ {raw} }}}}");
-                Ok(())
-            }
-            ast::Stmt::EmitExpr(emit) => {
-                self.push("{{ ");
-                self.expression(&emit.expr)?;
-                self.push(" }}");
-                Ok(())
-            }
-            ast::Stmt::Set(set) => {
-                let name = self.local(&set.target)?;
-                let _ = write!(self.out, "{{% set {name} = ");
-                self.expression(&set.expr)?;
-                self.push(" %}");
-                self.locals.push(name);
-                Ok(())
-            }
-            ast::Stmt::IfCond(choice) => {
-                self.push("{% if ");
-                self.expression(&choice.expr)?;
-                self.push(" %}");
-                self.statements(&choice.true_body)?;
-                self.push("{% else %}");
-                self.statements(&choice.false_body)?;
-                self.push("{% endif %}");
-                Ok(())
-            }
-            ast::Stmt::ForLoop(repeat) => self.repeat(repeat),
-            _ => {
-                let help = "only `{{ }}`, `if`, `for` and `set` are".to_owned();
-                let error = SyntaxError::new(self.source, 0, "this statement is no part of the language");
-                Err(error.help(Some(help)))
-            }
-        }
-    }
-
-    fn repeat(&mut self, repeat: &ast::ForLoop) -> Written {
-        if repeat.recursive || repeat.filter_expr.is_some() || !repeat.else_body.is_empty() {
-            return Err(self.refuse(&repeat.iter, "a `for` here is plain: no `if`, no `else`, no recursion"));
-        }
-        let name = self.local(&repeat.target)?;
-        let _ = write!(self.out, "{{% for {name} in ");
-        self.expression(&repeat.iter)?;
-        self.push(" %}");
-        let outside = self.locals.len();
-        self.locals.push(name);
-        self.locals.push("loop".to_owned());
-        self.statements(&repeat.body)?;
-        self.locals.truncate(outside);
-        self.push("{% endfor %}");
-        Ok(())
-    }
-
-    fn local(&self, target: &ast::Expr) -> Result<String, SyntaxError> {
-        let ast::Expr::Var(var) = target else {
-            return Err(self.refuse(target, "one name stands here"));
-        };
-        let taken = OWN.contains(&var.id)
-            || FOREIGN.contains(&var.id)
-            || FUNCTIONS.contains(&var.id)
-            || matches!(var.id, "now" | "omit" | "loop")
-            || var.id.starts_with("__");
-        if taken {
-            return Err(self.refuse(target, format!("`{}` is a name of the language", var.id)));
-        }
-        Ok(var.id.to_owned())
-    }
 }
 
 /// Text as a literal of the language: the escapes of JSON are understood there.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

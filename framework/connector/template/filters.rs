@@ -88,10 +88,11 @@ pub(super) fn register(environment: &mut Environment<'static>) {
 }
 
 fn apply(name: &str, filter: Filter, value: &Value, args: &[Value]) -> Made {
-    if name != "default" {
-        if let Some(passes) = std::iter::once(value).chain(args).find(|v| v.is_undefined() || is_omit(v)) {
-            return Ok(passes.clone());
-        }
+    let mut parts = std::iter::once(value).chain(args);
+    if name != "default"
+        && let Some(passes) = parts.find(|part| part.is_undefined() || is_omit(part))
+    {
+        return Ok(passes.clone());
     }
     filter(value, args)
 }

@@ -3,19 +3,19 @@
 //! Secrets never stand in the file: only where they are to be found does.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use crate::connector::units;
+use super::notation::{Size, Span};
 use crate::deliver::config::Rotate;
 use crate::error::{Error, Kind, Result};
 use crate::spec::load;
 use crate::{queue, receive};
+
+pub use super::notation::Source;
 
 /// Bytes that a configuration may have.
 const MAX_FILE: u64 = 1 << 20;
@@ -127,15 +127,6 @@ pub struct Instance {
     /// Where its records go.
     #[serde(default)]
     pub sinks: Vec<Sink>,
-}
-
-/// Where a secret is to be found.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// In a variable of the environment.
-    Env(String),
-    /// In a file.
-    File(PathBuf),
 }
 
 /// One sink; exactly one of the targets stands there.
@@ -295,89 +286,5 @@ impl Bundle {
     /// How long a record waits for others.
     pub fn age(&self) -> Option<Duration> {
         self.age.map(|Span(time)| time)
-    }
-}
-
-/// A duration as it is written.
-#[derive(Debug, Clone, Copy)]
-struct Span(Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || de::Error::custom(format!("`{text}` is no duration: write 250ms, 30s, 5m, 2h or 7d"));
-        units::duration(&text).map(Self).ok_or_else(wrong)
-    }
-}
-
-/// A number of bytes as it is written.
-#[derive(Debug, Clone, Copy)]
-struct Size(u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reads;
-        impl Visitor<'_> for Reads {
-            type Value = Size;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a size: 64KiB, 16MiB, 10GiB, or a number of bytes")
-            }
-            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
-                Ok(Size(bytes))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-                let wrong = || {
-                    E::custom(format!("`{text}` is no size: write 64KiB, 16MiB, 10GiB or a number of bytes"))
-                };
-                units::bytes(text).map(Size).ok_or_else(wrong)
-            }
-        }
-        deserializer.deserialize_any(Reads)
-    }
-}
-
-impl<'de> Deserialize<'de> for Source {
-    /// By hand: serde's own message about a text in this place would print it, and it may be the secret.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reads;
-        const HOW: &str = "write {env: VAR} or {file: PATH}";
-        impl<'de> Visitor<'de> for Reads {
-            type Value = Source;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(HOW)
-            }
-            fn visit_str<E: de::Error>(self, _: &str) -> Result<Source, E> {
-                Err(E::custom(format!("a secret does not stand in the configuration itself: {HOW}")))
-            }
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Source, E> {
-                self.visit_str("")
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Source, E> {
-                self.visit_str("")
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Source, E> {
-                self.visit_str("")
-            }
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Source, E> {
-                self.visit_str("")
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Source, E> {
-                Err(E::custom(format!("a secret's place is missing: {HOW}")))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Source, A::Error> {
-                let wrong = || de::Error::custom(format!("a secret has one place: {HOW}"));
-                let key: String = map.next_key()?.ok_or_else(wrong)?;
-                let source = match key.as_str() {
-                    "env" => Source::Env(map.next_value()?),
-                    "file" => Source::File(map.next_value()?),
-                    _ => return Err(de::Error::unknown_field(&key, &["env", "file"])),
-                };
-                if map.next_key::<String>()?.is_some() {
-                    return Err(wrong());
-                }
-                Ok(source)
-            }
-        }
-        deserializer.deserialize_any(Reads)
     }
 }
