@@ -54,7 +54,9 @@ fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
-        std::fs::write(folder.path().join(name), text).unwrap();
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
     folder
 }
@@ -425,8 +427,12 @@ samples: [sample.json]
 
 #[test]
 fn text_is_read_by_the_settings_type() {
-    let folder = folder(&[("connector.yaml", TYPED), ("schema.json", "{}"), ("sample.json", "{\"id\": 1}")]);
-    let path = folder.path().display().to_string();
+    let folder = folder(&[
+        ("typed/connector.yaml", TYPED),
+        ("typed/schema.json", "{}"),
+        ("typed/sample.json", "{\"id\": 1}"),
+    ]);
+    let path = folder.path().join("typed").display().to_string();
     let key = ("FOREBAY_SECRET_KEY", "k-1");
     let set = |name: &str, text: &str| -> Result<serde_json::Value> {
         let made = configured(&[&path, "--set", &format!("{name}={text}")], &[key])?;
@@ -452,12 +458,12 @@ fn text_is_read_by_the_settings_type() {
 #[test]
 fn two_instances_at_one_path_are_refused() {
     let folder = folder(&[
-        ("connector.yaml", TYPED),
-        ("schema.json", "{}"),
-        ("sample.json", "{\"id\": 1}"),
+        ("typed/connector.yaml", TYPED),
+        ("typed/schema.json", "{}"),
+        ("typed/sample.json", "{\"id\": 1}"),
         (
             "forebay.yaml",
-            "instances: [{id: a, connector: .}, {id: b, connector: ., settings: {code: 123}}]\n",
+            "instances: [{id: a, connector: typed}, {id: b, connector: typed, settings: {code: 123}}]\n",
         ),
     ]);
     let config = folder.path().join("forebay.yaml").display().to_string();
@@ -466,7 +472,7 @@ fn two_instances_at_one_path_are_refused() {
     assert!(
         said.contains("b: the setting `code` must be of type string") && said.contains("put it in quotes")
     );
-    std::fs::write(&config, "instances: [{id: a, connector: .}, {id: b, connector: .}]\n").unwrap();
+    std::fs::write(&config, "instances: [{id: a, connector: typed}, {id: b, connector: typed}]\n").unwrap();
     let said = refused(&["--config", &config], &keys);
     assert!(said.contains("`a` and `b` receive at the same path /typed"), "{said}");
 }
