@@ -13,7 +13,7 @@ use forebay::simulate::faults::Faults;
 use forebay::simulate::vendor::Vendor;
 use serde_json::{Value as Json, json};
 
-use crate::support::root;
+use crate::support::{forebay, root};
 
 const AUTH0: &str = "connectors/auth0-log-stream";
 const HARBOUR: &str = "tests/specs/harbour-alerts";
@@ -239,4 +239,150 @@ fn a_connector_without_samples_cannot_be_simulated_and_says_why() {
     connector.samples.clear();
     let error = forebay::simulate::plan::Plan::new(&connector, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
     assert!(error.to_string().contains("samples"), "{error}");
+}
+
+/// What a simulation said and its exit code.
+fn simulate(folder: &str, data: &Path, flags: &[&str]) -> (i32, String, String) {
+    let out =
+        forebay().args(["run", folder, "--simulate", "--data-dir"]).arg(data).args(flags).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
+}
+
+/// The number in a row of the summary.
+fn row(said: &str, name: &str) -> u64 {
+    let line = said.lines().find(|line| line.trim_start().starts_with(name));
+    let line = line.unwrap_or_else(|| panic!("no row {name:?} in\n{said}"));
+    line.trim_start()[name.len()..].split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_whole_life_needs_no_account_and_ends_with_sums_that_agree() {
+    let data = tempfile::tempdir().unwrap();
+    let (code, stdout, said) = simulate(AUTH0, data.path(), &[]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(stdout, "", "records go to a file where no sink is named");
+    for line in [
+        "ready: receiving auth0-log-stream at http://127.0.0.1:",
+        "POST tenantdomain.example/oauth/token -> 200",
+        "POST tenantdomain.example/api/v2/log-streams -> 201",
+        "destroyed: log_stream",
+        "sums agree",
+    ] {
+        assert!(said.contains(line), "{line:?} is not in\n{said}");
+    }
+    let rows = ["events sent", "duplicates", "broken", "delivered", "dead-lettered", "rejected", "left over"];
+    assert_eq!(rows.map(|name| row(&said, name)), [1000, 50, 10, 1000, 10, 0, 0], "{said}");
+    assert!(said.contains("50 removed"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("  > {")).count(), 3, "three records are shown");
+    // The file holds what was sent, each event once, and nothing else is in the data folder.
+    let records = std::fs::read_to_string(data.path().join("simulate/records.jsonl")).unwrap();
+    let ids: std::collections::BTreeSet<String> = records
+        .lines()
+        .map(|line| serde_json::from_str::<Json>(line).unwrap()["log_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((records.lines().count(), ids.len()), (1000, 1000));
+    let names: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["simulate"], "the real state is not touched");
+    // The next one begins with nothing.
+    let (code, _, said) = simulate(AUTH0, data.path(), &["--events", "7"]);
+    assert_eq!((code, row(&said, "delivered")), (0, 7), "{said}");
+    let records = std::fs::read_to_string(data.path().join("simulate/records.jsonl")).unwrap();
+    assert_eq!(records.lines().count(), 7);
+}
+
+#[test]
+fn a_life_with_faults_comes_to_the_same_end() {
+    let data = tempfile::tempdir().unwrap();
+    let (code, _, said) = simulate(AUTH0, data.path(), &["--faults", "--events", "300"]);
+    assert_eq!(code, 0, "{said}");
+    let count = |what: &str| said.matches(what).count();
+    assert_eq!(count("api/v2/log-streams -> 429"), 2, "the list and the create, once each: {said}");
+    assert_eq!(count("-> 401"), 1, "{said}");
+    assert_eq!(count("/oauth/token -> 200"), 2, "a new token after the 401: {said}");
+    assert_eq!(count("api/v2/log-streams -> 201"), 1, "one create: {said}");
+    assert!(said.lines().any(|l| l.contains("PATCH") && l.ends_with("200")), "the suspended stream: {said}");
+    assert_eq!([row(&said, "events sent"), row(&said, "delivered")], [300, 300], "{said}");
+    assert_eq!([row(&said, "broken"), row(&said, "dead-lettered")], [8, 8], "3 lines and 5 ids: {said}");
+}
+
+#[test]
+fn any_spec_can_be_simulated() {
+    for flags in [&["--events", "250"][..], &["--events", "250", "--faults"][..]] {
+        let data = tempfile::tempdir().unwrap();
+        let (code, _, said) = simulate(HARBOUR, data.path(), flags);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("POST api.north.harbour.example/v3/acct-7/hooks -> 201"), "{said}");
+        assert_eq!([row(&said, "events sent"), row(&said, "delivered")], [250, 250], "{said}");
+        assert_eq!(row(&said, "broken"), row(&said, "dead-lettered"), "{said}");
+        assert!(row(&said, "duplicates") > 5 && row(&said, "broken") > 0, "{said}");
+        assert_eq!(said.contains("/start -> 200"), flags.len() == 3, "suspended and started: {said}");
+    }
+}
+
+#[test]
+fn a_sink_that_loses_records_is_found_out() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("mine.jsonl");
+    let (path, away) = (file.clone(), data.path().join("taken"));
+    // Somebody takes the file away while records are written to it.
+    let thief = std::thread::spawn(move || {
+        crate::support::eventually("a record in the file", || {
+            std::fs::metadata(&path).is_ok_and(|m| m.len() > 0)
+        });
+        std::fs::rename(&path, &away).unwrap();
+    });
+    let to = format!("file:{}", file.display());
+    let (code, _, said) = simulate(AUTH0, data.path(), &["--events", "3000", "--to", &to]);
+    thief.join().unwrap();
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("sums do not agree"), "{said}");
+    assert!(said.contains("gone from it") || said.contains("neither delivered"), "{said}");
+}
+
+#[test]
+fn sinks_that_were_named_get_the_records_too() {
+    let data = tempfile::tempdir().unwrap();
+    let (code, stdout, said) = simulate(AUTH0, data.path(), &["--events", "50", "--to", "stdout"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(stdout.lines().count(), 50);
+    let checked = std::fs::read_to_string(data.path().join("simulate/records.jsonl")).unwrap();
+    assert_eq!(checked, stdout, "and the books look at a file of their own");
+}
+
+#[test]
+fn in_manual_mode_the_vendor_pushes_and_nothing_is_provisioned() {
+    let data = tempfile::tempdir().unwrap();
+    let (code, _, said) = simulate(AUTH0, data.path(), &["--events", "50", "--set", "input_mode=manual"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("stand-in:"), "{said}");
+    assert_eq!(row(&said, "delivered"), 50, "{said}");
+}
+
+#[test]
+fn a_folder_that_no_simulation_made_is_not_wiped() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir(data.path().join("simulate")).unwrap();
+    let treasure = data.path().join("simulate/treasure");
+    std::fs::write(&treasure, "mine").unwrap();
+    let (code, _, said) = simulate(AUTH0, data.path(), &["--events", "5"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("not made by a simulation"), "{said}");
+    assert_eq!(std::fs::read_to_string(treasure).unwrap(), "mine");
+}
+
+#[test]
+fn an_endless_simulation_ends_at_a_signal_with_sums_that_agree() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = forebay();
+    command.args(["run", AUTH0, "--simulate", "--events", "0", "--data-dir"]).arg(data.path());
+    let mut running = crate::support::Running::start(&mut command, 1);
+    let file = data.path().join("simulate/records.jsonl");
+    crate::support::eventually("records", || std::fs::metadata(&file).is_ok_and(|m| m.len() > 100_000));
+    running.signal("TERM");
+    let status = running.wait();
+    let said = running.said();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(row(&said, "events sent"), row(&said, "delivered"), "{said}");
+    assert!(said.contains("destroyed: log_stream"), "{said}");
 }

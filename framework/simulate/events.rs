@@ -103,8 +103,7 @@ impl Maker {
             Some(Pick::Item(pointer) | Pick::Body(pointer)) => {
                 let old = pointer.resolve(item).cloned();
                 let new = fresh_like(old.as_ref(), number);
-                // An empty id, or a truth value, stands in many places that have nothing to do with it.
-                if let Some(old) = old.filter(|old| old.as_str().is_some_and(|text| text.len() > 3)) {
+                if let Some(old) = old.filter(is_telling) {
                     replace_equal(item, &old, &new);
                 }
                 write(item, pointer, new);
@@ -132,6 +131,15 @@ impl Maker {
             }
             Some(Pick::Query(_) | Pick::Form(_)) | None => {}
         }
+    }
+}
+
+/// Whether a value that stands elsewhere, too, is meant to be the same: an empty text or a small number is not.
+fn is_telling(id: &Json) -> bool {
+    match id {
+        Json::String(text) => text.len() > 3,
+        Json::Number(number) => number.as_u64().is_some_and(|number| number > 999),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => false,
     }
 }
 

@@ -24,6 +24,7 @@ use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Call, Connector};
 use crate::error::Result;
+use crate::provision::is_automatic;
 use crate::run::host::Say;
 
 /// The most that a request to the stand-in may carry.
@@ -48,7 +49,8 @@ impl Vendor {
         faults: Faults,
         say: Option<Say>,
     ) -> Result<Arc<Self>> {
-        let routes = routes::derive(&instance)?;
+        // Where a person creates the stream, the vendor is called by nobody.
+        let routes = if is_automatic(&instance)? { routes::derive(&instance)? } else { Vec::new() };
         let shelf = Shelf::new(&instance, clock.now());
         Ok(Arc::new(Self { instance, clock, guard: Guard::default(), shelf, faults, routes, say }))
     }
