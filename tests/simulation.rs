@@ -1,14 +1,13 @@
 //! The stand-in vendor: as strict as the spec, for any spec, and a whole life against it.
 
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use forebay::connector::clock::SystemClock;
 use forebay::connector::instance::{Instance, InstanceId};
 use forebay::connector::load::load;
-use forebay::connector::secret::{LiveSecret, Secret};
 use forebay::simulate::answer::Incoming;
-use forebay::simulate::configure::fill;
+use forebay::simulate::configure::{self, fill};
 use forebay::simulate::faults::Faults;
 use forebay::simulate::vendor::Vendor;
 use serde_json::{Value as Json, json};
@@ -23,21 +22,9 @@ const TENANT: &str = "tenantdomain.example";
 fn instance(folder: &str) -> Arc<Instance> {
     let connector = Arc::new(load(&root().join(folder)).unwrap());
     let filled = fill(&connector, Default::default(), Default::default()).unwrap();
-    let mut settings = filled.settings;
-    for setting in &connector.settings {
-        if let (None, Some(default)) = (settings.get(&setting.name), &setting.default) {
-            settings.insert(setting.name.clone(), default.clone());
-        }
-    }
-    let live = |text: &String| LiveSecret { current: Secret::new(text).unwrap(), previous: None };
-    let secrets = filled.secrets.iter().map(|(name, text)| (name.clone(), live(text))).collect();
-    Arc::new(Instance {
-        id: InstanceId::parse(&connector.name).unwrap(),
-        settings,
-        secrets: RwLock::new(Arc::new(secrets)),
-        receiver_url: Some("https://forebay.example/in".parse().unwrap()),
-        connector,
-    })
+    let id = InstanceId::parse(&connector.name).unwrap();
+    let instance = configure::instance(connector, id, filled, "the test").unwrap();
+    Arc::new(instance.at_base(&"https://forebay.example".parse().unwrap()).unwrap())
 }
 
 fn vendor(folder: &str) -> Arc<Vendor> {
@@ -137,7 +124,7 @@ fn the_stand_in_is_as_strict_as_the_spec() {
     let stream = json!({
         "name": "auth0-log-stream", "type": "http",
         "sink": {
-            "httpEndpoint": "https://forebay.example/in", "httpContentType": "application/json",
+            "httpEndpoint": "https://forebay.example/api/v2/http/send/auth0-log-stream", "httpContentType": "application/json",
             "httpContentFormat": "JSONLINES", "httpCustomHeaders": [{"header": "x-api-key", "value": key}],
         },
     });
@@ -206,7 +193,7 @@ fn another_spec_makes_another_vendor() {
     let key = secret(&vendor, "signing_key");
     let body = form(&[
         ("label", "harbour-alerts"),
-        ("target", "https://forebay.example/in"),
+        ("target", "https://forebay.example/harbour/harbour-alerts"),
         ("topics", "arrivals"),
         ("topics", "departures"),
         ("key", &key),

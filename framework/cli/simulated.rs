@@ -1,24 +1,36 @@
 //! `forebay run --simulate`: the world of a simulation, and its summary.
 //!
 //! Ports of its own, a folder of its own, the way out led to loopback. Called by `run` with a checked
-//! configuration whose missing settings and secrets were made up.
+//! configuration whose missing settings and secrets were made up, and by `test` for the life of a connector.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Map;
+use tokio::sync::watch;
+
+use super::outgoing;
 use super::run::{bind, say, stdout, stops};
 use crate::call::transport::{HttpTransport, Options};
 use crate::connector::clock::{Clock, SystemClock};
-use crate::connector::instance::Instance;
+use crate::connector::instance::{Instance, InstanceId};
+use crate::connector::model::Connector;
 use crate::deliver::config::SinkConfig;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Kind, Result};
 use crate::run::config::Configuration;
+use crate::simulate::configure;
 use crate::simulate::folder::Folder;
 use crate::simulate::life::{self, Simulation};
+use crate::simulate::summary::Summary;
+use crate::{queue, receive};
 
-use super::outgoing;
+/// Events of the life that `test` plays.
+const REHEARSED: u64 = 200;
 
 /// What only a simulation is told.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +48,7 @@ pub(super) struct Wishes {
 /// Lives it, and prints what came of it; exit 1 where the sums do not agree.
 pub(super) async fn work(mut configuration: Configuration, wishes: Wishes) -> Result<ExitCode> {
     let (instance, sinks) = only(&mut configuration)?;
-    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let receiver = bind(if wishes.has_address { configuration.listen } else { any }).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
@@ -60,6 +72,43 @@ pub(super) async fn work(mut configuration: Configuration, wishes: Wishes) -> Re
     let summary = life::run(simulation).await?;
     eprintln!("{summary}");
     Ok(if summary.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The life that `test` plays: a few events, every fault, in a folder below `scratch`; what it tells is
+/// collected in `told`.
+pub(super) async fn rehearse(
+    connector: Connector,
+    scratch: &Path,
+    told: Arc<Mutex<String>>,
+) -> Result<Summary> {
+    let id = InstanceId::parse(&connector.name).expect("a connector's name is checked when it is compiled");
+    let filled = configure::fill(&connector, Map::new(), BTreeMap::new())?;
+    let instance = configure::instance(Arc::new(connector), id, filled, "the simulation")?;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let loopback = Arc::new(HttpTransport::new(Options { allow_loopback: true, ..Options::default() })?);
+    let say = move |line: &str| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push_str(&format!("    {line}\n"));
+    };
+    life::run(Simulation {
+        instance,
+        sinks: Vec::new(),
+        folder: Folder::open(scratch)?,
+        events: REHEARSED,
+        faults: true,
+        receive: receive::Limits::default(),
+        queue: queue::limits::Limits::default(),
+        receiver: bind(any).await?,
+        stand_in: bind(any).await?,
+        outside: Outside { stdout: stdout()?, transport: loopback.clone(), clock: clock.clone() },
+        loopback,
+        clock,
+        say: Arc::new(say),
+        terminal: false,
+        shutdown: watch::channel(false).1,
+    })
+    .await
 }
 
 /// The one instance, held by nobody else.

@@ -12,7 +12,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::{Connector, Required, SecretSpec, Setting, Verify};
-use crate::connector::secret::{LiveSecret, Secret};
+use crate::connector::secret::Secret;
+use crate::connector::settings::{Fault, Given, Values, check};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 
@@ -172,28 +173,19 @@ fn make_up(connector: &Connector, secret: &SecretSpec) -> Result<String> {
     })
 }
 
-/// An instance of a connector with these settings and secrets, defaults filled in.
-pub fn instance(
-    connector: Arc<Connector>,
-    id: InstanceId,
-    filled: Filled,
-    public_url: &str,
-) -> Result<Instance> {
-    let mut settings = filled.settings;
-    for setting in &connector.settings {
-        if let (false, Some(default)) = (settings.contains_key(&setting.name), &setting.default) {
-            settings.insert(setting.name.clone(), default.clone());
-        }
-    }
-    let live = |(name, text): (String, String)| {
-        Secret::new(&text).map(|current| (name, LiveSecret { current, previous: None }))
+/// An instance of a connector with these settings and secrets, checked as in production; `from` says where
+/// they were given. It has no receiver's URL yet.
+pub fn instance(connector: Arc<Connector>, id: InstanceId, filled: Filled, from: &str) -> Result<Instance> {
+    let setting = |(name, value): (String, Json)| (name, (Given::Data(value), from.to_owned()));
+    let secret = |(name, text): (String, String)| (name, (Secret::new(&text), from.to_owned()));
+    let values = Values {
+        settings: filled.settings.into_iter().map(setting).collect(),
+        secrets: filled.secrets.into_iter().map(secret).collect(),
     };
-    let secrets = filled.secrets.into_iter().filter_map(live).collect();
-    let mut instance =
-        Instance { id, connector, settings, secrets: RwLock::new(Arc::new(secrets)), receiver_url: None };
-    let text = format!("{}{}", public_url.trim_end_matches('/'), instance.receiver_path()?);
-    let url = url::Url::parse(&text)
-        .map_err(|e| Error::new(Kind::Configuration, format!("`{public_url}` is no URL")).because(e))?;
-    instance.receiver_url = Some(url);
-    Ok(instance)
+    let (checked, faults) = check(&connector, &values);
+    if let Some(error) = Fault::together(faults) {
+        return Err(error);
+    }
+    let secrets = RwLock::new(Arc::new(checked.secrets));
+    Ok(Instance { id, connector, settings: checked.settings, secrets, receiver_url: None })
 }

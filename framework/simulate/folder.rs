@@ -1,6 +1,7 @@
-//! The folder of a simulation: a sub-folder of the data folder, wiped at the start, never the real state.
+//! The folder of a simulation: a sub-folder of the data folder, wiped at the start, never the real state; and
+//! folders for tests, which are gone afterwards.
 //!
-//! `cli` opens it before anything starts. What it did not make itself it does not wipe.
+//! `cli` opens them before anything starts. What a simulation did not make itself it does not wipe.
 
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -76,5 +77,36 @@ impl Folder {
     /// Whether a file is the folder's own.
     pub fn is_own(&self, file: &Path) -> bool {
         file.starts_with(&self.0)
+    }
+}
+
+/// A folder that is removed when it is dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new folder below this one.
+    pub fn new(below: &Path) -> Result<Self> {
+        let mut random = [0_u8; 8];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "there is no randomness"))?;
+        let path = below.join(format!("forebay-test-{:016x}", u64::from_ne_bytes(random)));
+        DirBuilder::new().mode(0o700).create(&path).map_err(|e| {
+            Error::new(Kind::Io, "a folder for the test cannot be made")
+                .at(path.display().to_string())
+                .because(e)
+        })?;
+        Ok(Self(path))
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed does no harm: no case looks into the folder of another.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -54,7 +54,7 @@ pub struct Simulation {
     pub instance: Instance,
     /// Where records go; none: a file in the folder.
     pub sinks: Vec<SinkConfig>,
-    /// The folder of its own below the data folder.
+    /// The folder of its own.
     pub folder: Folder,
     /// Distinct good events; 0 is endless.
     pub events: u64,

@@ -76,6 +76,11 @@ impl Summary {
         Self { counts: ledger.counts, removed, left, took, file, first, disagreements }
     }
 
+    /// What does not agree, a sentence each.
+    pub fn disagreements(&self) -> &[String] {
+        &self.disagreements
+    }
+
     /// Whether every record is accounted for, and nothing is left at the vendor.
     pub fn agrees(&self) -> bool {
         self.disagreements.is_empty()

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::play::{World, play};
 use super::configure::{Filled, instance};
+use super::folder::Scratch;
 use crate::call::Transport;
 use crate::connector::instance::InstanceId;
 use crate::connector::model::Connector;
@@ -72,7 +73,7 @@ pub async fn play_file(
     let folder = file.parent().unwrap_or(Path::new("."));
     let outcome = match configured(connector, &case) {
         Ok(instance) => {
-            play(&case, &World { instance: Arc::new(instance), folder, data: &data.0, loopback }).await
+            play(&case, &World { instance: Arc::new(instance), folder, data: data.path(), loopback }).await
         }
         Err(error) => Err(error),
     };
@@ -88,7 +89,10 @@ fn configured(connector: &Arc<Connector>, case: &Case) -> Result<crate::connecto
     let id = InstanceId::parse(name)
         .ok_or_else(|| Error::new(Kind::Finding, format!("`{name}` is no id of an instance")).at("id"))?;
     let filled = Filled { settings: case.settings.clone(), secrets: case.secrets.clone() };
-    instance(connector.clone(), id, filled, case.public_url.as_deref().unwrap_or("https://forebay.example"))
+    let base = case.public_url.as_deref().unwrap_or("https://forebay.example");
+    let base = url::Url::parse(base)
+        .map_err(|e| Error::new(Kind::Finding, format!("`{base}` is no URL")).at("public_url").because(e))?;
+    instance(connector.clone(), id, filled, "the case")?.at_base(&base)
 }
 
 impl Played {
@@ -107,29 +111,5 @@ impl fmt::Display for Played {
             writeln!(f, "    {}", self.file.display())?;
         }
         self.wrong.iter().try_for_each(|wrong| writeln!(f, "    {}", wrong.replace("\n  ", "\n    ")))
-    }
-}
-
-/// A folder that is removed when it is dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(below: &Path) -> Result<Self> {
-        let mut random = [0_u8; 8];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "there is no randomness"))?;
-        let path = below.join(format!("forebay-case-{:016x}", u64::from_ne_bytes(random)));
-        std::fs::create_dir(&path).map_err(|e| {
-            Error::new(Kind::Io, "a folder for the case cannot be made")
-                .at(path.display().to_string())
-                .because(e)
-        })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed does no harm: no case looks into the folder of another.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
