@@ -72,7 +72,9 @@ pub fn examine_source(source: Source, file: &Path) -> Examined {
         return Examined { connector: None, source: document.source, diagnostics };
     }
     let shape = shape::check(&document.values);
-    let (connector, meaning) = compile(&document.values, file);
+    let malformed: Vec<_> =
+        shape.iter().filter(|m| m.place.part == Part::Value).map(|m| m.place.path.clone()).collect();
+    let (connector, meaning) = compile(&document.values, file, &malformed);
     let mistakes = without_echoes(shape, meaning);
     let mut diagnostics = placed(&document, mistakes);
     let sound = diagnostics.iter().all(|d| d.severity != Severity::Error);
@@ -92,6 +94,8 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
     shape.retain(|s| s.code != Code::Malformed || meaning.iter().all(|m| m.place.path != s.place.path));
     meaning
         .retain(|m| shape.iter().all(|s| s.place.part != Part::Value || !m.place.path.within(&s.place.path)));
+    // Samples are held against a receiver that is whole.
+    meaning.retain(|m| m.code != Code::BadSample || shape.is_empty());
     // A one-line map that YAML tore in two says nothing by its first half.
     let torn: Vec<_> = shape
         .iter()

@@ -70,7 +70,8 @@ pub fn known_keys(keyword: &str) -> BTreeSet<String> {
     keys
 }
 
-fn collect_keys(schema: &Json, keys: &mut BTreeSet<String>, depth: usize) {
+/// Adds the keys that a schema knows, those of the schemas it refers to included.
+pub fn collect_keys(schema: &Json, keys: &mut BTreeSet<String>, depth: usize) {
     if depth > 6 {
         return;
     }

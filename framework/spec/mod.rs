@@ -7,6 +7,7 @@ pub mod definition;
 pub mod diagnostic;
 pub mod document;
 pub mod load;
+mod misplaced;
 pub mod mistake;
 pub mod nearest;
 pub mod path;

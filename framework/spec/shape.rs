@@ -9,6 +9,7 @@ use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value as Json;
 
 use super::definition::{LANGUAGE, at_pointer, description, known_keys};
+use super::misplaced::{many_unknown, names_missing};
 use super::mistake::{Code, Mistake, Place};
 use super::nearest::{listed, nearest};
 use super::path::Path;
@@ -99,10 +100,28 @@ impl Findings {
         self.mistakes.push(Mistake::new(Code::Malformed, Place::key(&path.join(name)), message).help(help));
     }
 
+    /// Forgets everything below a path.
+    fn forget(&mut self, path: &Path) {
+        self.mistakes.retain(|mistake| !mistake.place.path.within(path));
+        self.unknown.retain(|at, _| !at.within(path));
+        self.missing.retain(|at, _| !at.within(path));
+        self.exclusive.retain(|at, _| !at.within(path));
+    }
+
     fn into_mistakes(mut self, spec: &Json) -> Vec<Mistake> {
+        let misplaced = names_missing(spec);
+        for mistake in &misplaced {
+            self.forget(&mistake.place.path);
+        }
         let mut mistakes = std::mem::take(&mut self.mistakes);
+        mistakes.extend(misplaced);
         for (path, (unknown, known)) in &self.unknown {
             let map = spec.pointer(&pointer(path));
+            if unknown.len() > 2 {
+                mistakes.push(many_unknown(path, unknown, map));
+                self.missing.remove(path);
+                continue;
+            }
             for key in unknown {
                 let free: Vec<&str> = known
                     .iter()

@@ -9,6 +9,7 @@ use std::ops::Range;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as Mark};
 
 use super::mistake::{Code, Mistake, Place};
+use super::nearest::listed;
 
 /// How deep a spec may be nested, aliases expanded.
 const MAX_DEPTH: usize = 64;
@@ -143,32 +144,37 @@ impl Tree {
         Ok((values, depth))
     }
 
+    /// Keys that stand twice, one mistake for each map.
     fn duplicate_keys(&self) -> Vec<Mistake> {
-        let mut mistakes = Vec::new();
-        for node in &self.nodes {
-            let NodeKind::Map(pairs) = &node.kind else { continue };
-            let mut seen: HashMap<&str, NodeId> = HashMap::new();
-            for (key, _) in pairs {
-                let Some(text) = self.text(*key) else { continue };
-                let Some(first) = seen.insert(text, *key) else { continue };
-                let help = if text == "<<" {
-                    "merge several maps with one key: `<<: [*first, *second]`"
-                } else {
-                    "YAML would keep one of them and drop the other: rename or remove one"
-                };
-                let place = Place::bytes(self.nodes[*key].bytes.clone());
-                mistakes.push(
-                    Mistake::new(
-                        Code::DuplicateKey,
-                        place,
-                        format!("the key `{text}` stands twice in one map"),
-                    )
-                    .help(help)
-                    .related(Place::bytes(self.nodes[first].bytes.clone()), "it stands here first"),
-                );
-            }
-        }
-        mistakes
+        self.nodes.iter().filter_map(|node| self.twice(node)).collect()
+    }
+
+    fn twice(&self, node: &Node) -> Option<Mistake> {
+        let NodeKind::Map(pairs) = &node.kind else { return None };
+        let mut seen: HashMap<&str, NodeId> = HashMap::new();
+        let twice: Vec<(&str, NodeId, NodeId)> = pairs
+            .iter()
+            .filter_map(|(key, _)| {
+                let text = self.text(*key)?;
+                seen.insert(text, *key).map(|first| (text, first, *key))
+            })
+            .collect();
+        let place = |id: NodeId| Place::bytes(self.nodes[id].bytes.clone());
+        let (first, earlier, key) = *twice.first()?;
+        let message = match twice.len() {
+            1 => format!("the key `{first}` stands twice in one map"),
+            _ => format!("the keys {} stand twice in one map", listed(twice.iter().map(|(text, ..)| *text))),
+        };
+        let help = match (first, twice.len()) {
+            ("<<", 1) => "merge several maps with one key: `<<: [*first, *second]`",
+            (_, 1) => "YAML would keep one of them and drop the other: rename or remove one",
+            _ => "is the line with a name missing above the second ones?",
+        };
+        Some(
+            Mistake::new(Code::DuplicateKey, place(key), message)
+                .help(help)
+                .related(place(earlier), "it stands here first"),
+        )
     }
 }
 

@@ -30,10 +30,11 @@ mod verify;
 
 /// Compiles the values of a spec. Mistakes come back in any case; the connector only where none of them is
 /// an error.
-pub fn compile(spec: &Json, file: &FilePath) -> (Option<Connector>, Vec<Mistake>) {
+/// `malformed` are places whose shape is wrong: nothing is said about the names that they define.
+pub fn compile(spec: &Json, file: &FilePath, malformed: &[Path]) -> (Option<Connector>, Vec<Mistake>) {
     let folder = file.parent().unwrap_or(FilePath::new("")).to_owned();
     let top = At { value: spec, path: Path::default() };
-    let mut compiler = Compiler::new(folder.clone(), Defined::of(&top));
+    let mut compiler = Compiler::new(folder.clone(), Defined::of(&top, malformed));
     let connector = compiler.connector(&top, file);
     let sound = compiler.is_sound();
     (connector.filter(|_| sound), compiler.into_mistakes())

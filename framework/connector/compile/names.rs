@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::reader::At;
 use crate::connector::template::Text;
 use crate::spec::nearest::nearest;
+use crate::spec::path::Path;
 
 /// What the spec itself defines. `None`: it is malformed, which has been reported, and nothing can be said
 /// about its names.
@@ -30,15 +31,19 @@ pub struct Defined {
 
 impl Defined {
     /// Collects the names of a spec.
-    pub fn of(top: &At<'_>) -> Self {
+    pub fn of(top: &At<'_>, malformed: &[Path]) -> Self {
         let captured = captured(top);
+        let group = |key: &str| {
+            let about = |path: &&Path| path.0.len() <= 2 && path.0.first().is_some_and(|first| first == key);
+            if malformed.iter().any(|path| about(&path)) { None } else { group(top, key) }
+        };
         Self {
-            settings: group(top, "settings").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
-            secrets: group(top, "secrets").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
-            vars: group(top, "vars").map(|at| at.iter().flat_map(At::entries).map(var).collect()),
-            auths: group(top, "auth").map(|at| at.iter().flat_map(At::entries).map(auth).collect()),
-            saved: group(top, "provision").map(|at| saved(at.as_ref(), &captured)),
-            operations: group(top, "provision").map(|at| operations(at.as_ref())),
+            settings: group("settings").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
+            secrets: group("secrets").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
+            vars: group("vars").map(|at| at.iter().flat_map(At::entries).map(var).collect()),
+            auths: group("auth").map(|at| at.iter().flat_map(At::entries).map(auth).collect()),
+            saved: group("provision").map(|at| saved(at.as_ref(), &captured)),
+            operations: group("provision").map(|at| operations(at.as_ref())),
             captured,
             var_texts: top
                 .get("vars")
