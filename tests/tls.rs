@@ -1,1 +1,205 @@
-//! Tests: tls.
+//! TLS: a pair that changes is taken into use, a bad one never, and nobody stalls the handshake.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay::receive::{Limits, Reloaded, Tls};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::receiving::stage::{self, KEY, Stage};
+
+const EVENT: &str = r#"{"log_id":"1","data":{"date":"d","type":"s","log_id":"1"}}"#;
+
+/// A certificate for localhost and its key, as files.
+struct Pair {
+    folder: tempfile::TempDir,
+}
+
+impl Pair {
+    fn new() -> (Self, CertificateDer<'static>) {
+        let pair = Self { folder: tempfile::tempdir().unwrap() };
+        let certificate = pair.renew();
+        (pair, certificate)
+    }
+    fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key.pem")
+    }
+    fn renew(&self) -> CertificateDer<'static> {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(self.certificate(), made.cert.pem()).unwrap();
+        std::fs::write(self.key(), made.signing_key.serialize_pem()).unwrap();
+        made.cert.der().clone()
+    }
+    fn load(&self, every: Duration) -> Arc<Tls> {
+        Tls::load(&self.certificate(), &self.key(), every).unwrap()
+    }
+}
+
+fn config(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Arc::new(config)
+}
+
+async fn connect(
+    stage: &Stage,
+    trusted: &CertificateDer<'static>,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(stage.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(config(trusted, alpn)).connect(name, stream).await
+}
+
+async fn post(stage: &Stage, trusted: &CertificateDer<'static>) -> std::io::Result<u16> {
+    let mut stream = connect(stage, trusted, &[b"http/1.1"]).await?;
+    let request = stage::request("POST", &stage.endpoint.path, &[("x-api-key", KEY)], EVENT.as_bytes());
+    Ok(stage::exchange(&mut stream, &request).await.status)
+}
+
+async fn on(tls: Arc<Tls>, limits: Limits) -> Stage {
+    let instance = stage::instance(stage::auth0(), "acme", &[("monad_api_key", KEY)]);
+    Stage::with(instance, limits, Some(tls)).await
+}
+
+#[tokio::test]
+async fn a_vendor_posts_over_tls_and_a_client_that_trusts_another_certificate_does_not() {
+    let (pair, certificate) = Pair::new();
+    let stage = on(pair.load(Duration::from_secs(60)), Limits::default()).await;
+    assert_eq!(post(&stage, &certificate).await.unwrap(), 200);
+    let (_, other) = Pair::new();
+    assert!(post(&stage, &other).await.is_err());
+    // Plain HTTP to the port breaks off that connection, and nothing else.
+    assert!(!stage.raw("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.contains("HTTP/1.1 2"));
+    assert_eq!(post(&stage, &certificate).await.unwrap(), 200);
+    assert_eq!(stage.memory.bodies().len(), 1);
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_the_client_asks_for_it() {
+    let (pair, certificate) = Pair::new();
+    let stage = on(pair.load(Duration::from_secs(60)), Limits::default()).await;
+    let stream = connect(&stage, &certificate, &[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(ClientConfig::clone(&config(&certificate, &[b"h2"])))
+        .resolve("localhost", stage.address)
+        .build()
+        .unwrap();
+    let url = format!("https://localhost:{}{}", stage.address.port(), stage.endpoint.path);
+    let mut posts = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let event = EVENT.replace("\"1\"", &format!("\"{n}\""));
+        let post = client.post(&url).header("x-api-key", KEY).body(event);
+        posts.spawn(async move {
+            let answer = post.send().await.unwrap();
+            (answer.version(), answer.status().as_u16())
+        });
+    }
+    while let Some(answer) = posts.join_next().await {
+        assert_eq!(answer.unwrap(), (http::Version::HTTP_2, 200));
+    }
+    assert_eq!(client.post(&url).body(EVENT).send().await.unwrap().status().as_u16(), 401);
+    assert_eq!(stage.memory.bodies().len(), 20);
+    stage.shutdown.send(true).unwrap();
+    let mut stage = stage;
+    tokio::time::timeout(Duration::from_secs(10), &mut stage.served).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_in_use_without_a_restart() {
+    let (pair, first) = Pair::new();
+    let stage = on(pair.load(Duration::from_millis(20)), Limits::default()).await;
+    assert_eq!(post(&stage, &first).await.unwrap(), 200);
+    let second = pair.renew();
+    let renewed = async {
+        while post(&stage, &second).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.unwrap();
+    assert!(post(&stage, &first).await.is_err());
+}
+
+#[tokio::test]
+async fn a_bad_pair_keeps_the_one_before_and_is_said_once() {
+    let (pair, first) = Pair::new();
+    let tls = pair.load(Duration::from_secs(60));
+    let stage = on(tls.clone(), Limits::default()).await;
+    assert_eq!(tls.reload().unwrap(), Reloaded::Same);
+
+    // The certificate is replaced first, its key a moment later: in between they do not fit.
+    let old_key = std::fs::read(pair.key()).unwrap();
+    let second = pair.renew();
+    let new_key = std::fs::read(pair.key()).unwrap();
+    std::fs::write(pair.key(), old_key).unwrap();
+    let error = tls.reload().unwrap_err().to_string();
+    assert!(error.contains("do not fit together"), "{error}");
+    assert_eq!(tls.reload().unwrap(), Reloaded::Same, "said once");
+    assert_eq!(post(&stage, &first).await.unwrap(), 200);
+
+    for garbage in ["", "no pem", "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(pair.certificate(), garbage).unwrap();
+        assert!(tls.reload().is_err(), "{garbage:?}");
+        assert_eq!(post(&stage, &first).await.unwrap(), 200);
+    }
+    std::fs::remove_file(pair.certificate()).unwrap();
+    assert!(tls.reload().is_err());
+    std::fs::write(pair.key(), new_key).unwrap();
+    let third = pair.renew();
+    assert_eq!(tls.reload().unwrap(), Reloaded::New);
+    assert_eq!(post(&stage, &third).await.unwrap(), 200);
+    assert!(post(&stage, &second).await.is_err());
+}
+
+#[test]
+fn a_bad_pair_at_the_start_says_which_file_and_never_shows_the_key() {
+    let (pair, _) = Pair::new();
+    let load = |certificate: &Path, key: &Path| {
+        Tls::load(certificate, key, Duration::from_secs(1)).err().expect("it was taken").to_string()
+    };
+    let (certificate, key) = (pair.certificate(), pair.key());
+    let swapped = load(&key, &certificate);
+    assert!(swapped.contains("key.pem") && swapped.contains("no certificate"), "{swapped}");
+    let missing = load(&certificate, Path::new("/nowhere/key.pem"));
+    assert!(missing.contains("/nowhere/key.pem"), "{missing}");
+    let (other, _) = Pair::new();
+    let mismatch = load(&certificate, &other.key());
+    assert!(mismatch.contains("do not fit together"), "{mismatch}");
+    let secret = std::fs::read_to_string(other.key()).unwrap();
+    let secret = secret.lines().nth(1).unwrap();
+    assert!(!mismatch.contains(secret) && !swapped.contains(secret));
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_ended_and_keeps_nobody_out() {
+    let (pair, certificate) = Pair::new();
+    let limits = Limits { header_time: Duration::from_millis(300), ..Limits::default() };
+    let stage = on(pair.load(Duration::from_secs(60)), limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(stage.address).await.unwrap());
+    }
+    assert_eq!(post(&stage, &certificate).await.unwrap(), 200);
+    for mut stream in silent {
+        let mut byte = [0];
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut byte)).await.unwrap();
+        assert!(matches!(read, Ok(0) | Err(_)));
+    }
+}

@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
 use warp::Filter;
 
 use super::accept::{Gate, accept};
@@ -172,7 +173,8 @@ where
 {
     let progress = Arc::new(Progress::default());
     let io = TokioIo::new(Paced::new(stream, progress.clone(), &gate.limits, !h2));
-    let service = TowerToHyperService::new(warp::service(routes(Talk { gate, peer, progress, h2 })));
+    let routed = warp::service(routes(Talk { gate, peer, progress, h2 }));
+    let service = service_fn(move |request| routed.clone().call(with_path(request)));
     macro_rules! drive {
         ($connection:expr) => {{
             let mut connection = std::pin::pin!($connection);
@@ -203,6 +205,14 @@ where
         builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true).max_buf_size(HEAD);
         drive!(builder.serve_connection(io, service));
     }
+}
+
+/// warp panics on a target without a path (CONNECT has none): it gets one that nobody receives at.
+fn with_path<B>(mut request: Request<B>) -> Request<B> {
+    if request.uri().path().is_empty() {
+        *request.uri_mut() = Uri::from_static("/");
+    }
+    request
 }
 
 /// What the requests of one connection share.
