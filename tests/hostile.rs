@@ -168,7 +168,6 @@ async fn heads_that_make_no_sense_are_4xx_and_harm_nobody() {
         format!("POST path-without-slash HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\n\r\n"),
         "CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
         "\r\n\r\n\0\0\0".to_owned(),
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
     ];
     for bytes in heads {
         let mut stream = connect(&stage).await;

@@ -1,5 +1,6 @@
 //! Receiving: what counts as the key, how bodies become records, and what the sender is told.
 
+mod captured;
 mod keys;
 pub mod stage;
 

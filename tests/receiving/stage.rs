@@ -81,7 +81,7 @@ pub fn connector(receiver: &str) -> Arc<Connector> {
     std::fs::create_dir(&path).unwrap();
     let schema = r#"{"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}"#;
     std::fs::write(path.join("record.json"), schema).unwrap();
-    std::fs::write(path.join("sample.json"), r#"{"id": "1", "type": "s"}"#).unwrap();
+    std::fs::write(path.join("sample.json"), r#"{"id": "1", "a": "1", "b": "2", "type": "s"}"#).unwrap();
     let spec = format!(
         "forebay: 1\nname: probe\ntitle: Probe\nvendor: Nobody\nsummary: Probes.\n\
          secrets:\n  key: {{title: Key, description: The key.}}\n  other: {{title: Other, description: Another.}}\n\
