@@ -396,7 +396,7 @@ fn a_sink_of_a_flag_is_called_by_its_target() {
         made.instances[0].sinks.iter().map(|sink| sink.name.clone()).collect()
     };
     assert_eq!(names(&["stdout", "file:/var/a.jsonl"]), ["stdout", "file:/var/a.jsonl"]);
-    let named = names(&["https://u:hush@siem.example.com:8443/in?token=hush"]);
+    let named = names(&["https://siem.example.com:8443/in?token=hush"]);
     assert!(named[0].starts_with("https://siem.example.com:8443/in#"), "{named:?}");
     assert!(!named[0].contains("hush"));
 }
@@ -511,4 +511,22 @@ fn settings_and_secrets_become_a_schema() {
     let token = json!({"input_mode": "automatic", "base_url": "https://a.example/", "authentication_type": "access_token"});
     assert!(fits(json!({"settings": token, "secrets": {"monad_api_key": env, "access_token": env}})));
     assert!(!fits(json!({"settings": token, "secrets": {"monad_api_key": "text", "access_token": env}})));
+}
+
+#[test]
+fn sinks_that_cannot_work_are_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("file:{}", folder.path().join("events.jsonl").display());
+    let nowhere = format!("file:{}", folder.path().join("no/such/folder/events.jsonl").display());
+    let manual = [AUTH0, "--set", "input_mode=manual"];
+    let with = |sinks: &[&str]| {
+        let to = sinks.iter().flat_map(|sink| ["--to", *sink]);
+        manual.into_iter().chain(to).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let said = |sinks: &[&str]| refused(&with(sinks).iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    assert!(said(&[&nowhere]).contains("the folder of the file does not exist"));
+    assert!(said(&["https://me:hidden@siem.example.com/"]).contains("a user or a password"));
+    assert!(!said(&["https://me:hidden@siem.example.com/"]).contains("hidden"));
+    let other = file.replace("events.jsonl", "./events.jsonl");
+    assert!(said(&[&file, &other]).contains("another sink writes to"));
 }

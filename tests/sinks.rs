@@ -5,6 +5,7 @@ mod http;
 mod queue;
 mod server;
 mod stdout;
+mod store;
 mod workers;
 
 use std::io::Write;
@@ -70,10 +71,10 @@ impl Work {
         Self::named("archive", sink, queue, queue.cursor(), quick())
     }
 
-    pub fn named(
+    pub fn named<Q: Queue>(
         name: &str,
         sink: Box<dyn Sink>,
-        queue: &Arc<MemoryQueue>,
+        queue: &Arc<Q>,
         cursor: forebay::queue::Cursor,
         pace: Pace,
     ) -> Self {

@@ -81,6 +81,9 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
         }
     }
     gathering.distinct(&configuration.instances);
+    if gathering.ask.purpose != Purpose::Destroy {
+        gathering.check_sinks(&configuration.instances);
+    }
     Fault::together(gathering.faults).map_or(Ok(configuration), Err)
 }
 

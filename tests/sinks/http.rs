@@ -37,7 +37,7 @@ fn calling() -> Outside {
     Outside { transport: Arc::new(HttpTransport::new(options).unwrap()), ..outside() }
 }
 
-fn http(target: HttpTarget) -> Box<dyn Sink> {
+pub fn http(target: HttpTarget) -> Box<dyn Sink> {
     sink(Target::Http(target), &calling())
 }
 

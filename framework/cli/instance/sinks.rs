@@ -1,5 +1,6 @@
 //! Where records go: `--to`, and `sinks:` of the file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +10,11 @@ use super::Gathering;
 use super::given::resolve;
 use crate::connector::instance::InstanceId;
 use crate::connector::secret::Secret;
+use crate::connector::settings::Fault;
 use crate::deliver::config::{HttpFormat, HttpTarget, SinkConfig, Target};
+use crate::deliver::sinks;
 use crate::error::escaped;
+use crate::run::config::Configured;
 use crate::run::config::file::{self, Source};
 
 /// Records a request to another server unless something else is said.
@@ -46,6 +50,27 @@ impl Gathering<'_> {
         let sentence = format!("--to is `{}`, which is no sink", escaped(text, 120));
         self.fault(sentence, "write stdout, file:PATH, or a URL");
         None
+    }
+
+    /// What would keep a sink from working and can be told now; and no two sinks write to one file, where
+    /// each would take the other's rotation for somebody moving it away.
+    pub(super) fn check_sinks(&mut self, instances: &[Configured]) {
+        let mut files = BTreeSet::new();
+        for (instance, sink) in
+            instances.iter().flat_map(|one| one.sinks.iter().map(|sink| (&one.instance.id, sink)))
+        {
+            if let Err(error) = sinks::check(sink) {
+                let place = error.place.as_deref().unwrap_or(&sink.name);
+                let fault = Fault::new(format!("{instance}: {place}: {}", error.sentence));
+                self.faults.push(Fault { help: error.help, ..fault });
+            }
+            let Target::File { path, .. } = &sink.target else { continue };
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            if !files.insert(path.clone()) {
+                let sentence = format!("{instance}: another sink writes to {} already", path.display());
+                self.fault(sentence, "give each sink a file of its own");
+            }
+        }
     }
 
     /// The sinks of an instance of the file.
