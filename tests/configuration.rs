@@ -288,6 +288,8 @@ fn several_instances_have_secrets_of_their_own() {
     assert!(said.contains("there are: acme, globex-eu"), "{said}");
     let said = refused(&["--config", &config, "--set", "audience=x"], MANY);
     assert!(said.contains("are for one instance"), "{said}");
+    let said = refused(&["--config", &config], &MANY[..2]);
+    assert!(said.contains("or give FOREBAY_SECRET_ACME_MONAD_API_KEY"), "{said}");
     let wrong = [MANY, &[("FOREBAY_SECRET_MONAD_API_KEY", "x")]].concat();
     let said = refused(&["--config", &config], &wrong);
     assert!(said.contains("FOREBAY_SECRET_ACME_MONAD_API_KEY"), "{said}");

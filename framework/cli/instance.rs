@@ -176,6 +176,8 @@ impl Gathering<'_> {
             self.give_secret(one, name, &source);
         }
         one.sinks = self.sinks_of_file(&one.id, written);
+        let alone = self.file.instances.len() == 1 || self.ask.flags.id.is_some();
+        one.values.among_others = (!alone).then(|| settings::shouted(one.id.as_str()));
     }
 
     /// Checks one instance's values, and works out where it receives.
@@ -213,10 +215,9 @@ impl Gathering<'_> {
         let filled = filled.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
         let (checked, faults) = settings::check(&one.connector, filled.as_ref().unwrap_or(&one.values));
         let sound = faults.is_empty();
-        let several = self.file.instances.len() > 1;
-        self.faults.extend(faults.into_iter().map(|fault| match several {
-            true => Fault { sentence: format!("{}: {}", one.id, fault.sentence), ..fault },
-            false => fault,
+        self.faults.extend(faults.into_iter().map(|fault| match one.values.among_others {
+            Some(_) => Fault { sentence: format!("{}: {}", one.id, fault.sentence), ..fault },
+            None => fault,
         }));
         Some((checked, sound))
     }

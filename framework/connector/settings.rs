@@ -34,6 +34,8 @@ pub struct Values {
     pub settings: BTreeMap<String, (Given, String)>,
     /// By name. `None` where a source was given that could not be read: that fault is reported already.
     pub secrets: BTreeMap<String, (Option<Secret>, String)>,
+    /// The instance's id as variables have it, where there are several instances and flags are for none.
+    pub among_others: Option<String>,
 }
 
 /// What an instance runs with.
@@ -198,25 +200,31 @@ fn unknown_name(what: &str, name: &str, from: &str, known: &[&str], others: &[&s
 fn missing(connector: &Connector, values: &Values, checked: &Checked, faults: &mut Vec<Fault>) {
     let scope = Scope::default().with("settings", Json::Object(checked.settings.clone()));
     for setting in &connector.settings {
-        let there =
-            checked.settings.contains_key(&setting.name) || values.settings.contains_key(&setting.name);
+        let name = &setting.name;
+        let there = checked.settings.contains_key(name) || values.settings.contains_key(name);
         if let (false, Some(why)) = (there, demanded(&setting.required, &scope)) {
-            faults.push(Fault::new(format!("the setting `{}` is missing{why}", setting.name)).help(format!(
-                "give --set {}=VALUE or FOREBAY_SETTING_{}",
-                setting.name,
-                shouted(&setting.name)
-            )));
+            let variable = shouted(name);
+            let help = match &values.among_others {
+                None => format!("give --set {name}=VALUE or FOREBAY_SETTING_{variable}"),
+                Some(id) => format!("write it under `settings:`, or give FOREBAY_SETTING_{id}_{variable}"),
+            };
+            faults.push(Fault::new(format!("the setting `{name}` is missing{why}")).help(help));
         }
     }
     for spec in &connector.secrets {
-        let there = values.secrets.contains_key(&spec.name);
+        let name = &spec.name;
+        let there = values.secrets.contains_key(name);
         if let (false, Some(why)) = (there, demanded(&spec.required, &scope)) {
-            faults.push(Fault::new(format!("the secret `{}` is missing{why}", spec.name)).help(format!(
-                "give --secret {}=env:VAR, --secret {}=file:PATH or FOREBAY_SECRET_{}",
-                spec.name,
-                spec.name,
-                shouted(&spec.name)
-            )));
+            let variable = shouted(name);
+            let help = match &values.among_others {
+                None => format!(
+                    "give --secret {name}=env:VAR, --secret {name}=file:PATH or FOREBAY_SECRET_{variable}"
+                ),
+                Some(id) => {
+                    format!("say where it is under `secrets:`, or give FOREBAY_SECRET_{id}_{variable}")
+                }
+            };
+            faults.push(Fault::new(format!("the secret `{name}` is missing{why}")).help(help));
         }
     }
 }
