@@ -72,3 +72,24 @@ async fn a_create_on_its_way_while_destroy_runs_leaves_nothing_behind() {
     assert!(report.destroyed);
     assert_eq!(bench.tenant.http_streams().len(), 0);
 }
+
+#[tokio::test]
+async fn a_create_that_ends_after_destroy_is_undone() {
+    let bench = Bench::start().await;
+    bench.tenant.inject(Fault::LateCreate(std::time::Duration::from_millis(600)));
+    let run = bench.provisioner();
+    let creating = async { run.reconcile().await.unwrap() };
+    let destroying = async {
+        // The token and the look are over: the create is on its way.
+        while bench.tenant.requests().len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        bench.provisioner().destroy(false).await.unwrap()
+    };
+    let (report, destroyed) = tokio::join!(creating, destroying);
+    assert_eq!(deeds(&destroyed), [], "destroy saw nothing yet");
+    assert!(report.destroyed);
+    assert_eq!(bench.written(), ["POST", "DELETE"]);
+    assert_eq!(bench.tenant.http_streams().len(), 0);
+}

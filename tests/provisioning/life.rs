@@ -165,3 +165,39 @@ async fn one_that_a_person_made_again_by_hand_is_adopted_and_two_are_refused() {
     assert_eq!(error.kind, forebay::error::Kind::Refused);
     assert!(ids.iter().all(|id| error.to_string().contains(id)), "{error}");
 }
+
+/// Extra: the vendor's own description of the bodies, where it is there.
+#[tokio::test]
+async fn the_bodies_are_what_the_vendor_describes() {
+    let Some(shared) = crate::support::shared() else { return };
+    let text = std::fs::read_to_string(shared.join("data/auth0/log-streams.openapi.json")).unwrap();
+    let document: Json = serde_json::from_str(&text).unwrap();
+    let validator = |name: &str| {
+        let reference = format!("#/components/schemas/{name}");
+        let schema = json!({"$ref": reference, "components": document["components"]});
+        jsonschema::validator_for(&schema).unwrap()
+    };
+    let create = validator("CreateLogStreamRequestContent");
+    let update = validator("UpdateLogStreamRequestContent");
+    assert!(!update.is_valid(&json!({"type": "http"})), "the description refuses something");
+
+    let mut bench = Bench::start().await;
+    *bench.state.latest.lock().unwrap() = Some("2026-11-22T11:00:00Z".parse().unwrap());
+    bench.pass().await;
+    bench.tenant.remove(&bench.only());
+    bench.pass().await;
+    let id = bench.only();
+    bench.tenant.change(&id, |stream| {
+        stream["status"] = json!("suspended");
+        stream["pii_config"] = json!({"log_fields": ["email"], "method": "mask", "algorithm": "xxhash"});
+    });
+    bench.secrets.insert("monad_api_key", "another-key".to_owned());
+    bench.pass().await;
+    let written = bench.tenant.writes();
+    assert_eq!(bench.written(), ["POST", "POST", "PATCH", "PATCH"]);
+    for asked in written {
+        let validator = if asked.method == http::Method::POST { &create } else { &update };
+        let faults: Vec<String> = validator.iter_errors(&asked.body).map(|e| e.to_string()).collect();
+        assert!(faults.is_empty(), "{}: {faults:?}", asked.text);
+    }
+}

@@ -101,6 +101,21 @@ async fn a_replacement_that_was_interrupted_is_finished() {
 }
 
 #[tokio::test]
+async fn a_replacement_whose_create_was_cut_does_not_take_the_old_one_for_the_new() {
+    let mut bench = bench().await;
+    bench.tenant.allow(3);
+    bench.pass().await;
+    bench.settings.insert("format".to_owned(), json!("JSONARRAY"));
+    bench.tenant.inject(Fault::CutBeforeCreate);
+    bench.provisioner().reconcile().await.unwrap_err();
+    *bench.clock.0.lock().unwrap() += jiff::SignedDuration::from_secs(30);
+    assert_eq!(bench.pass().await, [What::Kept, What::Replaced]);
+    let streams = bench.tenant.streams();
+    assert_eq!(streams.len(), 2);
+    assert_eq!(streams[1]["sink"]["httpContentFormat"], "JSONARRAY");
+}
+
+#[tokio::test]
 async fn a_create_of_two_steps_goes_on_at_the_second() {
     let bench = bench().await;
     for _ in 0..3 {

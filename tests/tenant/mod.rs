@@ -46,6 +46,8 @@ pub enum Fault {
     CutBeforeCreate,
     /// The next create makes the stream at once and answers so much later.
     SlowCreate(Duration),
+    /// The next create waits so long before it is looked at, and then makes the stream.
+    LateCreate(Duration),
     /// Every token given so far is worthless: the next call with one gets 401.
     ExpireTokens,
     /// The next token request gets this answer.
@@ -246,6 +248,10 @@ async fn serve(
         text,
         status: 0,
     };
+    let late = inner.lock().unwrap().take_late(&asked);
+    if let Some(late) = late {
+        tokio::time::sleep(late).await;
+    }
     let Outcome { answer, delay } = {
         let mut inner = inner.lock().unwrap();
         let outcome = inner.handle(&asked, parts.uri.query());
@@ -351,7 +357,18 @@ impl Inner {
             Some(Fault::SlowCreate(delay)) => {
                 Outcome { answer: Some(self.manage(asked, id, query)), delay: Some(delay) }
             }
-            Some(Fault::Token(..) | Fault::On(..)) => unreachable!("take_fault takes none of these"),
+            Some(Fault::Token(..) | Fault::On(..) | Fault::LateCreate(_)) => {
+                unreachable!("take_fault takes none of these")
+            }
+        }
+    }
+
+    fn take_late(&mut self, asked: &Asked) -> Option<Duration> {
+        let create = asked.method == Method::POST && asked.path == "/api/v2/log-streams";
+        let at = self.faults.iter().position(|fault| create && matches!(fault, Fault::LateCreate(_)))?;
+        match self.faults.remove(at) {
+            Some(Fault::LateCreate(late)) => Some(late),
+            _ => None,
         }
     }
 
@@ -360,7 +377,7 @@ impl Inner {
             Fault::Answer(..) | Fault::TooMany(_) | Fault::ExpireTokens => true,
             Fault::CutAfterCreate | Fault::CutBeforeCreate | Fault::SlowCreate(_) => creates,
             Fault::On(only, _) => only == method,
-            Fault::Token(..) => false,
+            Fault::Token(..) | Fault::LateCreate(_) => false,
         };
         let at = self.faults.iter().position(fits)?;
         match self.faults.remove(at)? {
