@@ -136,7 +136,11 @@ impl Health {
         inner.instances.entry(instance.clone()).or_default().sinks.insert(name.to_owned(), status);
     }
 
-    /// `/healthz`: the process is alive, and its store takes what comes. Restarting helps where it is not.
+    /// `/healthz`: the process is alive, and its store takes what comes.
+    ///
+    /// ```json
+    /// {"status": "ok", "version": "0.1.0", "store": "ok"}
+    /// ```
     pub fn healthz(&self) -> Answer {
         let inner = self.read();
         let well = inner.store.is_none();
@@ -146,7 +150,16 @@ impl Health {
         Answer { well, document: json!({"status": status, "version": version, "store": store}) }
     }
 
-    /// `/readyz`: it receives, and every stream is well. `reasons` says what is not.
+    /// `/readyz`: it receives, and every stream is well. `reasons` says what is not; a sink that is held is
+    /// shown, and is no reason: what comes in is safe all the same.
+    ///
+    /// ```json
+    /// {"ready": false, "reasons": ["acme: the stream is not well: suspended"], "receiving": true,
+    ///  "instances": {"acme": {
+    ///    "stream": "unwell", "last_event": "2026-11-22T11:59:30Z", "last_event_age_seconds": 30.0,
+    ///    "last_rejection": {"at": "2026-11-22T11:58:00Z", "reason": "wrong key"},
+    ///    "sinks": {"siem": {"status": "held", "reason": "siem.example.com answered 401"}}}}}
+    /// ```
     pub fn readyz(&self, now: Timestamp) -> Answer {
         let inner = self.read();
         let mut reasons = Vec::new();
