@@ -68,7 +68,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let configuration = configure(&ask, &environment())?;
     if !arguments.simulate {
         start_log(arguments.instance.log_format, Level::INFO)?;
-        return runtime()?.block_on(work(configuration, arguments.instance.log_format));
+        let runtime = runtime()?;
+        let ended = runtime.block_on(work(configuration, arguments.instance.log_format));
+        // A disk that hangs in the middle of a write must not hold the end of the process.
+        runtime.shutdown_background();
+        return ended;
     }
     // A simulation tells its story itself.
     start_log(arguments.instance.log_format, Level::WARN)?;
