@@ -14,7 +14,7 @@ use bytes::Bytes;
 use forebay::connector::clock::SystemClock;
 use forebay::queue::limits::Limits;
 use forebay::queue::local::Local;
-use forebay::queue::{Queue, Refusal};
+use forebay::queue::{Progress, Queue, Refusal};
 
 use crate::queue::{batch, checked, drain, key};
 
@@ -227,4 +227,162 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acked() {
     let lost: Vec<_> = acknowledged.difference(&found).collect();
     assert!(lost.is_empty(), "{killed} kills lost {lost:?}");
     assert!(acknowledged.len() > 500, "only {} were acked", acknowledged.len());
+}
+
+#[tokio::test]
+async fn a_torn_or_truncated_file_is_opened_and_what_is_left_of_it_is_whole() {
+    // A log without its end: what a child left that was killed in the middle of its work.
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("data");
+    let start = Start { folder: &folder, from: 0, count: 100_000, width: 1 };
+    let mut child = start.plain().spawn().unwrap();
+    let acks = lines(&mut child).filter(|line| line.starts_with("ack")).take(150).count() as u64;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let log = std::fs::read(folder.join("forebay.db-wal")).unwrap();
+    let file = std::fs::read(folder.join("forebay.db")).unwrap();
+    let mut before = 0;
+    for step in 0..=8 {
+        let outer = tempfile::tempdir().unwrap();
+        let end = if step == 8 { log.len() } else { log.len() * step / 8 + 1 };
+        std::fs::write(outer.path().join("forebay.db"), &file).unwrap();
+        std::fs::write(outer.path().join("forebay.db-wal"), &log[..end]).unwrap();
+        let found = take(outer.path()).await;
+        let count = found.len() as u64;
+        assert_eq!(found, (0..count).collect(), "commits are there in order, up to where the log is torn");
+        assert!(count >= before);
+        before = count;
+    }
+    assert!(before >= acks, "the whole log holds {before}, and {acks} were acked");
+
+    let outer = tempfile::tempdir().unwrap();
+    let whole = stored(outer.path(), true).await;
+    for length in [1, 100, 4096, 5000, 8192, whole.len() / 2, whole.len() - 4096, whole.len() - 1] {
+        let outer = tempfile::tempdir().unwrap();
+        std::fs::write(outer.path().join("forebay.db"), &whole[..length]).unwrap();
+        let found = take(outer.path()).await;
+        assert!(found.iter().all(|n| (50..200).contains(n)), "cut at {length}");
+        let kept = std::fs::read_dir(outer.path())
+            .unwrap()
+            .any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("damaged-"));
+        assert!(kept, "cut at {length}: what is damaged is kept aside");
+    }
+}
+
+#[test]
+fn a_running_forebay_answers_503_while_syncs_fail_and_loses_nothing() {
+    let outer = tempfile::tempdir().unwrap();
+    let run = crate::main_job::manual(outer.path());
+    let mut command = Command::new("strace");
+    // -D: the process that is started is forebay itself. Its thread that writes reaches 30 syncs, no other does.
+    command.args(["-D", "-f", "-qq", "-o"]).arg(outer.path().join("strace"));
+    command.args(["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=30..33"]);
+    command.arg(run.get_program()).args(run.get_args()).current_dir(crate::support::root()).env_clear();
+    command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    let running = crate::support::Running::start(&mut command, 1);
+    let headers = [("x-api-key", "the-key-of-this-test"), ("content-type", "application/json")];
+    let mut refused = 0;
+    for n in 0..40 {
+        let event = crate::main_job::event(&format!("id-{n}"));
+        crate::support::eventually("the event is accepted", || {
+            let (status, body) =
+                crate::support::post(&running.urls[0], &headers, event.as_bytes()).expect("an answer");
+            assert!(status == 200 || status == 503, "{status} {body}");
+            refused += usize::from(status == 503);
+            status == 200
+        });
+    }
+    assert!(refused > 0, "no sync failed: {}", running.said());
+    let out = || std::fs::read_to_string(outer.path().join("out.jsonl")).unwrap_or_default();
+    crate::support::eventually("everything is delivered", || out().lines().count() >= 40);
+    for n in 0..40 {
+        assert_eq!(out().matches(&format!("\"log_id\":\"id-{n}\"")).count(), 1, "id-{n} is there once");
+    }
+    assert!(running.stop().success());
+}
+
+/// A store as damage finds it: 20 blocks of 10 records each, of which a sink has the first five; dead letters,
+/// ids, state. Returns the folder's copies in memory.
+async fn stored(folder: &Path, clean: bool) -> Vec<u8> {
+    let limits = Limits { max_bytes: 1 << 30, min_free: 0, ..Limits::default() };
+    let local = Local::open(folder, limits, Arc::new(SystemClock)).unwrap();
+    local.register_sinks(&key("acme", "a").instance, &["a".to_owned()]).await.unwrap();
+    for n in 0..20 {
+        let records = (n * 10..n * 10 + 10).map(|n| checked(&n.to_string(), record(n))).collect();
+        local.append(batch("acme", records)).await.unwrap();
+    }
+    let reused = (0..5).map(|n| checked(&n.to_string(), format!("other {n}"))).collect();
+    assert_eq!(local.append(batch("acme", reused)).await.unwrap().dead, 5);
+    let chunk = local.read(&key("acme", "a"), 50, 1 << 20).await.unwrap().unwrap();
+    let progress = Progress { done: 50, note: None, dead: Vec::new() };
+    local.advance(&key("acme", "a"), &chunk, progress).await.unwrap();
+    local.close().await.unwrap();
+    let file = folder.join("forebay.db");
+    if !clean {
+        let db = rusqlite::Connection::open(&file).unwrap();
+        db.execute_batch("UPDATE about SET value = x'' WHERE name = 'closed'").unwrap();
+    }
+    std::fs::read(&file).unwrap()
+}
+
+/// Opens a store with this database, takes everything out, goes on with it, and accounts for every record.
+async fn endure(bytes: &[u8], what: &str) -> u64 {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path();
+    std::fs::write(folder.join("forebay.db"), bytes).unwrap();
+    let limits = Limits { max_bytes: 1 << 30, min_free: 0, ..Limits::default() };
+    let local = Local::open(folder, limits.clone(), Arc::new(SystemClock)).unwrap();
+    let sink = key("acme", "a");
+    local.register_sinks(&sink.instance, &["a".to_owned()]).await.unwrap();
+    let mut found = BTreeSet::new();
+    for record in drain(&local, &sink).await {
+        assert!(found.insert(number(&record)), "{what}: a record came twice");
+    }
+    let lost = local.stats().lost;
+    let expected: BTreeSet<u64> = (50..200).collect();
+    assert!(found.is_subset(&expected), "{what}");
+    assert_eq!(found.len() as u64 + lost, 150, "{what}: what is not delivered is counted");
+    // It goes on: nothing is stuck, and a restart finds it in order.
+    let stored = loop {
+        let more = (1000..1010).map(|n| checked(&n.to_string(), record(n))).collect();
+        match local.append(batch("acme", more)).await {
+            Ok(receipt) => break receipt.stored,
+            // Damage that a write meets is mended before the vendor tries again.
+            Err(Refusal::Broken(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(other) => panic!("{what}: {other:?}"),
+        }
+    };
+    assert_eq!(stored, 10, "{what}");
+    assert_eq!(drain(&local, &sink).await.len(), 10, "{what}");
+    local.close().await.unwrap();
+    drop(local);
+    let local = Local::open(folder, limits, Arc::new(SystemClock)).unwrap();
+    assert_eq!(local.stats().lost, 0, "{what}");
+    assert!(drain(&local, &sink).await.is_empty(), "{what}");
+    local.close().await.unwrap();
+    lost
+}
+
+#[tokio::test]
+async fn a_flipped_byte_anywhere_costs_at_most_what_it_hit_and_nothing_gets_stuck() {
+    for clean in [true, false] {
+        let outer = tempfile::tempdir().unwrap();
+        let whole = stored(outer.path(), clean).await;
+        assert_eq!(endure(&whole, "undamaged").await, 0);
+        let pages = whole.len() / 4096;
+        // A few bytes of every page: its header, its cells' pointers, and somewhere in its content.
+        let mut offsets: Vec<usize> = vec![0, 16, 18, 20, 21, 24, 28, 40, 52, 56, 60, 100, 105];
+        offsets.extend(
+            (0..pages).flat_map(|page| [0, 3, 9, 700 + page * 131 % 3000].map(|at| page * 4096 + at)),
+        );
+        let mut worst = 0;
+        for offset in offsets.into_iter().skip(usize::from(clean)).step_by(2) {
+            let mut bytes = whole.clone();
+            bytes[offset] ^= 0x55;
+            let lost = endure(&bytes, &format!("clean={clean}, byte {offset} of {}", whole.len())).await;
+            worst = worst.max(lost);
+        }
+        assert!(worst > 0, "no block was hit: the test looks at the wrong bytes");
+        assert!(worst <= 150, "{worst}");
+    }
 }

@@ -213,6 +213,12 @@ fn show(
     out: &mut dyn Write,
 ) -> Result<io::Result<()>> {
     let stored = store.letter(instance, number)?.ok_or_else(|| missing(instance, &[number]))?;
+    if stored.damaged {
+        return Err(Error::new(
+            Kind::Io,
+            format!("the bytes of dead letter {number} are damaged on the disk"),
+        ));
+    }
     let letter = &stored.letter;
     if raw {
         return Ok(out.write_all(&letter.bytes));
@@ -264,6 +270,9 @@ fn export(
         line.insert("reason".to_owned(), json!(reason_name(letter.reason)));
         line.insert("why".to_owned(), json!(letter.detail));
         line.insert("time".to_owned(), json!(letter.at.to_string()));
+        if stored.damaged {
+            line.insert("damaged".to_owned(), json!(true));
+        }
         line.insert("sink".to_owned(), json!(letter.sink));
         put(&mut line, "id", letter.id.as_deref());
         put(&mut line, "bytes", Some(&letter.bytes));

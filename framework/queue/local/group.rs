@@ -130,7 +130,7 @@ fn append_one(
     }
     let instance = append.batch.instance.clone();
     let planned = judge(memory, append.batch, append.dedupe);
-    let dead: u64 = planned.dead.iter().map(|letter| letter.bytes.len() as u64 + 256).sum();
+    let dead = letters::size(&planned.dead);
     if dead > 0 && room.dead.saturating_add(dead) > space::dead_share(limits) {
         unjudge(memory, &planned);
         let full = Refusal::Full { retry_after: RETRY_AFTER, bound: "dead letters" };

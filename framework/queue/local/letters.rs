@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::block::crc;
 use super::fault::Fault;
+use crate::error::{Error, Kind};
 use crate::queue::{DeadLetter, DeadReason, DeadWhat};
 
 /// Letters that one read gives to a sink or a decoder again.
@@ -34,6 +35,8 @@ pub struct Stored {
     pub retry: bool,
     /// Bytes of the letter, before compression.
     pub size: u64,
+    /// Whether its bytes were damaged on the disk. Nothing is left of them then, and it is not sent again.
+    pub damaged: bool,
     /// Everything else. In a listing `bytes` is empty.
     pub letter: DeadLetter,
 }
@@ -62,6 +65,31 @@ pub(super) fn insert(tx: &Connection, instance: i64, letter: &DeadLetter) -> rus
     .map(drop)
 }
 
+/// What a letter takes beside its bytes, counted against the share of dead letters. The triggers say the same.
+const ROW: u64 = 256;
+
+/// What letters take of the share of dead letters, at most.
+pub(super) fn size(letters: &[DeadLetter]) -> u64 {
+    letters.iter().map(|letter| letter.bytes.len() as u64 + ROW).sum()
+}
+
+/// Adds letters if the share of dead letters has room for all of them.
+pub(super) fn insert_within(
+    tx: &Connection,
+    instance: i64,
+    letters: &[DeadLetter],
+    share: u64,
+) -> Result<Result<(), Error>, Fault> {
+    if !letters.is_empty() && totals(tx)?.1.saturating_add(size(letters)) > share {
+        let full = Error::new(Kind::Passing, "the share of dead letters is full");
+        return Ok(Err(full.help("drop some, or send them again: `forebay dead-letters`")));
+    }
+    for letter in letters {
+        insert(tx, instance, letter)?;
+    }
+    Ok(Ok(()))
+}
+
 /// Letters of an instance without their bytes, from a number on, at most `max`.
 pub(super) fn list(
     db: &Connection,
@@ -86,19 +114,25 @@ pub(super) fn show(db: &Connection, instance: i64, number: i64) -> Result<Option
         "SELECT {COLUMNS}, checksum, body FROM letters WHERE instance = ? AND number = ?"
     ))?;
     let mut rows = statement.query((instance, number))?;
-    rows.next()?.map(whole).transpose()
+    let Some(row) = rows.next()? else { return Ok(None) };
+    match whole(row)? {
+        Some(stored) => Ok(Some(stored)),
+        None => Ok(Some(Stored { damaged: true, ..head(row)? })),
+    }
 }
 
 /// Letters to be sent again: those that this sink refused, or, without a sink, those that were never accepted.
 pub(super) fn to_retry(db: &Connection, instance: i64, sink: Option<&str>) -> Result<Vec<Stored>, Fault> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS}, checksum, body FROM letters
-         WHERE retry = 1 AND instance = ? AND sink IS ? ORDER BY number LIMIT ?"
+         WHERE retry = 1 AND instance = ? AND sink IS ? ORDER BY number"
     ))?;
-    let mut rows = statement.query((instance, sink, i64::try_from(AT_ONCE).unwrap_or(i64::MAX)))?;
+    let mut rows = statement.query((instance, sink))?;
     let (mut found, mut size) = (Vec::new(), 0usize);
-    while let Some(row) = rows.next()? {
-        let stored = whole(row)?;
+    while found.len() < AT_ONCE
+        && let Some(row) = rows.next()?
+    {
+        let Some(stored) = whole(row)? else { continue };
         size = size.saturating_add(stored.letter.bytes.len());
         if !found.is_empty() && size > BYTES_AT_ONCE {
             break;
@@ -146,6 +180,7 @@ fn head(row: &Row<'_>) -> rusqlite::Result<Stored> {
         number: row.get(0)?,
         retry: row.get(1)?,
         size: row.get::<_, i64>(2)?.max(0).unsigned_abs(),
+        damaged: false,
         letter: DeadLetter {
             what: what_of(&word(3)?).map_err(conversion)?,
             reason: reason_of(&word(4)?).map_err(conversion)?,
@@ -158,15 +193,16 @@ fn head(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-fn whole(row: &Row<'_>) -> Result<Stored, Fault> {
+/// The letter of a row; `None` where its bytes are not what they were.
+fn whole(row: &Row<'_>) -> Result<Option<Stored>, Fault> {
     let mut stored = head(row)?;
     let body = row.get_ref(10)?.as_blob().map_err(|e| Fault::damaged(e.to_string()))?;
     if i64::from(crc(&[body])) != row.get::<_, i64>(9)? {
-        return Err(Fault::damaged(format!("the checksum of dead letter {} is wrong", stored.number)));
+        return Ok(None);
     }
-    let bytes = lz4_flex::decompress_size_prepended(body).map_err(|e| Fault::damaged(e.to_string()))?;
+    let Ok(bytes) = lz4_flex::decompress_size_prepended(body) else { return Ok(None) };
     stored.letter.bytes = Bytes::from(bytes);
-    Ok(stored)
+    Ok(Some(stored))
 }
 
 /// The name of a kind, in the store and for people.

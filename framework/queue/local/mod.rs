@@ -64,6 +64,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Local {
     folder: PathBuf,
     shared: Arc<Shared>,
+    /// Bytes that dead letters may take.
+    dead_share: u64,
     /// `None` once it is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -84,14 +86,14 @@ impl Local {
         let shared = Arc::new(Shared::new(folder.to_owned()));
         shared.lost(opened.lost);
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let folder = folder.to_owned();
+        let (folder, dead_share) = (folder.to_owned(), space::dead_share(&limits));
         let writer = Writer::new(folder.clone(), limits, clock, shared.clone(), opened, lock);
         let thread = std::thread::Builder::new()
             .name("forebay-store".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(|e| Error::new(Kind::Io, "cannot start the thread that writes").because(e))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
-        Ok(Arc::new(Self { folder, shared, jobs, thread }))
+        Ok(Arc::new(Self { folder, shared, dead_share, jobs, thread }))
     }
 
     /// Where the store is.
@@ -214,9 +216,15 @@ impl Local {
     async fn read_with<T, F>(&self, read: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+        F: Fn(&rusqlite::Connection) -> Result<T, Fault> + Clone + Send + 'static,
     {
-        self.try_read(read).await.map_err(Error::from)
+        match self.try_read(read.clone()).await {
+            Err(fault) if fault.kind == FaultKind::Damaged => {
+                self.inspect().await;
+                Ok(self.try_read(read).await?)
+            }
+            outcome => Ok(outcome?),
+        }
     }
 
     async fn try_read<T, F>(&self, read: F) -> Result<T, Fault>
@@ -287,12 +295,17 @@ impl Queue for Local {
     }
 
     async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()> {
-        let (sink, origin) = (sink.clone(), chunk.origin.clone());
+        let (sink, origin, share) = (sink.clone(), chunk.origin.clone(), self.dead_share);
         self.work(move |tx, memory| {
             let number = memory.instance(tx, &sink.instance)?.number;
             let Some(mut cursor) = cursors::load(tx, number, &sink.sink)? else {
                 return Ok(Err(unregistered(&sink)));
             };
+            // Letters that were sent again take the room that they had.
+            let share = if matches!(origin, Origin::Retry { .. }) { u64::MAX } else { share };
+            if let Err(full) = letters::insert_within(tx, number, &progress.dead, share)? {
+                return Ok(Err(full));
+            }
             match origin {
                 Origin::Log { from } if progress.done > 0 => {
                     cursor.position = Position(from.0 + progress.done as u64);
@@ -303,9 +316,6 @@ impl Queue for Local {
                         letters::remove(tx, number, *letter)?;
                     }
                 }
-            }
-            for letter in &progress.dead {
-                letters::insert(tx, number, letter)?;
             }
             cursor.note = progress.note.or(cursor.note);
             cursors::save(tx, number, &sink.sink, &cursor)?;

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::fault::{Fault, FaultKind};
 use super::known::Memory;
-use super::{salvage, schema, space};
+use super::{cursors, letters, salvage, schema, space};
 use crate::queue::limits::Limits;
 
 /// When the whole database is read and checked.
@@ -70,6 +70,7 @@ fn try_checked(
     }
     schema::put(&db, "closed", b"no")?;
     let memory = Memory::load(&db, limits, now)?;
+    look_at_small_tables(&db, &memory)?;
     if memory.forgotten > 0 {
         tracing::error!(commits = memory.forgotten, "ids of damaged commits are forgotten");
     }
@@ -79,6 +80,11 @@ fn try_checked(
 /// Makes the database if there is none.
 pub(super) fn make(folder: &Path) -> Result<(), Fault> {
     let path = schema::file(folder);
+    let size = |file: &Path| std::fs::metadata(file).map(|data| data.len()).ok();
+    if size(&path) == Some(0) && size(&folder.join("forebay.db-wal")).is_some_and(|log| log > 0) {
+        // SQLite would throw the log away.
+        return Err(Fault::damaged("its file is empty, but its log is not"));
+    }
     // SQLite gives its other files the mode of this one.
     drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
     std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
@@ -86,6 +92,17 @@ pub(super) fn make(folder: &Path) -> Result<(), Fault> {
     SystemRandom::new().fill(&mut key).map_err(|_| Fault::broken("the system has no random numbers"))?;
     schema::create(folder, &key)?;
     File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// Reads what is small whole, so that damage there is found now and not in the middle of work.
+fn look_at_small_tables(db: &Connection, memory: &Memory) -> Result<(), Fault> {
+    for known in memory.instances.values() {
+        cursors::list(db, known.number)?;
+        letters::to_retry(db, known.number, None)?;
+    }
+    letters::totals(db)?;
+    db.query_row("SELECT count(*) FROM names", [], |row| row.get::<_, i64>(0))?;
     Ok(())
 }
 

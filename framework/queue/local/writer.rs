@@ -153,9 +153,10 @@ impl Writer {
     /// Takes the database out of use after a failure.
     fn fail(&mut self, fault: Fault) {
         let now = self.now();
-        let next_try = now.saturating_add(PAUSE_MS);
         let damaged = fault.kind == FaultKind::Damaged;
         let again = self.suspected.is_some_and(|before| now.saturating_sub(before) < SUSPICION_MS);
+        // Damage does not pass by itself: the check, which mends it, need not wait.
+        let next_try = if damaged && !again { now } else { now.saturating_add(PAUSE_MS) };
         let check = if damaged && again { Check::Replace } else { Check::Always };
         if damaged {
             self.suspected = Some(now);
