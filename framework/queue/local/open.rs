@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::fault::{Fault, FaultKind};
 use super::known::Memory;
-use super::{cursors, letters, salvage, schema, space};
+use super::{salvage, schema, space};
 use crate::queue::limits::Limits;
 
 /// When the whole database is read and checked.
@@ -65,12 +65,12 @@ fn try_checked(
     // Whatever an earlier process left in the log goes into the database before anything is built on it.
     space::checkpoint(&db, "TRUNCATE")?;
     let clean = schema::get(&db, "closed")?.is_some_and(|closed| closed == b"cleanly");
+    check_small_tables(&db)?;
     if check != Check::IfUnclean || !clean {
         quick_check(&db)?;
     }
     schema::put(&db, "closed", b"no")?;
     let memory = Memory::load(&db, limits, now)?;
-    look_at_small_tables(&db, &memory)?;
     if memory.forgotten > 0 {
         tracing::error!(commits = memory.forgotten, "ids of damaged commits are forgotten");
     }
@@ -80,10 +80,11 @@ fn try_checked(
 /// Makes the database if there is none.
 pub(super) fn make(folder: &Path) -> Result<(), Fault> {
     let path = schema::file(folder);
-    let size = |file: &Path| std::fs::metadata(file).map(|data| data.len()).ok();
-    if size(&path) == Some(0) && size(&folder.join("forebay.db-wal")).is_some_and(|log| log > 0) {
-        // SQLite would throw the log away.
-        return Err(Fault::damaged("its file is empty, but its log is not"));
+    let size = |file: &Path| std::fs::metadata(file).map_or(0, |data| data.len());
+    // SQLite takes a file without a whole page for an empty database, and would throw its log away.
+    let (file, log) = (size(&path), size(&folder.join("forebay.db-wal")));
+    if file < schema::PAGE && (file > 0 || log > 0) {
+        return Err(Fault::damaged("its file is cut off in the first page"));
     }
     // SQLite gives its other files the mode of this one.
     drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
@@ -95,14 +96,15 @@ pub(super) fn make(folder: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads what is small whole, so that damage there is found now and not in the middle of work.
-fn look_at_small_tables(db: &Connection, memory: &Memory) -> Result<(), Fault> {
-    for known in memory.instances.values() {
-        cursors::list(db, known.number)?;
-        letters::to_retry(db, known.number, None)?;
+/// Checks the tables that are small, so that damage there is found now and not in the middle of work.
+fn check_small_tables(db: &Connection) -> Result<(), Fault> {
+    for table in ["about", "instances", "names", "cursors", "totals"] {
+        let sql = format!("PRAGMA integrity_check('{table}')");
+        let said: String = db.query_row(&sql, [], |row| row.get(0))?;
+        if said != "ok" {
+            return Err(Fault::damaged(said));
+        }
     }
-    letters::totals(db)?;
-    db.query_row("SELECT count(*) FROM names", [], |row| row.get::<_, i64>(0))?;
     Ok(())
 }
 

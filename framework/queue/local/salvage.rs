@@ -103,9 +103,11 @@ fn set_all_aside(folder: &Path, now: i64) -> Result<PathBuf, Fault> {
 /// A connection to the damaged database. Where its first page is what cannot be read, that page is taken from
 /// the fresh one: our tables are always made in the same order, so it says the same.
 fn old(aside: &Path, building: &Path) -> Result<Connection, Fault> {
-    let looked = look(aside);
-    if looked.is_ok() {
-        return looked;
+    // Opening a file without a whole page would throw its log away.
+    if std::fs::metadata(schema::file(aside))?.len() >= schema::PAGE
+        && let Ok(old) = look(aside)
+    {
+        return Ok(old);
     }
     let mended = building.join("mended");
     open::folder(&mended)?;

@@ -14,6 +14,8 @@ use super::fault::Fault;
 pub(super) const VERSION: i64 = 1;
 /// "Fore", so that `file` and people can tell the store from any other database.
 const APPLICATION: i64 = 0x466f_7265;
+/// Bytes of a page.
+pub(super) const PAGE: u64 = 4096;
 /// How long a connection waits for another process that writes.
 const BUSY: Duration = Duration::from_secs(5);
 /// A position takes so many bits of a block's key; the instance's number stands above them.
@@ -109,7 +111,8 @@ pub(super) fn connect(folder: &Path) -> Result<Connection, Fault> {
     db.set_prepared_statement_cache_capacity(64);
     match version(&db)? {
         VERSION => Ok(db),
-        found if found > VERSION => Err(Fault::newer(found)),
+        // Beyond that it is a damaged number and no version.
+        found if (VERSION..1000).contains(&found) => Err(Fault::newer(found)),
         found => Err(Fault::damaged(format!("its format version is {found}"))),
     }
 }
@@ -128,7 +131,7 @@ pub(super) fn create(folder: &Path, key: &[u8; 16]) -> Result<(), Fault> {
         return Ok(());
     }
     db.execute_batch(
-        "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+        "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
     )?;
     let tx = db.transaction()?;
     tx.execute_batch(TABLES)?;
