@@ -247,6 +247,39 @@ async fn thousands_of_idle_strangers_keep_no_vendor_out() {
     closed(&mut strangers[0]).await;
 }
 
+/// The process has few file handles, and strangers want them all: accepting fails, and must neither end nor
+/// spin, and who has the key gets in.
+#[test]
+fn a_lack_of_file_handles_keeps_no_vendor_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = crate::main_job::manual(folder.path());
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 60; exec \"$0\" \"$@\""]).arg(run.get_program()).args(run.get_args());
+    command.env_clear().envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(crate::support::root()).stdin(std::process::Stdio::null());
+    let running = crate::support::Running::start(&mut command, 1);
+    let url = running.urls[0].clone();
+    let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
+    let strangers: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    for n in 0..5 {
+        let event = crate::main_job::event(&n.to_string());
+        let headers = [("x-api-key", crate::main_job::KEY)];
+        let answer = crate::support::post(&url, &headers, event.as_bytes());
+        assert_eq!(answer.map(|(status, _)| status), Some(200), "{}", running.said());
+    }
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    // A hundred ticks are one second of one core.
+    assert!(ticks() - before < 50, "the accept loop spins");
+    drop(strangers);
+    assert!(running.stop().success());
+}
+
 #[tokio::test]
 async fn strangers_who_trickle_bodies_keep_no_vendor_out_where_the_body_is_the_proof() {
     let limits = Limits { body: 4096, in_flight_strangers: 16 << 10, ..Limits::default() };

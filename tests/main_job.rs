@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use crate::support::{Running, eventually, forebay, post, shared};
 
-const KEY: &str = "the-key-of-this-test";
+/// The key that the vendor sends.
+pub const KEY: &str = "the-key-of-this-test";
 
 /// `forebay run` of the Auth0 connector in manual mode, with one file sink, all inside `folder`.
 pub fn manual(folder: &Path) -> Command {

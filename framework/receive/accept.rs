@@ -130,7 +130,9 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
 
     // 2. who: what the headers alone can tell is told before the body is read.
     let told = who(endpoint, &known, &head);
-    let known_sender = matches!(told, Ok(Told::Sender(_))) || raw.peer.known();
+    if let Ok(Told::Sender(_)) = told {
+        raw.peer.has_shown_key();
+    }
     if !rules::any(endpoint, false, &head) {
         match told {
             Ok(Told::Stranger(rejection)) => return Err(rejection.into()),
@@ -138,7 +140,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
             Ok(Told::Sender(_) | Told::Nothing) => {}
         }
     }
-    let mut hold = gate.budgets.hold(known_sender);
+    let mut hold = gate.budgets.hold(raw.peer.known());
     let announced = body::announced(&head.headers);
     let bytes = body::read(&mut raw.body, announced, &gate.limits, &mut hold).await?;
     let facts = || Arc::new(facts(endpoint, &head, bytes.clone()));

@@ -18,7 +18,7 @@ use super::request::Incoming;
 const GRACE: u32 = 12;
 /// How often the rate of a body that pauses is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-/// Memory that is set aside on a sender's word; beyond it, memory grows with what arrives.
+/// Memory that is set aside on a stranger's word; beyond it, memory grows with what arrives.
 const ON_TRUST: usize = 256 << 10;
 
 /// The length that a head announces, 0 where it announces none.
@@ -27,7 +27,8 @@ pub(super) fn announced(headers: &HeaderMap) -> usize {
     length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
 }
 
-/// Reads the whole body, whose length was announced or not.
+/// Reads the whole body, whose length was announced or not. Who has shown the key is believed: room for the
+/// whole body is taken first, so that bodies wait for each other instead of getting stuck half way.
 pub(super) async fn read(
     body: &mut Incoming,
     announced: usize,
@@ -37,22 +38,27 @@ pub(super) async fn read(
     if announced > limits.body {
         return Err(Refused::TooLarge);
     }
+    let believed = matches!(hold, Hold::Known(..));
+    let mut covered = if believed { announced } else { 0 };
+    hold.grow(covered).await?;
     let begin = Instant::now();
-    let mut whole = BytesMut::new();
-    let mut only = Bytes::new();
+    let (mut whole, mut only) = (BytesMut::new(), Bytes::new());
     while let Some(data) = next(body, limits, hold, begin, only.len() + whole.len()).await? {
         let so_far = only.len() + whole.len();
-        if so_far + data.len() > limits.body {
+        let length = so_far + data.len();
+        if length > limits.body {
             return Err(Refused::TooLarge);
         }
-        hold.grow(data.len()).await?;
+        hold.grow(length.saturating_sub(covered)).await?;
+        covered = covered.max(length);
         // A body that comes in one piece is taken as it is, without a copy.
         if so_far == 0 {
             only = data;
             continue;
         }
         if whole.is_empty() {
-            whole.reserve(announced.min(ON_TRUST).max(so_far + data.len()));
+            let expected = if believed { announced } else { announced.min(ON_TRUST) };
+            whole.reserve(expected.max(length));
             whole.extend_from_slice(&std::mem::take(&mut only));
         }
         whole.extend_from_slice(&data);

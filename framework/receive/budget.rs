@@ -82,6 +82,9 @@ impl Budgets {
 impl Hold {
     /// Takes more bytes.
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Crowded> {
+        if bytes == 0 {
+            return Ok(());
+        }
         match self {
             Self::Stranger(hold) => hold.strangers.grow(hold.number, bytes),
             Self::Known(semaphore, permit) => {

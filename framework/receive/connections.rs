@@ -35,9 +35,12 @@ impl Peer {
         self.known.store(true, Ordering::Relaxed);
     }
 
-    /// Returns when the seat is needed for somebody else.
+    /// Returns when the seat is needed for somebody else. Who has shown the key meanwhile may stay.
     pub(super) async fn told_to_leave(&self) {
         self.leave.notified().await;
+        if self.known() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
