@@ -1,0 +1,118 @@
+//! Every command that the docs show is run: `console` blocks of the README and of docs/, against the built
+//! binary, with a strict tenant in the place of the vendor. The README's first two commands are CI's.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::{Running, forebay, root};
+use crate::tenant::{CLIENT_ID, CLIENT_SECRET, Tenant};
+
+/// The commands of one page, in order.
+fn commands(page: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        match line.strip_prefix("```") {
+            Some("console") => inside = true,
+            Some(_) => inside = false,
+            None if inside => found.extend(line.strip_prefix("$ ").map(str::to_owned)),
+            None => {}
+        }
+    }
+    found
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md")];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages.sort();
+    pages
+}
+
+/// The command with the tenant's address in the place of the vendor's, in a folder of its own.
+fn command(line: &str, tenant: &Tenant, folder: &Path) -> Command {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words.first(), Some(&"forebay"), "the docs show another program: {line}");
+    let mut command = forebay();
+    command.current_dir(folder).env("AUTH0_CLIENT_ID", CLIENT_ID);
+    command.args(words.iter().skip(1).map(|word| word.replace("https://acme.us.auth0.com/", &tenant.url())));
+    if matches!(words.get(1), Some(&("run" | "plan" | "destroy"))) && !words.contains(&"--simulate") {
+        command.arg("--allow-loopback");
+    }
+    if words.get(1) == Some(&"run") && !words.contains(&"--simulate") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_docs_works() {
+    let mut shown = 0;
+    for page in pages() {
+        let tenant = Tenant::start().await;
+        let folder = TempDir::new().unwrap();
+        for name in ["connectors", "schemas", "docs"] {
+            std::os::unix::fs::symlink(root().join(name), folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("client-secret"), CLIENT_SECRET).unwrap();
+        std::fs::write(folder.path().join("stream-key"), "a-key-for-the-stream\n").unwrap();
+        for line in commands(&page) {
+            shown += 1;
+            let mut command = command(&line, &tenant, folder.path());
+            if line.starts_with("forebay run ") && !line.contains("--simulate") {
+                let running = Running::start(&mut command, 1);
+                if line.contains("automatic") {
+                    crate::support::eventually("the stream of the docs is there", || !tenant.http_streams().is_empty());
+                }
+                assert_eq!(running.stop().code(), Some(0), "{line}");
+                continue;
+            }
+            let output = command.output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}: {line}\n{}{}",
+                page.display(),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+    assert!(shown >= 8, "the docs show hardly any command");
+}
+
+#[test]
+fn the_readme_begins_with_its_two_commands() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let block = readme.split("```").nth(1).unwrap();
+    assert_eq!(block, "sh\ncargo run --release -- run connectors/auth0-log-stream --simulate\n./test.sh\n");
+    let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(ci.contains("cargo run --release --quiet -- run connectors/auth0-log-stream --simulate"));
+    assert!(ci.contains("./test.sh"));
+}
+
+#[test]
+fn links_between_the_docs_lead_somewhere() {
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") || link.starts_with('#') {
+                continue;
+            }
+            let target = page.parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+        }
+    }
+}
