@@ -365,14 +365,20 @@ fn the_file_is_refused_with_line_and_column() {
 }
 
 #[test]
-fn what_must_differ_does() {
+fn what_must_differ_does_and_bounds_let_something_in() {
     let instance =
         |id: &str| format!("- {{id: {id}, connector: {AUTH0}, settings: {{input_mode: manual}}}}\n");
     let same_id = format!("instances:\n{}{}", instance("acme"), instance("acme"));
     let sinks = format!(
         "instances:\n- connector: {AUTH0}\n  settings: {{input_mode: manual}}\n  sinks: [{{name: a, stdout: {{}}}}, {{name: a, file: {{path: x}}}}, {{name: b}}]\n"
     );
+    let limits = format!(
+        "receiver: {{limits: {{body: 100MiB, depth: 0}}}}\nqueue: {{dead_share: 101}}\ninstances:\n{}",
+        instance("acme")
+    );
+    let bounds = vec!["in_flight is less than", "limits.depth is 0", "dead_share is more than 100"];
     for (text, parts) in [
+        (limits, bounds),
         (same_id, vec!["two instances have the id `acme`"]),
         (sinks, vec!["two sinks have the name `a`", "the sink `b` has no target"]),
     ] {

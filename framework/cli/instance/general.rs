@@ -25,6 +25,7 @@ impl Gathering<'_> {
             let help = "what operators see never stands on the public listener: give it another port";
             self.fault(format!("--admin-listen is {listen}, where vendors' requests come in"), help);
         }
+        self.check_limits();
         let data_dir = match (&flags.data_dir, &file.data_dir) {
             (Some(flag), _) => flag.clone(),
             (None, Some(written)) => file.path(written),
@@ -47,6 +48,37 @@ impl Gathering<'_> {
             },
             instances: Vec::new(),
             sources: Sources::default(),
+        }
+    }
+
+    /// Bounds that nothing could ever pass are slips of the pen.
+    fn check_limits(&mut self) {
+        let (receive, queue) = (self.file.receiver.limits(), self.file.queue.limits());
+        let zero = [
+            ("receiver.limits.connections", receive.connections == 0),
+            ("receiver.limits.body", receive.body == 0),
+            ("receiver.limits.inflated", receive.inflated == 0),
+            ("receiver.limits.in_flight_strangers", receive.in_flight_strangers == 0),
+            ("receiver.limits.depth", receive.depth == 0),
+            ("receiver.limits.header_time", receive.header_time.is_zero()),
+            ("receiver.limits.body_time", receive.body_time.is_zero()),
+            ("queue.max_bytes", queue.max_bytes == 0),
+        ];
+        for (name, _) in zero.iter().filter(|(_, zero)| *zero) {
+            self.fault(
+                format!("{name} is 0, and nothing could ever be received"),
+                "leave it out, or give more",
+            );
+        }
+        if receive.in_flight < receive.body {
+            let help = "in_flight bounds all bodies in memory together: give it several times body";
+            self.fault("receiver.limits.in_flight is less than receiver.limits.body", help);
+        }
+        if queue.dead_share > 100 {
+            self.fault(
+                "queue.dead_share is more than 100 percent",
+                "it is the dead letters' share of max_bytes",
+            );
         }
     }
 
