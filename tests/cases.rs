@@ -162,3 +162,36 @@ fn test_plays_one_case_or_all_and_its_exit_code_tells() {
     assert!(said.contains("ok   its whole life"), "{said}");
     assert!(said.contains("FAIL wrong-key") && said.contains("1 of 2 hold"), "{said}");
 }
+
+/// Bodies that the cases demand of our calls, against the vendor's own description of its API. Extra: only where
+/// that description is at hand.
+#[test]
+fn bodies_of_the_cases_are_what_the_vendors_own_description_allows() {
+    let Some(shared) = crate::support::shared() else { return };
+    let text = std::fs::read_to_string(shared.join("data/auth0/log-streams.openapi.json")).unwrap();
+    let api: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let schema = |name: &str| {
+        let mut whole = api.clone();
+        whole["$ref"] = format!("#/components/schemas/{name}").into();
+        jsonschema::draft202012::new(&whole).unwrap()
+    };
+    let create = schema("CreateLogStreamRequestContent");
+    let update = schema("UpdateLogStreamRequestContent");
+    assert!(!update.is_valid(&serde_json::json!({"type": "http"})), "the description is not read as one");
+    let mut seen = (0, 0);
+    for file in files(&root().join("connectors/auth0-log-stream/cases")).unwrap() {
+        let case = forebay::spec::case::read(&std::fs::read_to_string(&file).unwrap(), "case").unwrap();
+        for step in &case.steps {
+            let forebay::spec::case::Step::Reconcile(provisioning) = step else { continue };
+            for exchange in &provisioning.exchanges {
+                let (call, body) = (&exchange.request.call, &exchange.request.json);
+                let Some(body) = body else { continue };
+                let validator = if call.starts_with("POST ") { &create } else { &update };
+                let wrong: Vec<String> = validator.iter_errors(body).map(|e| e.to_string()).collect();
+                assert!(wrong.is_empty(), "{}: {call}: {wrong:?}", file.display());
+                if call.starts_with("POST ") { seen.0 += 1 } else { seen.1 += 1 }
+            }
+        }
+    }
+    assert!(seen.0 >= 5 && seen.1 >= 3, "{seen:?}");
+}

@@ -22,7 +22,7 @@ const RECORDS: &str = "records.jsonl";
 const SINK: &str = "simulation";
 
 /// The folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
 
 impl Folder {

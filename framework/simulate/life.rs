@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::books::{self, Books};
+use super::books::{self, Books, Checked};
 use super::faults::Faults;
 use super::folder::Folder;
 use super::ledger::Ledger;
@@ -28,7 +28,7 @@ use crate::connector::instance::Instance;
 use crate::deliver::config::SinkConfig;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Kind, Result};
-use crate::provision::{Provisioner, What};
+use crate::provision::{Provisioner, What, is_automatic};
 use crate::queue::State;
 use crate::queue::local::Local;
 use crate::run::Tallies;
@@ -88,124 +88,143 @@ pub struct Simulation {
 /// What kept the life from its end. Sums that do not agree are no error: [`Summary::agrees`] tells.
 pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     let begun = Instant::now();
+    let bar = Bar::new(simulation.terminal, simulation.events);
+    simulation.say = bar.beside(simulation.say);
     if simulation.faults {
         quicken(&mut simulation.instance);
     }
     let base = url::Url::parse(PUBLIC_URL).expect("a constant that is a URL");
     let instance = Arc::new(simulation.instance.at_base(&base)?);
-    let mut plan = Plan::new(&instance.connector, simulation.clock.now())?;
-    // 1. The stand-in serves before anybody calls it.
-    let (stop_vendor, vendor_stop) = watch::channel(false);
-    let faults = if simulation.faults { Faults::all() } else { Faults::none() };
-    let address = simulation.stand_in.local_addr().map_err(no_port)?;
-    let vendor =
-        Vendor::new(instance.clone(), simulation.clock.clone(), faults, Some(simulation.say.clone()))?;
-    let serving = tokio::spawn(vendor.clone().serve(simulation.stand_in, vendor_stop));
-    // 2. The instance starts as `run` starts it.
-    let receiver = simulation.receiver.local_addr().map_err(no_port)?;
-    let (sinks, checked) = simulation.folder.sinks(simulation.sinks);
-    let member = Configured {
-        automatic: crate::provision::is_automatic(&instance)?,
-        path: instance.receiver_path()?,
-        instance: instance.clone(),
-        sinks,
-    };
-    let transport = Arc::new(StandInTransport { inner: simulation.loopback.clone(), stand_in: address });
-    let caller = Arc::new(Caller::new(transport, simulation.clock.clone(), Pace::default()));
-    let store = Local::open(simulation.folder.path(), simulation.queue, simulation.clock.clone())?;
-    let (stop, stopped) = watch::channel(false);
-    let world = World {
-        store: store.clone(),
-        clock: simulation.clock.clone(),
-        caller: caller.clone(),
-        outside: simulation.outside,
-        listener: simulation.receiver,
-        limits: simulation.receive,
-        tls: None,
-        admin: None,
-        reread: (Arc::new(|| Ok(Vec::new())), watch::channel(0).1),
-        say: simulation.say.clone(),
-        plain: true,
-        terminal: false,
-        health: Arc::new(Health::default()),
-        shutdown: stopped,
-    };
-    let automatic = member.automatic;
-    let host = tokio::spawn(host::run(vec![member.clone()], world));
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let bar = Bar::new(simulation.terminal, simulation.events);
-    let mut life = Life {
-        books: Books::keep(checked.clone(), ledger.clone(), bar.clone()),
-        member,
-        vendor,
-        store,
-        host: Some(host),
-        ledger: ledger.clone(),
-        shutdown: simulation.shutdown,
-    };
-    let sender = Arc::new(Sender {
-        instance: instance.clone(),
-        transport: simulation.loopback,
-        receiver,
-        public_url: instance.receiver_url.clone().expect("at_base gave it one"),
-        clock: simulation.clock.clone(),
-        ledger: ledger.clone(),
-        shuffle: simulation.faults,
-    });
-    let lived = async {
-        // 3. The stream is made, and knows where to send.
-        if automatic {
-            life.stream_is_made().await?;
-        }
-        // 4. The vendor pushes; 5. everything arrives.
-        life.push(&sender, &mut plan, simulation.events, simulation.faults && automatic).await?;
-        life.everything_arrives().await?;
-        if simulation.faults {
-            let pushes = plan.reused(REUSED, simulation.clock.now());
-            sender.send_all(pushes).await?;
-            life.everything_arrives().await?;
-        }
-        // 6. What was made is removed, and nothing is left.
-        if automatic { life.destroy(&caller, &simulation.clock, &simulation.say).await } else { Ok(()) }
-    }
-    .await;
-    // 7. Stop, whatever came of it: the instance first, then the vendor.
-    stop.send_replace(true);
-    let stopped = life.stopped().await;
-    stop_vendor.send_replace(true);
-    let _ = serving.await;
+    let plan = Plan::new(&instance.connector, simulation.clock.now())?;
+    let folder = simulation.folder.clone();
+    // 1. The stand-in serves before anybody calls it; the instance starts as `run` starts it.
+    let mut life = Life::start(simulation, instance, &bar).await?;
+    // 2. Created, pushed, arrived, destroyed.
+    let lived = life.live(plan).await;
+    // 3. Stop, whatever came of it: the instance first, then the vendor.
+    let stopped = life.stop().await;
     bar.finish();
     lived?;
     let removed = stopped?;
-    // 8. The books.
+    // 4. The books.
+    let (member, checked, ledger) = (life.member, life.checked, life.ledger);
     let first = life.books.close().await?;
-    let own = simulation.folder.is_own(&checked.path);
-    books::bury(simulation.folder.path(), &instance.id, &checked.sink, &ledger)?;
-    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    let left = life.vendor.count();
-    Ok(Summary::of(
-        &mut ledger,
-        removed,
-        left,
-        automatic,
-        begun.elapsed(),
-        checked.path,
-        own.then_some(first),
-    ))
+    books::bury(folder.path(), &member.instance.id, &checked.sink, &ledger)?;
+    let shown = folder.is_own(&checked.path).then_some(first);
+    let left = member.automatic.then(|| life.vendor.count());
+    let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(Summary::of(&ledger, (removed, left), begun.elapsed(), checked.path, shown))
 }
 
 /// The parts of a life that its steps work on.
 struct Life {
-    books: Books,
     member: Configured,
     vendor: Arc<Vendor>,
     store: Arc<Local>,
-    host: Option<JoinHandle<Result<Tallies>>>,
+    provisioner: Provisioner,
+    sender: Arc<Sender>,
+    checked: Checked,
+    books: Books,
     ledger: Arc<Mutex<Ledger>>,
+    host: Option<JoinHandle<Result<Tallies>>>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    stop_vendor: watch::Sender<bool>,
+    events: u64,
+    faults: bool,
+    clock: Arc<dyn Clock>,
+    say: Say,
     shutdown: watch::Receiver<bool>,
 }
 
 impl Life {
+    async fn start(simulation: Simulation, instance: Arc<Instance>, bar: &Bar) -> Result<Self> {
+        let Simulation { clock, say, loopback, events, faults, .. } = simulation;
+        let stand_in = simulation.stand_in.local_addr().map_err(no_port)?;
+        let receiver = simulation.receiver.local_addr().map_err(no_port)?;
+        let (stop_vendor, vendor_stop) = watch::channel(false);
+        let misbehaviour = if faults { Faults::all() } else { Faults::none() };
+        let vendor = Vendor::new(instance.clone(), clock.clone(), misbehaviour, Some(say.clone()))?;
+        let serving = tokio::spawn(vendor.clone().serve(simulation.stand_in, vendor_stop));
+        let (sinks, checked) = simulation.folder.sinks(simulation.sinks);
+        let automatic = is_automatic(&instance)?;
+        let member = Configured { automatic, path: instance.receiver_path()?, instance, sinks };
+        let transport = Arc::new(StandInTransport { inner: loopback.clone(), stand_in });
+        let caller = Arc::new(Caller::new(transport, clock.clone(), Pace::default()));
+        let store = Local::open(simulation.folder.path(), simulation.queue, clock.clone())?;
+        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        let books = Books::keep(checked.clone(), ledger.clone(), bar.clone());
+        let sender = Arc::new(Sender {
+            instance: member.instance.clone(),
+            transport: loopback,
+            receiver,
+            public_url: member.instance.receiver_url.clone().expect("`at_base` gave it one"),
+            clock: clock.clone(),
+            ledger: ledger.clone(),
+            shuffle: faults,
+        });
+        let state: Arc<dyn State> = store.clone();
+        let provisioner = Provisioner::new(member.instance.clone(), caller.clone(), state, clock.clone());
+        let (stop, stopped) = watch::channel(false);
+        let world = World {
+            store: store.clone(),
+            clock: clock.clone(),
+            caller,
+            outside: simulation.outside,
+            listener: simulation.receiver,
+            limits: simulation.receive,
+            tls: None,
+            admin: None,
+            reread: (Arc::new(|| Ok(Vec::new())), watch::channel(0).1),
+            say: say.clone(),
+            plain: true,
+            terminal: false,
+            health: Arc::new(Health::default()),
+            shutdown: stopped,
+        };
+        let host = Some(tokio::spawn(host::run(vec![member.clone()], world)));
+        let shutdown = simulation.shutdown;
+        Ok(Self {
+            member,
+            vendor,
+            store,
+            provisioner,
+            sender,
+            checked,
+            books,
+            ledger,
+            host,
+            stop,
+            serving,
+            stop_vendor,
+            events,
+            faults,
+            clock,
+            say,
+            shutdown,
+        })
+    }
+
+    /// The steps, in order.
+    async fn live(&mut self, mut plan: Plan) -> Result<()> {
+        let automatic = self.member.automatic;
+        // 1. The stream is made, and knows where to send.
+        if automatic {
+            self.stream_is_made().await?;
+        }
+        // 2. The vendor pushes; 3. everything arrives.
+        self.push(&mut plan, automatic).await?;
+        self.everything_arrives().await?;
+        // 4. Ids that are stored come with other bytes.
+        if self.faults {
+            let pushes = plan.reused(REUSED, self.clock.now());
+            self.sender.send_all(pushes).await?;
+            self.everything_arrives().await?;
+        }
+        // 5. What was made is removed.
+        if automatic { self.destroy().await } else { Ok(()) }
+    }
+
     async fn stream_is_made(&mut self) -> Result<()> {
         let vendor = self.vendor.clone();
         let changes = vendor.changes();
@@ -217,16 +236,10 @@ impl Life {
     }
 
     /// Sends all events; under faults the stream is suspended in the middle, and repaired by the instance.
-    async fn push(
-        &mut self,
-        sender: &Arc<Sender>,
-        plan: &mut Plan,
-        events: u64,
-        suspend: bool,
-    ) -> Result<()> {
-        let all = if events == 0 { u64::MAX } else { events };
-        if suspend {
-            sender.pour(plan, all.min(1000) / 2, &self.shutdown).await?;
+    async fn push(&mut self, plan: &mut Plan, automatic: bool) -> Result<()> {
+        let all = if self.events == 0 { u64::MAX } else { self.events };
+        if self.faults && automatic {
+            self.sender.pour(plan, all.min(1000) / 2, &self.shutdown).await?;
             if self.vendor.suspend() {
                 let (vendor, changes) = (self.vendor.clone(), self.vendor.changes());
                 self.until("the suspended stream to be repaired", move || {
@@ -235,7 +248,7 @@ impl Life {
                 .await?;
             }
         }
-        sender.pour(plan, all, &self.shutdown).await
+        self.sender.pour(plan, all, &self.shutdown).await
     }
 
     /// Waits until every sink has everything: for as long as something still moves.
@@ -261,14 +274,10 @@ impl Life {
         }
     }
 
-    async fn destroy(&mut self, caller: &Arc<Caller>, clock: &Arc<dyn Clock>, say: &Say) -> Result<()> {
-        let state: Arc<dyn State> = self.store.clone();
-        let instance = self.member.instance.clone();
-        let report = Provisioner::new(instance, caller.clone(), state, clock.clone()).destroy(false).await?;
-        for deed in &report.deeds {
-            if deed.what == What::Deleted {
-                say(&format!("destroyed: {}", deed.resource));
-            }
+    async fn destroy(&mut self) -> Result<()> {
+        let report = self.provisioner.destroy(false).await?;
+        for deed in report.deeds.iter().filter(|deed| deed.what == What::Deleted) {
+            (self.say)(&format!("destroyed: {}", deed.resource));
         }
         Ok(())
     }
@@ -308,6 +317,15 @@ impl Life {
         let tallies =
             host.await.map_err(|e| Error::new(Kind::Io, "the instance ended by a panic").because(e))??;
         Ok(tallies.get(&self.member.instance.id).map_or(0, |tally| tally.duplicates.load(Ordering::Relaxed)))
+    }
+
+    /// Stops the instance and waits for its end, then the vendor.
+    async fn stop(&mut self) -> Result<u64> {
+        self.stop.send_replace(true);
+        let stopped = self.stopped().await;
+        self.stop_vendor.send_replace(true);
+        let _ = (&mut self.serving).await;
+        stopped
     }
 }
 

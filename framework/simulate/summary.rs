@@ -4,12 +4,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::ledger::{Counts, Ledger};
 use crate::error::escaped;
+use crate::run::host::Say;
 
 /// Characters of a record that are shown.
 const SHOWN: usize = 160;
@@ -36,7 +38,15 @@ impl Bar {
 
     /// So many are delivered.
     pub fn at(&self, delivered: u64) {
-        self.0.set_position(delivered);
+        if delivered > 0 {
+            self.0.set_position(delivered);
+        }
+    }
+
+    /// Lines for people that do not run into the bar.
+    pub fn beside(&self, say: Say) -> Say {
+        let bar = self.0.clone();
+        Arc::new(move |line| bar.suspend(|| say(line)))
     }
 
     /// Takes it off the screen.
@@ -58,21 +68,19 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Closes the books. `left` are the resources still at the vendor, and `first` records to show.
+    /// Closes the books. `removed` are the copies that the instance says it removed, `left` the resources still
+    /// at the vendor where some were provisioned, and `first` records to show.
     pub fn of(
-        ledger: &mut Ledger,
-        removed: u64,
-        left: usize,
-        automatic: bool,
+        ledger: &Ledger,
+        (removed, left): (u64, Option<usize>),
         took: Duration,
         file: PathBuf,
         first: Option<Vec<String>>,
     ) -> Self {
         let mut disagreements = ledger.disagreements(removed);
-        if automatic && left > 0 {
+        if let Some(left) = left.filter(|left| *left > 0) {
             disagreements.push(format!("{left} resources are left at the vendor after destroy"));
         }
-        let left = automatic.then_some(left);
         Self { counts: ledger.counts, removed, left, took, file, first, disagreements }
     }
 

@@ -20,10 +20,11 @@ use super::guard::Guard;
 use super::routes::{self, Route};
 use super::shape;
 use super::shelf::Shelf;
+use crate::call::mask::Mask;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Call, Connector};
-use crate::error::Result;
+use crate::error::{Result, escaped};
 use crate::provision::is_automatic;
 use crate::run::host::Say;
 
@@ -87,8 +88,9 @@ impl Vendor {
                 let incoming = Incoming::read(&parts, body.to_bytes());
                 let answer = self.answer(&incoming);
                 if let Some(say) = &self.say {
-                    // Neither query nor body: there may be a secret in them.
+                    // Neither query nor body, and a path without its secrets.
                     let Incoming { method, host, path, .. } = &incoming;
+                    let path = escaped(&Mask::of(&self.instance).hide(path), 200);
                     say(&format!("stand-in: {method} {host}{path} -> {}", answer.status));
                 }
                 answer
