@@ -83,8 +83,8 @@ pub fn placed(document: &Document, mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
         let diagnostic = Diagnostic {
             code: mistake.code,
             severity: mistake.code.severity(),
-            message: mistake.message.clone(),
-            help: mistake.help.clone().filter(|help| !help.is_empty()),
+            message: printable(&mistake.message),
+            help: mistake.help.as_deref().filter(|help| !help.is_empty()).map(printable),
             file: document.source.name.clone(),
             span,
             related,
@@ -94,6 +94,22 @@ pub fn placed(document: &Document, mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
     let mut diagnostics: Vec<Diagnostic> = found.into_iter().map(|(_, diagnostic)| diagnostic).collect();
     diagnostics.sort_by(|a, b| (a.span.start, a.code, &a.message).cmp(&(b.span.start, b.code, &b.message)));
     diagnostics
+}
+
+/// A spec's own words in a message cannot move the cursor or turn the line around.
+fn printable(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if hidden(c) {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
+        out
+    })
 }
 
 /// Several keys can be missing at one place; a value is wrong once.

@@ -10,7 +10,9 @@ use crate::error::{Error, Kind};
 /// The values of a YAML document, anchors and `<<` resolved.
 pub fn values(text: &str) -> Result<Json, Mistake> {
     let syntax = |e: serde_yaml::Error| {
-        Mistake::new(Code::Syntax, Place::value(&Path::default()), format!("this is no YAML: {e}"))
+        let at = e.location().map_or(0, |location| location.index());
+        Mistake::new(Code::Syntax, Place::bytes(at..at), format!("this is no YAML: {e}"))
+            .help("look at the indentation, and at quotes and brackets that are opened and not closed")
     };
     let mut yaml: Yaml = serde_yaml::from_str(text).map_err(syntax)?;
     yaml.apply_merge().map_err(syntax)?;

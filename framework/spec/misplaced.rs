@@ -39,14 +39,19 @@ pub fn names_missing(spec: &Json) -> Vec<Mistake> {
 
 /// Many keys in one map that are not known there, as one mistake; the key of the language that they belong
 /// under, where one is missing that has them all.
-pub fn many_unknown(path: &Path, unknown: &BTreeSet<String>, value: Option<&Json>) -> Mistake {
+pub fn many_unknown(
+    path: &Path,
+    unknown: &BTreeSet<String>,
+    value: Option<&Json>,
+) -> (Mistake, Option<&'static str>) {
     let mut keys: Vec<&str> = unknown.iter().map(String::as_str).collect();
     // In the order of the file, which is the order of the map.
     let order = |key: &str| value.and_then(Json::as_object).and_then(|map| map.keys().position(|k| k == key));
     keys.sort_by_key(|key| order(key));
     let place = Place::key(&path.join(keys[0]));
     let of = path.last().map_or_else(|| "the language".to_owned(), |_| format!("`{path}`"));
-    let help = match home(unknown) {
+    let home = home(unknown);
+    let help = match home {
         Some(home) => format!("they belong under `{home}`: is that line missing above them?"),
         None => "is a line missing above them, or are they indented too much or too little?".to_owned(),
     };
@@ -59,7 +64,7 @@ pub fn many_unknown(path: &Path, unknown: &BTreeSet<String>, value: Option<&Json
     for key in &keys[1..] {
         mistake = mistake.related(Place::key(&path.join(*key)), "nor this");
     }
-    mistake
+    (mistake, home)
 }
 
 /// The key at the top that knows all of these.

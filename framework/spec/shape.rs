@@ -118,8 +118,12 @@ impl Findings {
         for (path, (unknown, known)) in &self.unknown {
             let map = spec.pointer(&pointer(path));
             if unknown.len() > 2 {
-                mistakes.push(many_unknown(path, unknown, map));
+                let (mistake, home) = many_unknown(path, unknown, map);
+                mistakes.push(mistake);
                 self.missing.remove(path);
+                if let (Some(home), Some(missing)) = (home, self.missing.get_mut(&Path::default())) {
+                    missing.remove(home);
+                }
                 continue;
             }
             for key in unknown {
@@ -269,7 +273,11 @@ fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json, spec: &Json) -
             Mistake::new(Code::NotInList, place, format!("there is no {what} `{}`", short(&given))).help(help)
         }
         ValidationErrorKind::Constant { expected_value } => {
-            let help = format!("write `{}`", plain(expected_value));
+            let quoted = value.is_string() && plain(value) == plain(expected_value);
+            let help = match quoted {
+                true => "write it without quotes".to_owned(),
+                false => format!("write `{}`", plain(expected_value)),
+            };
             Mistake::new(Code::NotInList, place, format!("{name} cannot be `{}`", short(&plain(value))))
                 .help(help)
         }

@@ -1,5 +1,6 @@
 //! The text of a spec, bounded, and the way from bytes to lines and columns.
 
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -36,14 +37,7 @@ pub struct Span {
 impl Source {
     /// Reads a file; the error says why it cannot be read.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-        if size > MAX_BYTES {
-            return Err(format!("it has {size} bytes, and a spec has at most {MAX_BYTES}"));
-        }
-        let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
-        let text = String::from_utf8(bytes)
-            .map_err(|e| format!("byte {} is no UTF-8", e.utf8_error().valid_up_to()))?;
-        Ok(Self::new(path.display().to_string(), &text))
+        Ok(Self::new(path.display().to_string(), &read_bounded(path, MAX_BYTES)?))
     }
 
     /// A source from text that is at hand.
@@ -86,6 +80,21 @@ impl Source {
         let end = self.text[byte..].find(['\n', '\r']).map_or(self.text.len(), |at| byte + at);
         start..end.max(start)
     }
+}
+
+/// The text of a file that holds at most so many bytes; the error says why it cannot be read.
+pub fn read_bounded(path: &Path, max: u64) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let kind = file.metadata().map_err(|e| e.to_string())?;
+    if !kind.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > max {
+        return Err(format!("it has more than {max} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|e| format!("byte {} is no UTF-8", e.utf8_error().valid_up_to()))
 }
 
 /// The nearest boundary of a character at or before a byte.

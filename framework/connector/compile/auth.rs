@@ -41,6 +41,16 @@ impl Compiler {
         let token_url = at.get("token_url").and_then(|at| self.url(&at, Here::Auth, false));
         let client_id = self.text_of(at, "client_id", Here::Auth);
         let client_secret = self.text_of(at, "client_secret", Here::Auth);
+        if !at.has("client_secret") && at.text_of("client_auth") != Some("private_key_jwt") {
+            self.report(
+                Mistake::new(
+                    Code::MissingKey,
+                    Place::key(&at.path),
+                    format!("`{}` has no `client_secret`", at.path),
+                )
+                .help("add `client_secret:`, for example \"{{ secrets.client_secret }}\""),
+            );
+        }
         let params = at.get("params").map(|at| self.texts(&at, Here::Auth)).unwrap_or_default();
         let client_auth = match at.text_of("client_auth")? {
             "form" => ClientAuth::Form,
@@ -64,15 +74,16 @@ impl Compiler {
     /// The name of an auth: fixed, or the value of a setting.
     pub fn auth_name(&mut self, at: &At<'_>, here: Here) -> Option<Text> {
         let text = self.text(at, here)?;
-        if let (Some(name), Some(auths)) = (text.literal(), &self.defined.auths) {
-            if name != "none" && !auths.contains_key(name) {
-                let help = match nearest(name, auths.keys().map(String::as_str)) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("`auth` has {}", listed(auths.keys().map(String::as_str))),
-                };
-                let message = format!("there is no auth `{name}`");
-                self.report(Mistake::new(Code::Undefined, Place::value(&at.path), message).help(help));
-            }
+        if let (Some(name), Some(auths)) = (text.literal(), &self.defined.auths)
+            && name != "none"
+            && !auths.contains_key(name)
+        {
+            let help = match nearest(name, auths.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("`auth` has {}", listed(auths.keys().map(String::as_str))),
+            };
+            let message = format!("there is no auth `{name}`");
+            self.report(Mistake::new(Code::Undefined, Place::value(&at.path), message).help(help));
         }
         Some(text)
     }

@@ -83,7 +83,7 @@ impl Compiler {
             _ if row.parts.is_empty() => None,
             _ => match part {
                 Some(part) if !row.parts.contains(&part) => {
-                    Some(undefined_part(row.root, part, place, row.parts.iter().copied().collect()))
+                    Some(undefined_part(row.root, part, place, row.parts.to_vec()))
                 }
                 Some(_) | None => None,
             },

@@ -1,7 +1,6 @@
 //! What a record looks like, and the samples: the other files of a connector.
 
 use std::collections::BTreeMap;
-use std::path::Path as FilePath;
 
 use serde_json::Value as Json;
 
@@ -10,6 +9,7 @@ use crate::connector::model::Output;
 use crate::connector::schema::RecordSchema;
 use crate::spec::load;
 use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::source::read_bounded;
 
 /// The most that another file of a connector may hold.
 const MAX_FILE: u64 = 16 << 20;
@@ -80,7 +80,7 @@ impl Compiler {
     /// The text of another file of the connector.
     pub fn file(&mut self, at: &At<'_>) -> Option<String> {
         let path = self.folder.join(at.text()?);
-        read_bounded(&path).map_err(|e| self.bad_file(at, &e)).ok()
+        read_bounded(&path, MAX_FILE).map_err(|e| self.bad_file(at, &e)).ok()
     }
 
     fn bad_file(&mut self, at: &At<'_>, why: &str) {
@@ -90,12 +90,4 @@ impl Compiler {
                 .help("files are named from the folder that the spec stands in"),
         );
     }
-}
-
-fn read_bounded(path: &FilePath) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if size > MAX_FILE {
-        return Err(format!("it has {size} bytes, and at most {MAX_FILE} are read"));
-    }
-    std::fs::read_to_string(path).map_err(|e| e.to_string())
 }

@@ -25,6 +25,11 @@ impl Compiler {
             .iter()
             .filter_map(|word| Some(((*word).to_owned(), at.value.get(word)?.clone())))
             .collect();
+        let kind: Map<String, Json> =
+            schema.iter().filter(|(word, _)| *word == "type").map(|(w, v)| (w.clone(), v.clone())).collect();
+        for item in at.get("enum").iter().flat_map(At::items) {
+            self.value_fits(&item, "value", &kind);
+        }
         self.fits(at, "default", &schema);
         self.fits(at, "example", &schema);
         Setting {
@@ -86,7 +91,12 @@ impl Compiler {
 
     /// A value of a setting that the spec itself gives.
     fn fits(&mut self, at: &At<'_>, key: &str, schema: &Map<String, Json>) {
-        let Some(value) = at.get(key) else { return };
+        if let Some(value) = at.get(key) {
+            self.value_fits(&value, key, schema);
+        }
+    }
+
+    fn value_fits(&mut self, value: &At<'_>, what: &str, schema: &Map<String, Json>) {
         let mut schema = schema.clone();
         schema.remove("format");
         let Ok(validator) = jsonschema::options()
@@ -96,7 +106,7 @@ impl Compiler {
             return;
         };
         if let Err(wrong) = validator.validate(value.value) {
-            let message = format!("the {key} does not fit its own setting: {wrong}");
+            let message = format!("the {what} does not fit its own setting: {wrong}");
             self.report(
                 Mistake::new(Code::BadDefault, Place::value(&value.path), message)
                     .help("change it, or what the setting says of its type, enum, pattern or items"),
