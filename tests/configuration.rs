@@ -45,7 +45,7 @@ fn configured(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config
 }
 
 fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let error = configured(arguments, environment).err().expect("it was accepted");
+    let Err(error) = configured(arguments, environment) else { panic!("it was accepted") };
     assert_eq!(error.kind, Kind::Configuration, "{error}");
     error.to_string()
 }

@@ -75,7 +75,9 @@ async fn every_command_of_the_docs_works() {
             if line.starts_with("forebay run ") && !line.contains("--simulate") {
                 let running = Running::start(&mut command, 1);
                 if line.contains("automatic") {
-                    crate::support::eventually("the stream of the docs is there", || !tenant.http_streams().is_empty());
+                    crate::support::eventually("the stream of the docs is there", || {
+                        !tenant.http_streams().is_empty()
+                    });
                 }
                 assert_eq!(running.stop().code(), Some(0), "{line}");
                 continue;

@@ -31,7 +31,10 @@ fn automatic(verb: &str, tenant: &Tenant, folder: &Path) -> Command {
 
 fn run(tenant: &Tenant, folder: &Path) -> Running {
     let mut command = automatic("run", tenant, folder);
-    command.args(["--listen", "127.0.0.1:0"]).arg("--to").arg(format!("file:{}", folder.join("out.jsonl").display()));
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .arg("--to")
+        .arg(format!("file:{}", folder.join("out.jsonl").display()));
     Running::start(&mut command, 1)
 }
 
@@ -54,7 +57,9 @@ async fn create_then_keep_with_no_write_then_rotate_then_destroy() {
     // The second run finds all as it should be, and writes nothing.
     tenant.forget_requests();
     let running = run(&tenant, folder.path());
-    eventually("the stream is looked at", || tenant.requests().iter().any(|r| r.path.contains("log-streams")));
+    eventually("the stream is looked at", || {
+        tenant.requests().iter().any(|r| r.path.contains("log-streams"))
+    });
 
     // A changed key: the old one and the new one are taken, the vendor gets the new one, the old one is dropped.
     std::fs::write(folder.path().join("key"), "second-key\n").unwrap();
@@ -144,7 +149,10 @@ async fn two_tenants_on_one_listener_and_a_refused_one_does_not_stop_the_other()
     std::fs::write(folder.path().join("forebay.yaml"), config).unwrap();
     let mut command = forebay();
     command.args(["run", "--allow-loopback", "--config"]).arg(folder.path().join("forebay.yaml"));
-    command.env("ID", crate::tenant::CLIENT_ID).env("SECRET", crate::tenant::CLIENT_SECRET).env("KEY", "shared-key");
+    command
+        .env("ID", crate::tenant::CLIENT_ID)
+        .env("SECRET", crate::tenant::CLIENT_SECRET)
+        .env("KEY", "shared-key");
     let running = Running::start(&mut command, 2);
     eventually("the good tenant has a stream", || good.http_streams().len() == 1);
     eventually("the refusal is said", || running.said().contains("Insufficient scope"));
