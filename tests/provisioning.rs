@@ -7,5 +7,6 @@ mod life;
 mod manual;
 mod odd;
 mod plan;
+mod run;
 mod several;
 mod trouble;

@@ -1,7 +1,6 @@
 //! Operations: the steps of create, adopt, update, repair and delete, each remembered before the next is taken.
 //!
-//! `life` and `destroy` act through here. A step that makes something is never sent twice in doubt: after an
-//! unclear answer, or a restart in the middle, `find` says whether it was made.
+//! `life` and `destroy` act through here; what is special about making is in `making`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,18 +9,14 @@ use serde_json::{Map, Value as Json};
 
 use super::drift::{self, Desired};
 use super::fingerprint::Key;
-use super::look::Seen;
 use super::names::Names;
 use super::provisioner::Provisioner;
-use super::state::{Document, Mended, Operation, Origin, Pending, ResourceState};
+use super::state::{Document, Mended, Operation, Pending, ResourceState};
 use crate::call::failure::CallError;
 use crate::call::mask::Mask;
 use crate::call::retry::Repeat;
 use crate::connector::model::{Call, Resource, Step, Until};
 use crate::error::{Error, Kind, Result};
-
-/// How long what a create made may not be seen by `find`, after its answer was lost.
-const UNSEEN_SECONDS: i64 = 20;
 
 impl Resource {
     /// The steps of an operation.
@@ -56,108 +51,6 @@ impl Resource {
 }
 
 impl Provisioner {
-    /// Makes a resource: the steps of `create` from the one given on.
-    pub(super) async fn create(
-        &self,
-        resource: &Resource,
-        from: usize,
-        names: &Names,
-        desired: &Desired<'_>,
-    ) -> Result<(), CallError> {
-        if let Err(error) = self.perform(resource, Operation::Create, from, names).await {
-            let CallError::Unclear(failure) = error else { return Err(error) };
-            tracing::warn!(
-                instance = %self.instance.id, resource = resource.name, call = failure.place(),
-                why = failure.sentence,
-                "what became of the create is not known: looking for what it may have made"
-            );
-            let state = self.memory.read().await?.resource(&resource.name);
-            if is_made(resource, &state) || !self.take_if_made(resource, &state, names).await? {
-                return Err(CallError::Unclear(failure));
-            }
-            let next = state.pending.map_or(0, |pending| pending.done) + 1;
-            self.perform(resource, Operation::Create, next, names).await?;
-        }
-        self.finish(resource, Some(desired), |state| {
-            state.origin = Some(Origin::Created);
-            state.existed = true;
-            state.mended = None;
-        })
-        .await
-    }
-
-    /// A create that was interrupted goes on: at the step after the last one that is done, unless `find` shows
-    /// that one more was.
-    pub(super) async fn resume_create(
-        &self,
-        resource: &Resource,
-        state: &ResourceState,
-        names: &Names,
-        desired: &Desired<'_>,
-    ) -> Result<(), CallError> {
-        if is_made(resource, state) {
-            let done = state.pending.map_or(0, |pending| pending.done);
-            return self.create(resource, done, names, desired).await;
-        }
-        if resource.find.is_none() {
-            let text = format!("whether {} was made is not known, and the spec has no `find`", resource.name);
-            let help = "look for it at the vendor and delete it there, run `forebay destroy`, and begin anew";
-            return Err(Error::new(Kind::Refused, text).help(help).into());
-        }
-        if !self.take_if_made(resource, state, names).await? && self.is_fresh(state.pending) {
-            let text = format!("a create of {} may still be under way at the vendor", resource.name);
-            return Err(Error::new(Kind::Passing, text).into());
-        }
-        let state = self.memory.read().await?.resource(&resource.name);
-        self.create(resource, state.pending.map_or(0, |pending| pending.done), names, desired).await
-    }
-
-    /// Whether an operation was begun so lately that what it does may not be seen yet.
-    fn is_fresh(&self, pending: Option<Pending>) -> bool {
-        let now = self.clock.now().as_second();
-        pending.is_some_and(|pending| (0..UNSEEN_SECONDS).contains(&(now - pending.since_seconds)))
-    }
-
-    /// Whether `find` has the one that an unclear create may have made; it is ours then, and that step is done.
-    /// One whose answer is lost together with values that only the answer had is set aside to be removed.
-    async fn take_if_made(
-        &self,
-        resource: &Resource,
-        state: &ResourceState,
-        names: &Names,
-    ) -> Result<bool, CallError> {
-        let Seen::Stranger { saved, .. } = self.find(resource, state, names).await? else {
-            return Ok(false);
-        };
-        let done = state.pending.map_or(0, |pending| pending.done);
-        let call = resource.create.get(done).and_then(|step| step.call.as_ref());
-        let lost = call.is_some_and(|call| call.save.iter().any(|(name, _)| !saved.contains_key(name)));
-        self.change(&resource.name, |state| {
-            if lost {
-                state.old = Some(saved.clone());
-                state.saved.clear();
-                state.pending = None;
-                return;
-            }
-            state.saved.extend(saved.clone());
-            if let Some(pending) = &mut state.pending {
-                pending.done = done + 1;
-            }
-        })
-        .await?;
-        Ok(!lost)
-    }
-
-    /// The create under way surely made nothing: what is found from now on is somebody else's.
-    async fn forget_unmade(&self, resource: &Resource) -> Result<()> {
-        self.change(&resource.name, |state| {
-            state.pending =
-                state.pending.filter(|pending| !pending.is(Operation::Create) || pending.done > 0);
-        })
-        .await?;
-        Ok(())
-    }
-
     /// Brings a resource to what is desired. `drift` is what tells the drift that is mended from another.
     pub(super) async fn update(
         &self,
@@ -232,19 +125,6 @@ impl Provisioner {
                     return Err(error.into());
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Somebody ran `destroy` while a create was on its way: what it made is known to nobody but us.
-    async fn undo_if_destroyed(
-        &self,
-        resource: &Resource,
-        saved: &Map<String, Json>,
-        names: &Names,
-    ) -> Result<(), CallError> {
-        if !saved.is_empty() && Some(self.memory.read().await?.destroyed) != self.began() {
-            self.delete(resource, saved, names).await?;
         }
         Ok(())
     }
@@ -324,7 +204,7 @@ impl Provisioner {
     }
 
     /// The end of an operation: nothing is pending, and where it sent `desired`, what was sent is known.
-    async fn finish(
+    pub(super) async fn finish(
         &self,
         resource: &Resource,
         sent: Option<&Desired<'_>>,
@@ -366,16 +246,6 @@ pub(super) enum Removed {
     Now,
     /// It was gone.
     Already,
-}
-
-/// Whether a create got as far as the values that tell one from another.
-fn is_made(resource: &Resource, state: &ResourceState) -> bool {
-    match &resource.find {
-        Some(find) => {
-            !find.save.is_empty() && find.save.iter().all(|(name, _)| state.saved.contains_key(name))
-        }
-        None => state.pending.is_some_and(|pending| pending.done > 0),
-    }
 }
 
 /// The value without the leaves that hold a secret.

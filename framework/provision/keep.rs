@@ -61,10 +61,7 @@ impl Provisioner {
                 outcome = self.reconcile() => outcome,
             };
             match outcome {
-                Ok(report) if report.destroyed => {
-                    tracing::warn!(instance = %self.instance.id, "somebody ran `destroy`: provisioning stops");
-                    return;
-                }
+                Ok(report) if report.destroyed => return,
                 Ok(_) => (wait, retry) = (every, FIRST),
                 Err(error) if error.kind == Kind::Passing => {
                     wait = self.after(&error, retry);

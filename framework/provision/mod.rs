@@ -11,6 +11,7 @@ mod fingerprint;
 mod keep;
 mod life;
 mod look;
+mod making;
 pub mod manual;
 mod names;
 pub mod plan;

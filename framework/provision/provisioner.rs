@@ -144,7 +144,10 @@ impl Provisioner {
 
     pub(super) fn stopped(&self, mut report: Report) -> Report {
         report.destroyed = true;
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).destroyed = true;
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut status.destroyed, true) {
+            tracing::warn!(instance = %self.instance.id, "somebody ran `destroy`: provisioning stops");
+        }
         report
     }
 
