@@ -118,6 +118,13 @@ async fn what_is_larger_than_allowed_is_413_however_it_is_announced_and_never_cu
     stream.write_all(head(&stage, "content-length: 99999999999\r\n\r\n").as_bytes()).await.unwrap();
     assert_eq!(stage::read_reply(&mut stream).await.unwrap().status, 413);
 
+    for (length, status) in [(10_000, 200), (10_001, 413)] {
+        let chunk = format!("{length:x}\r\n{}\r\n0\r\n\r\n", pad(length));
+        let chunked = head(&stage, &format!("transfer-encoding: chunked\r\n\r\n{chunk}"));
+        let mut stream = connect(&stage).await;
+        assert_eq!(stage::exchange(&mut stream, chunked.as_bytes()).await.status, status, "{length}");
+    }
+
     let mut stream = connect(&stage).await;
     stream.write_all(head(&stage, "transfer-encoding: chunked\r\n\r\n").as_bytes()).await.unwrap();
     let (mut read, mut write) = stream.split();
@@ -225,7 +232,7 @@ async fn who_reads_no_answers_is_cut_off() {
 
 #[tokio::test]
 async fn thousands_of_idle_strangers_keep_no_vendor_out() {
-    let limits = Limits { connections: 64, ..Limits::default() };
+    let limits = Limits { connections: 64, header_time: Duration::from_secs(600), ..Limits::default() };
     let stage = Stage::auth0_within(limits).await;
     let request = stage::request("POST", &stage.endpoint.path, &[("x-api-key", KEY)], EVENT.as_bytes());
     let mut kept = connect(&stage).await;
@@ -261,21 +268,23 @@ fn a_lack_of_file_handles_keeps_no_vendor_out() {
     let url = running.urls[0].clone();
     let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
     let strangers: Vec<_> = (0..200).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let (before, begin) = (ticks(), Instant::now());
+    std::thread::sleep(Duration::from_secs(1));
+    // A hundred ticks are one second of one core.
+    assert!(ticks() - before < 50, "the accept loop spins");
     for n in 0..5 {
         let event = crate::main_job::event(&n.to_string());
         let headers = [("x-api-key", crate::main_job::KEY)];
         let answer = crate::support::post(&url, &headers, event.as_bytes());
         assert_eq!(answer.map(|(status, _)| status), Some(200), "{}", running.said());
     }
-    let ticks = || -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let before = ticks();
-    std::thread::sleep(Duration::from_secs(1));
-    // A hundred ticks are one second of one core.
-    assert!(ticks() - before < 50, "the accept loop spins");
+    // Strangers that say nothing are closed after ten seconds: it must not have come to that.
+    assert!(begin.elapsed() < Duration::from_secs(9), "{:?}", begin.elapsed());
     drop(strangers);
     assert!(running.stop().success());
 }
