@@ -215,3 +215,53 @@ impl JsonNumber for Number {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_that_leads_outside_or_is_none_is_refused() {
+        for bad in [
+            json!({"$ref": "https://example.com/other.json"}),
+            json!({"$ref": "other.json"}),
+            json!({"type": "strnig"}),
+            json!({"pattern": "(?=look)ahead"}),
+            json!({"required": "type"}),
+        ] {
+            assert!(RecordSchema::compile(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn formats_assert_nothing_and_patterns_take_no_time() {
+        let schema = json!({"properties": {
+            "date": {"type": "string", "format": "date-time"},
+            "x": {"pattern": "^(a+)+$"},
+        }});
+        let schema = RecordSchema::compile(&schema).unwrap();
+        assert_eq!(schema.fault(&json!({"date": "yesterday"})), None);
+        assert!(schema.fault(&json!({"x": "a".repeat(50_000) + "b"})).is_some());
+    }
+
+    #[test]
+    fn a_failure_names_the_place_and_shows_no_value() {
+        let schema = json!({
+            "required": ["type"],
+            "properties": {"a": {"items": {"type": "integer"}}, "n": {"minimum": 3, "multipleOf": 0.5}},
+            "propertyNames": {"maxLength": 10},
+            "uniqueItems": true,
+        });
+        let schema = RecordSchema::compile(&schema).unwrap();
+        let failure = |record: Json| schema.fault(&record).unwrap();
+        let deep = failure(json!({"type": 1, "a": [1, 2.0, "top secret"]}));
+        assert_eq!(deep.pointer, "/a/2");
+        assert!(!deep.to_string().contains("secret"), "{deep}");
+        assert!(failure(json!({})).to_string().starts_with("the record: "));
+        assert_eq!(failure(json!({"type": 1, "n": 2.5})).pointer, "/n");
+        assert!(schema.fault(&json!({"type": 1, "n": 18_446_744_073_709_551_615_u64})).is_none());
+        assert!(schema.fault(&json!({"type": 1, "much too long a name": 1})).is_some());
+    }
+}
