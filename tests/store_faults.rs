@@ -203,7 +203,7 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acked() {
         let after = usize::try_from(round * 53 % 400).unwrap();
         let mut said = Vec::new();
         let mut reading = lines(&mut child);
-        while let Some(line) = reading.next() {
+        for line in reading.by_ref() {
             said.push(line);
             if said.len() > after + 8 {
                 child.kill().unwrap();

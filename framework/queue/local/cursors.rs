@@ -81,7 +81,7 @@ pub(super) fn end(db: &Connection, number: i64) -> Result<u64, Fault> {
         .query_row((key(number, 0), key(number + 1, 0)), |row| row.get(0))
         .optional()?;
     let sinks = sound(db, number).into_iter().map(|(_, cursor)| cursor.position.0);
-    Ok(sinks.max().unwrap_or(0).max(last.map_or(0, |last| position_of(last))))
+    Ok(sinks.max().unwrap_or(0).max(last.map_or(0, position_of)))
 }
 
 /// The cursors of an instance whose checksums are right; what cannot be read is left out.

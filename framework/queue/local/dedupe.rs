@@ -187,3 +187,50 @@ impl Window {
         done
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn mark(id: u64) -> Mark {
+        let instance = InstanceId::parse("acme").unwrap();
+        Mark::of(&[7; 16], &instance, &id.to_le_bytes(), b"bytes")
+    }
+
+    #[test]
+    fn a_million_ids_take_less_than_48_megabytes() {
+        let mut window = Window::new(1_000_000, Duration::from_secs(3600));
+        for run in 0..1100u64 {
+            for id in 0..1000 {
+                window.remember(mark(run * 1000 + id));
+            }
+            window.committed(i64::try_from(run).unwrap(), 0, 1000);
+            window.expire(1);
+        }
+        assert_eq!(window.len(), 1_000_000);
+        let bytes = window.entries.capacity() * MARK + window.index.allocation_size();
+        assert!(bytes < 48_000_000, "{bytes}");
+        assert_eq!(window.look(&mark(99_999)), Seen::New);
+        assert_eq!(window.look(&mark(100_000)), Seen::Same);
+        assert_eq!(window.look(&mark(1_099_999)), Seen::Same);
+    }
+
+    #[test]
+    fn numbers_wrap_and_a_refused_batch_is_forgotten() {
+        let mut window = Window::new(10, Duration::from_secs(1));
+        window.first = u32::MAX - 3;
+        for id in 0..8 {
+            window.remember(mark(id));
+        }
+        window.committed(1, 0, 8);
+        assert!((0..8).all(|id| window.look(&mark(id)) == Seen::Same));
+        window.remember(mark(100));
+        window.forget_after(8);
+        assert_eq!(window.look(&mark(100)), Seen::New);
+        assert_eq!(window.expire(1001), Some(1));
+        assert!((0..8).all(|id| window.look(&mark(id)) == Seen::New));
+        assert_eq!((window.len(), window.index.len()), (0, 0));
+    }
+}

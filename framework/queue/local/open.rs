@@ -31,9 +31,14 @@ pub(super) struct Opened {
     pub(super) lost: u64,
 }
 
-/// Makes the folder: for its owner alone.
+/// Makes the folder: for its owner alone, and there after a power cut too.
 pub(super) fn folder(folder: &Path) -> Result<(), Fault> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
     std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     Ok(())
 }

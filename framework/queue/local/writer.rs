@@ -108,10 +108,12 @@ impl Writer {
             }
         }
         for waiter in waiters {
-            waiter.settle(outcome.as_ref().map(|()| ()));
+            waiter.settle(outcome.as_ref().copied());
         }
-        if let Err(fault) = outcome {
-            self.fail(fault);
+        match outcome {
+            // Another process wrote for too long: nothing of this group was begun.
+            Err(Fault { kind: FaultKind::Busy, .. }) | Ok(()) => {}
+            Err(fault) => self.fail(fault),
         }
     }
 
