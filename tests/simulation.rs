@@ -228,12 +228,21 @@ fn a_connector_without_samples_cannot_be_simulated_and_says_why() {
     assert!(error.to_string().contains("samples"), "{error}");
 }
 
-/// What a simulation said and its exit code.
+/// The client's secret of every simulation of the first connector.
+const SECRET: &str = "sesame-of-the-simulation";
+
+/// What a simulation said and its exit code. No secret is ever in it.
 fn simulate(folder: &str, data: &Path, flags: &[&str]) -> (i32, String, String) {
-    let out =
-        forebay().args(["run", folder, "--simulate", "--data-dir"]).arg(data).args(flags).output().unwrap();
+    let mut command = forebay();
+    command.args(["run", folder, "--simulate", "--data-dir"]).arg(data).args(flags);
+    if folder == AUTH0 {
+        command.env("FOREBAY_SECRET_CLIENT_SECRET", SECRET);
+    }
+    let out = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
+    let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
+    assert!(!stdout.contains(SECRET) && !stderr.contains(SECRET), "a secret was printed");
+    (out.status.code().unwrap(), stdout, stderr)
 }
 
 /// The number in a row of the summary.
@@ -251,8 +260,8 @@ fn a_whole_life_needs_no_account_and_ends_with_sums_that_agree() {
     assert_eq!(stdout, "", "records go to a file where no sink is named");
     for line in [
         "ready: receiving auth0-log-stream at http://127.0.0.1:",
-        "POST tenantdomain.example/oauth/token -> 200",
-        "POST tenantdomain.example/api/v2/log-streams -> 201",
+        "POST tenantdomain.example/oauth/token -> 200 (token)",
+        "POST tenantdomain.example/api/v2/log-streams -> 201 (create log_stream)",
         "destroyed: log_stream",
         "sums agree",
     ] {
@@ -288,7 +297,10 @@ fn a_life_with_faults_comes_to_the_same_end() {
     assert_eq!(count("-> 401"), 1, "{said}");
     assert_eq!(count("/oauth/token -> 200"), 2, "a new token after the 401: {said}");
     assert_eq!(count("api/v2/log-streams -> 201"), 1, "one create: {said}");
-    assert!(said.lines().any(|l| l.contains("PATCH") && l.ends_with("200")), "the suspended stream: {said}");
+    assert!(
+        said.lines().any(|l| l.contains("PATCH") && l.ends_with("-> 200 (repair log_stream)")),
+        "the suspended stream: {said}"
+    );
     assert_eq!([row(&said, "events sent"), row(&said, "delivered")], [300, 300], "{said}");
     assert_eq!([row(&said, "broken"), row(&said, "dead-lettered")], [8, 8], "3 lines and 5 ids: {said}");
 }

@@ -44,6 +44,8 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body; `None` is an empty one.
     pub body: Option<Json>,
+    /// What was asked for, for people who watch: `create hook`. Not sent.
+    pub asked: Option<String>,
 }
 
 impl Incoming {
@@ -90,17 +92,23 @@ impl Incoming {
 impl Answer {
     /// An answer with a JSON body.
     pub fn json(status: u16, body: Json) -> Self {
-        Self { status, headers: Vec::new(), body: Some(body) }
+        Self { status, headers: Vec::new(), body: Some(body), asked: None }
     }
 
     /// An answer without a body.
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: None }
+        Self { status, headers: Vec::new(), body: None, asked: None }
     }
 
     /// The same with one header more.
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same, saying what was asked for.
+    pub fn to(mut self, asked: String) -> Self {
+        self.asked = Some(asked);
         self
     }
 

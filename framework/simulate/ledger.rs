@@ -104,11 +104,6 @@ impl Ledger {
         self.good.len()
     }
 
-    /// Dead letters that are expected and not seen yet.
-    pub fn dead_expected(&self) -> usize {
-        self.dead.len()
-    }
-
     /// What does not agree, one sentence each; empty: everything does. `removed` is how many copies the
     /// instance says it removed.
     pub fn disagreements(&self, removed: u64) -> Vec<String> {

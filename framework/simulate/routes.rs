@@ -33,6 +33,21 @@ pub enum Effect {
     Remove,
 }
 
+impl Effect {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::List => "find",
+            Self::Read => "check",
+            Self::Merge => "update",
+            Self::Repair => "repair",
+            Self::Act => "act on",
+            Self::Remove => "delete",
+        }
+    }
+}
+
 /// One call of the spec, as a route.
 #[derive(Debug)]
 pub struct Route {

@@ -98,7 +98,9 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = &self.counts;
-        let mut row = |name: &str, number: u64, note: &str| writeln!(f, "  {name:<14}{number:>10}  {note}");
+        let mut row = |name: &str, number: u64, note: &str| {
+            writeln!(f, "{}", format!("  {name:<14}{number:>10}  {note}").trim_end())
+        };
         row("events sent", c.events, "distinct")?;
         row("duplicates", c.duplicates, &format!("sent on top, {} removed", self.removed))?;
         row("broken", c.broken, "sent on top")?;

@@ -23,7 +23,7 @@ use super::shelf::Shelf;
 use crate::call::mask::Mask;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Call, Connector};
+use crate::connector::model::{Call, Connector, Resource};
 use crate::error::{Result, escaped};
 use crate::provision::is_automatic;
 use crate::run::host::Say;
@@ -91,7 +91,8 @@ impl Vendor {
                     // Neither query nor body, and a path without its secrets.
                     let Incoming { method, host, path, .. } = &incoming;
                     let path = escaped(&Mask::of(&self.instance).hide(path), 200);
-                    say(&format!("stand-in: {method} {host}{path} -> {}", answer.status));
+                    let asked = answer.asked.as_deref().unwrap_or("refused");
+                    say(&format!("stand-in: {method} {host}{path} -> {} ({asked})", answer.status));
                 }
                 answer
             }
@@ -112,7 +113,8 @@ impl Vendor {
         let now = self.clock.now();
         // 1. A token endpoint signs nobody in by a route of a resource.
         if let Some(answer) = self.guard.token(&self.instance, incoming, now)? {
-            return Ok(answer);
+            let given = answer.status == 200;
+            return Ok(if given { answer.to("token".to_owned()) } else { answer });
         }
         // 2. The calls of the spec that this may be: two may share a URL and differ in their bodies.
         let asked = incoming.asked();
@@ -150,7 +152,9 @@ impl Vendor {
             return Ok(refusal(self.connector(), 400, &complaint.unwrap_or_default()));
         };
         // 6. What it does.
-        self.shelf.act(&self.instance, route, named, self.call(route), incoming)
+        let answer = self.shelf.act(&self.instance, route, named, self.call(route), incoming)?;
+        let name = self.resource(route).map_or("", |resource| resource.name.as_str());
+        Ok(answer.to(format!("{} {name}", route.effect.word())))
     }
 
     /// Whose vendor it is.
@@ -183,9 +187,13 @@ impl Vendor {
         self.shelf.changes()
     }
 
+    fn resource(&self, route: &Route) -> Option<&Resource> {
+        self.connector().provision.as_ref()?.resources.get(route.resource)
+    }
+
     fn call(&self, route: &Route) -> &Call {
-        let provision = self.connector().provision.as_ref().expect("a route comes of a resource");
-        routes::calls(&provision.resources[route.resource]).swap_remove(route.nth).1
+        let resource = self.resource(route).expect("a route comes of a resource");
+        routes::calls(resource).swap_remove(route.nth).1
     }
 
     fn connector(&self) -> &Connector {
