@@ -7,8 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::drift::Desired;
 use super::state::{Document, ResourceState};
+use crate::call::mask::MASK;
 use crate::connector::instance::Instance;
-use crate::connector::model::Resource;
+use crate::connector::model::{Provision, Resource};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 
@@ -28,8 +29,14 @@ impl Names {
     /// What every call of the instance can name.
     pub fn of(instance: &Instance, document: &Document, now: Timestamp) -> Self {
         let state = document.names();
-        let both = |scope: Scope| scope.with("state", state.clone()).with_now(now);
-        Self { real: both(instance.scope()), shown: both(instance.masked_scope()) }
+        let shown = match &instance.connector.provision {
+            Some(provision) => visible(state.clone(), provision),
+            None => json!({}),
+        };
+        Self {
+            real: instance.scope().with("state", state).with_now(now),
+            shown: instance.masked_scope().with("state", shown).with_now(now),
+        }
     }
 
     /// One name more.
@@ -65,6 +72,20 @@ impl Names {
         };
         Ok((names, Desired { value, shown, write_only: &resource.write_only }))
     }
+}
+
+/// `state` as it may be shown: what a `find` saves anybody sees who lists; what only other calls save may be a
+/// secret of the vendor's, and is masked.
+pub fn visible(mut state: Json, provision: &Provision) -> Json {
+    for resource in &provision.resources {
+        let Some(known) = state.get_mut(&resource.name).and_then(Json::as_object_mut) else { continue };
+        let listed =
+            |name: &str| resource.find.iter().flat_map(|find| &find.save).any(|(listed, _)| listed == name);
+        for (_, value) in known.iter_mut().filter(|(name, _)| !listed(name)) {
+            *value = json!(MASK);
+        }
+    }
+    state
 }
 
 /// From when on a resource that is made again should send: the latest event, but never later than now (one

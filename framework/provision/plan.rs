@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::decide::{Health, Mend, judge};
 use super::drift::Difference;
 use super::look::Seen;
-use super::names::{Names, resume_from};
+use super::names::{Names, resume_from, visible};
 use super::provisioner::{Moment, Provisioner, provisioned};
 use super::report::What;
 use super::scopes::{explained, scopes};
@@ -18,7 +18,6 @@ use crate::call::curl::curl;
 use crate::call::failure::CallError;
 use crate::call::mask::{MASK, Mask};
 use crate::connector::model::{Provision, Resource};
-use crate::connector::pick::Pick;
 use crate::connector::secret::Secret;
 use crate::error::{Error, Result};
 
@@ -333,23 +332,16 @@ fn hidden(value: &Json, mask: &Mask) -> Json {
     }
 }
 
-/// `state` with a name in braces for every value that is not known yet. What only `create` saves may be a
-/// secret of the vendor's, and is masked.
-pub(super) fn with_placeholders(mut state: Json, provision: &Provision) -> Json {
+/// `state` with a name in braces for every value that is not known yet, and without secrets.
+pub(super) fn with_placeholders(state: Json, provision: &Provision) -> Json {
+    let mut state = visible(state, provision);
     for resource in &provision.resources {
         let Some(all) = state.as_object_mut() else { continue };
         let known = all.entry(resource.name.clone()).or_insert_with(|| json!({}));
         let Some(known) = known.as_object_mut() else { continue };
-        let found: Vec<&(String, Pick)> = resource.find.iter().flat_map(|find| &find.save).collect();
         for name in resource.saved_names() {
-            let visible = found.iter().any(|(found, _)| found == name);
-            match known.get_mut(name) {
-                None => {
-                    known.insert(name.to_owned(), json!(format!("{{{}.{name}}}", resource.name)));
-                }
-                Some(value) if !visible => *value = json!(MASK),
-                Some(_) => {}
-            }
+            let placeholder = || json!(format!("{{{}.{name}}}", resource.name));
+            known.entry(name.to_owned()).or_insert_with(placeholder);
         }
     }
     state

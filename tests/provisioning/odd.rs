@@ -76,6 +76,17 @@ async fn a_create_whose_answer_was_lost_with_a_secret_in_it_is_made_anew() {
 }
 
 #[tokio::test]
+async fn what_only_a_create_shows_is_masked_in_a_plan() {
+    let bench = bench().await;
+    bench.pass().await;
+    let id = bench.tenant.streams()[1]["id"].as_str().unwrap().to_owned();
+    bench.tenant.change(&id, |stream| stream["name"] = json!("by hand"));
+    let plan = bench.provisioner().plan().await.unwrap().unwrap();
+    let call = &plan.resources[1].deeds[0].calls[0];
+    assert!(call.contains(&id) && call.contains("\"value\": \"****\""), "{call}");
+}
+
+#[tokio::test]
 async fn the_schedule_repairs_when_nudged_outlasts_faults_and_ends_with_destroy_or_shutdown() {
     let bench = Bench::start().await;
     let (stop, shutdown) = watch::channel(false);
