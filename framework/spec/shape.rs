@@ -141,7 +141,12 @@ impl Findings {
             }
         }
         for (path, keys) in &self.missing {
-            mistakes.extend(keys.iter().map(|key| missing_key(path, key)));
+            let (special, plain): (Vec<&str>, Vec<&str>) =
+                keys.iter().map(String::as_str).partition(|key| danger(path, key).is_some());
+            mistakes.extend(special.into_iter().filter_map(|key| danger(path, key)));
+            if !plain.is_empty() {
+                mistakes.push(lacking(path, &plain));
+            }
         }
         for (path, keys) in &self.exclusive {
             mistakes.push(exclusive_keys(path, keys, spec));
@@ -211,7 +216,8 @@ fn renamed_value(value: &str) -> Option<&'static str> {
     })
 }
 
-fn missing_key(path: &Path, key: &str) -> Mistake {
+/// A key whose absence is more than an omission.
+fn danger(path: &Path, key: &str) -> Option<Mistake> {
     let resource = path.0.len() == 3 && path.0[0] == "provision" && path.0[1] == "resources";
     if resource && matches!(key, "find" | "delete") {
         let (what, help) = if key == "find" {
@@ -224,18 +230,27 @@ fn missing_key(path: &Path, key: &str) -> Mistake {
         };
         let message =
             format!("`{}` can be made and not {what}: it has no `{key}`", path.last().unwrap_or_default());
-        return Mistake::new(Code::Orphan, Place::key(path), message).help(help);
+        return Some(Mistake::new(Code::Orphan, Place::key(path), message).help(help));
     }
     if path.0 == ["receiver"] && key == "verify" {
-        return Mistake::new(Code::OpenDoor, Place::key(path), "the receiver has no `verify`: it would take anything from anybody")
-            .help("say how a request proves who sent it: verify: {kind: token, header: x-api-key, equals: \"{{ secrets.key }}\"}");
+        let message = "the receiver has no `verify`: it would take anything from anybody";
+        return Some(Mistake::new(Code::OpenDoor, Place::key(path), message).help(
+            "say how a request proves who sent it: \
+             verify: {kind: token, header: x-api-key, equals: \"{{ secrets.key }}\"}",
+        ));
     }
+    None
+}
+
+/// A map without keys that must be there.
+fn lacking(path: &Path, keys: &[&str]) -> Mistake {
+    let names = listed(keys.iter().copied());
     let message = match path.last() {
-        None => format!("the spec has no `{key}`"),
-        Some(_) => format!("`{path}` has no `{key}`"),
+        None => format!("the spec has no {names}"),
+        Some(_) => format!("`{path}` has no {names}"),
     };
-    let help = description(path, key)
-        .map_or_else(|| format!("add `{key}:`"), |words| format!("add `{key}:`. {words}"));
+    let words = keys.first().and_then(|key| description(path, key)).filter(|_| keys.len() == 1);
+    let help = words.map_or_else(|| format!("add {names}"), |words| format!("add {names}. {words}"));
     Mistake::new(Code::MissingKey, Place::key(path), message).help(help)
 }
 

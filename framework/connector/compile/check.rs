@@ -1,5 +1,6 @@
 //! Whether the names of a text exist where it stands.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::names::{Here, Row, TABLE, in_provision};
@@ -95,9 +96,27 @@ impl Compiler {
             None => Some(whole_map(row.root, place)),
             Some(part) if known.iter().any(|name| *name == part) => None,
             Some(part) => {
-                Some(undefined_part(row.root, part, place, known.iter().map(|s| s.as_str()).collect()))
+                let known = known.iter().map(|s| s.as_str()).collect();
+                let mut mistake = undefined_part(row.root, part, place, known);
+                if let Some(group) = self.elsewhere(row.root, part) {
+                    mistake.help =
+                        Some(format!("`{part}` stands under `{group}`: did you mean `{group}.{part}`?"));
+                }
+                Some(mistake)
             }
         }
+    }
+
+    /// The other group that defines a name.
+    fn elsewhere(&self, group: &str, name: &str) -> Option<&'static str> {
+        let defined =
+            |names: &Option<BTreeSet<String>>| names.as_ref().is_some_and(|names| names.contains(name));
+        let groups = [
+            ("settings", defined(&self.defined.settings)),
+            ("secrets", defined(&self.defined.secrets)),
+            ("vars", self.defined.var_texts.contains_key(name)),
+        ];
+        groups.into_iter().find(|(other, has)| *other != group && *has).map(|(other, _)| other)
     }
 
     fn missing_state(
