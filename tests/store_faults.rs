@@ -275,12 +275,23 @@ async fn a_torn_or_truncated_file_is_opened_and_what_is_left_of_it_is_whole() {
 
 #[test]
 fn a_running_forebay_answers_503_while_syncs_fail_and_loses_nothing() {
+    // The thread that writes reaches 30 syncs, no other does.
+    refused_over_http("fsync,fdatasync:error=EIO:when=30..33");
+}
+
+#[test]
+fn a_running_forebay_answers_503_while_the_disk_is_full_and_loses_nothing() {
+    refused_over_http("pwrite64:error=ENOSPC:when=200..215");
+}
+
+/// Posts events one by one to a `forebay run` whose system calls fail as `inject` says, each until it is accepted.
+fn refused_over_http(inject: &str) {
     let outer = tempfile::tempdir().unwrap();
     let run = crate::main_job::manual(outer.path());
     let mut command = Command::new("strace");
-    // -D: the process that is started is forebay itself. Its thread that writes reaches 30 syncs, no other does.
+    // -D: the process that is started is forebay itself.
     command.args(["-D", "-f", "-qq", "-o"]).arg(outer.path().join("strace"));
-    command.args(["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=30..33"]);
+    command.args(["-e", &format!("inject={inject}")]);
     command.arg(run.get_program()).args(run.get_args()).current_dir(crate::support::root()).env_clear();
     command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
     let running = crate::support::Running::start(&mut command, 1);
@@ -296,7 +307,7 @@ fn a_running_forebay_answers_503_while_syncs_fail_and_loses_nothing() {
             status == 200
         });
     }
-    assert!(refused > 0, "no sync failed: {}", running.said());
+    assert!(refused > 0, "nothing failed: {}", running.said());
     let out = || std::fs::read_to_string(outer.path().join("out.jsonl")).unwrap_or_default();
     crate::support::eventually("everything is delivered", || out().lines().count() >= 40);
     for n in 0..40 {
