@@ -352,8 +352,11 @@ async fn more_items_than_memory_has_room_for_are_one_dead_letter() {
     assert_eq!(letters[0].bytes, body);
 }
 
+/// Id and bytes.
+type Decoded = (Vec<u8>, Vec<u8>);
+
 /// The same code that requests go through, without a socket.
-fn decode(stage: &Stage, bytes: Vec<u8>) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<DeadLetter>) {
+fn decode(stage: &Stage, bytes: Vec<u8>) -> (Vec<Decoded>, Vec<DeadLetter>) {
     let letter = DeadLetter {
         what: DeadWhat::Body,
         reason: DeadReason::Undecodable,

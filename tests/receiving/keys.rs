@@ -90,10 +90,13 @@ async fn the_signature_that_a_vendor_publishes_is_taken_and_one_other_byte_is_no
     assert_eq!(stage.send(&[], "Hello, World!").await.status, 401);
 }
 
+/// Hash, its algorithm, how the key is written, the secret, and how a signature is written.
+type Way<'a> = (&'a str, hmac::Algorithm, &'a str, String, fn(&[u8]) -> String);
+
 #[tokio::test]
 async fn hashes_keys_and_signatures_are_written_in_every_way() {
     let key = b"\x01\x02\xff\xfe and more";
-    let ways: Vec<(&str, hmac::Algorithm, &str, String, fn(&[u8]) -> String)> = vec![
+    let ways: Vec<Way<'_>> = vec![
         ("sha1", hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, "hex", HEXLOWER.encode(key), |tag| {
             HEXLOWER.encode(tag)
         }),
