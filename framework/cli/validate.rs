@@ -112,8 +112,12 @@ fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
         return;
     }
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let mut folders: Vec<PathBuf> =
-        entries.filter_map(|e| e.ok()).map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    // Links are not followed: they can lead in a circle.
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok())
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect();
     folders.sort();
     let hidden =
         |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
