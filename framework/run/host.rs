@@ -14,6 +14,7 @@ use super::config::Configured;
 use super::health::Health;
 use super::observed::{Observed, Tallies};
 use super::provisioning::{self, Vendors};
+use super::receiving::Receiver;
 use super::{metrics, receiving, retries, sinking, summary};
 use crate::call::caller::Caller;
 use crate::connector::clock::Clock;
@@ -117,6 +118,11 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         tokio::spawn(retries::watch(store.clone(), receiver.endpoints().to_vec(), rest_stop.clone()));
     let summary =
         tokio::spawn(summary::every_minute(queue.clone(), store.clone(), health.clone(), rest_stop.clone()));
+    let rejections = tokio::spawn(Receiver::report(
+        receiver.endpoints().to_vec(),
+        health.clone(),
+        rest_stop.clone(),
+    ));
     let ids = members.iter().map(|member| member.instance.id.clone()).collect();
     let operators = world.admin.map(|(listener, recorder)| {
         let current = metrics::keep_current(recorder.clone(), store.clone(), ids, rest_stop.clone());
@@ -148,7 +154,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     health.receiving(false);
     stop_sinks.send_replace(true);
     sinks.join().await;
-    for task in [retries, summary].into_iter().chain(operators.into_iter().flatten()) {
+    for task in [retries, summary, rejections].into_iter().chain(operators.into_iter().flatten()) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task ended by a panic");
         }

@@ -9,11 +9,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::config::Configured;
+use super::health::Health;
 use super::observed::Observed;
 use crate::connector::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::receive::limits::Limits;
 use crate::receive::{Endpoint, Router, Tls, serve};
+
+/// How often health is told.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// The receiver at work.
 pub(super) struct Receiver {
@@ -59,6 +63,25 @@ impl Receiver {
     /// The instances' ends.
     pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
+    }
+
+    /// Tells health, every second, which request was turned away last.
+    pub(super) async fn report(
+        endpoints: Vec<Arc<Endpoint>>,
+        health: Arc<Health>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        loop {
+            for endpoint in &endpoints {
+                if let Some((at, reason)) = endpoint.tally().last_rejected {
+                    health.rejection(&endpoint.instance.id, at, reason);
+                }
+            }
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
     }
 
     /// Why it ended by itself; never returns while it serves.
