@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value as Json;
+use tokio::sync::watch;
+
 use super::drift::Desired;
 use super::fingerprint::Key;
 use super::names::Names;
@@ -27,7 +30,7 @@ pub struct Provisioner {
     pub(super) began: Mutex<Option<u64>>,
     /// One pass at a time; not held by anything else.
     pub(super) turn: tokio::sync::Mutex<()>,
-    pub(super) status: Mutex<Status>,
+    status: watch::Sender<Status>,
     /// How long the vendor asked to wait when the last pass failed.
     asked: Mutex<Option<Duration>>,
 }
@@ -56,7 +59,7 @@ impl Provisioner {
             clock,
             began: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
-            status: Mutex::new(Status::default()),
+            status: watch::Sender::default(),
             asked: Mutex::new(None),
         }
     }
@@ -66,14 +69,14 @@ impl Provisioner {
         is_automatic(&self.instance)
     }
 
-    /// What was saved so far: `state` of the spec's templates.
-    pub async fn saved(&self) -> Result<serde_json::Value> {
-        Ok(self.memory.read().await?.names())
+    /// What was saved so far, `state` of the spec's templates; it changes while operations are under way.
+    pub fn saved(&self) -> watch::Receiver<Json> {
+        self.memory.saved()
     }
 
     /// How the vendor's side was when it was last looked at.
-    pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
     }
 
     /// What is known of a resource now, and how it should be.
@@ -144,8 +147,7 @@ impl Provisioner {
 
     pub(super) fn stopped(&self, mut report: Report) -> Report {
         report.destroyed = true;
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut status.destroyed, true) {
+        if self.status.send_if_modified(|status| !std::mem::replace(&mut status.destroyed, true)) {
             tracing::warn!(instance = %self.instance.id, "somebody ran `destroy`: provisioning stops");
         }
         report
@@ -153,8 +155,7 @@ impl Provisioner {
 
     pub(super) async fn succeeded(&self, unwell: Option<String>) -> Result<()> {
         let now = self.clock.now();
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
-            Status { unwell, refusal: None, checked: Some(now), destroyed: false };
+        self.status.send_replace(Status { unwell, refusal: None, checked: Some(now), destroyed: false });
         if self.memory.read().await?.refusal.is_some() {
             self.memory
                 .change(|document| {
@@ -190,10 +191,7 @@ impl Provisioner {
     }
 
     async fn refused(&self, refused: &Refused) -> Result<()> {
-        {
-            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-            status.refusal = Some(refused.sentence.clone());
-        }
+        self.status.send_modify(|status| status.refusal = Some(refused.sentence.clone()));
         self.memory
             .change(|document| {
                 // The same refusal at every check is written once.

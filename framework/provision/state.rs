@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
+use tokio::sync::watch;
 
 use super::drift::Applied;
 use super::fingerprint::Key;
@@ -191,20 +192,38 @@ impl Document {
 pub struct Memory {
     instance: InstanceId,
     state: Arc<dyn State>,
+    /// `names` of the document when it was last read or written.
+    saved: watch::Sender<Json>,
 }
 
 impl Memory {
     /// The memory of an instance.
     pub fn new(instance: InstanceId, state: Arc<dyn State>) -> Self {
-        Self { instance, state }
+        Self { instance, state, saved: watch::Sender::new(json!({})) }
     }
 
     /// The document as it is; writes nothing, and an instance that knows nothing has an empty one.
     pub async fn read(&self) -> Result<Document> {
-        match self.state.load(&self.instance).await? {
-            Some(json) => Document::parse(&json),
-            None => Document::new(),
-        }
+        let document = match self.state.load(&self.instance).await? {
+            Some(json) => Document::parse(&json)?,
+            None => Document::new()?,
+        };
+        self.tell(&document);
+        Ok(document)
+    }
+
+    /// What is saved, as it becomes known.
+    pub fn saved(&self) -> watch::Receiver<Json> {
+        self.saved.subscribe()
+    }
+
+    fn tell(&self, document: &Document) {
+        let names = document.names();
+        self.saved.send_if_modified(|saved| {
+            let changed = *saved != names;
+            *saved = names;
+            changed
+        });
     }
 
     /// Changes the document, whoever else writes it, and gives it as it is then. What the change refuses is
@@ -225,6 +244,7 @@ impl Memory {
                 Error::new(Kind::Io, "the state of this instance cannot be written").because(e)
             })?;
             if self.state.save(&self.instance, was.as_ref(), &json).await? {
+                self.tell(&document);
                 return Ok(document);
             }
         }

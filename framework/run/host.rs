@@ -2,6 +2,7 @@
 //!
 //! `cli` calls it for `run`, `simulate` for the simulated life. It returns after everything it started has ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,8 @@ use tokio::sync::watch;
 use super::admin::{self, Admin};
 use super::config::Configured;
 use super::health::Health;
-use super::observed::{Observed, Tallies};
+use super::observed::Observed;
 use super::provisioning::{self, Vendors};
-use super::receiving::Receiver;
 use super::{metrics, receiving, retries, sinking, summary};
 use crate::call::caller::Caller;
 use crate::connector::clock::Clock;
@@ -25,11 +25,13 @@ use crate::error::{Error, Result};
 use crate::provision::secrets;
 use crate::queue::State;
 use crate::queue::local::Local;
-use crate::receive::Tls;
 use crate::receive::limits::Limits;
+use crate::receive::{Tally, Tls};
 
 /// The secrets of all instances that stand in files, read again.
 pub type Reread = Arc<dyn Fn() -> Result<Vec<(InstanceId, String, Secret)>> + Send + Sync>;
+/// What the receiver of each instance counted.
+pub type Tallies = BTreeMap<InstanceId, Tally>;
 /// Where plain lines for people and scripts go, whatever the log's format.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -80,12 +82,12 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         secrets::ensure(&member.instance, state.clone()).await?;
     }
     // 2. The sinks, at their cursors. They outlive the receiver.
-    let queue = Arc::new(Observed::new(&members, store.clone(), clock.clone(), health.clone()));
+    let queue = Arc::new(Observed::new(&members, store.clone(), health.clone()));
     let (stop_sinks, sinks_stop) = watch::channel(false);
     let mut sinks = sinking::start(&members, queue.clone(), &world, sinks_stop).await?;
     // 3. The receiver: it serves before anything is created, since some vendors call back during that.
     let (stop_receiver, receiver_stop) = watch::channel(false);
-    let receiver = receiving::start(
+    let mut receiver = receiving::start(
         &members,
         queue.clone(),
         clock.clone(),
@@ -114,15 +116,13 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         shutdown: rest_stop.clone(),
     };
     let mut provisioning = provisioning::start(&members, receiver.endpoints(), vendors);
-    let retries =
-        tokio::spawn(retries::watch(store.clone(), receiver.endpoints().to_vec(), rest_stop.clone()));
-    let summary =
-        tokio::spawn(summary::every_minute(queue.clone(), store.clone(), health.clone(), rest_stop.clone()));
-    let rejections = tokio::spawn(Receiver::report(
-        receiver.endpoints().to_vec(),
-        health.clone(),
-        rest_stop.clone(),
-    ));
+    let endpoints = receiver.endpoints().to_vec();
+    let retries = tokio::spawn(retries::watch(store.clone(), endpoints.clone(), rest_stop.clone()));
+    let report = tokio::spawn(receiving::report(endpoints.clone(), health.clone(), rest_stop.clone()));
+    let (stop_summary, summary_stop) = watch::channel(false);
+    let minutes =
+        summary::every_minute(endpoints.clone(), queue, store.clone(), health.clone(), summary_stop);
+    let summary = tokio::spawn(minutes);
     let ids = members.iter().map(|member| member.instance.id.clone()).collect();
     let operators = world.admin.map(|(listener, recorder)| {
         let current = metrics::keep_current(recorder.clone(), store.clone(), ids, rest_stop.clone());
@@ -137,7 +137,6 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     });
     // 5. Until the signal, or an end that nothing mends.
     let mut shutdown = world.shutdown;
-    let mut receiver = receiver;
     let ended = tokio::select! {
         _ = shutdown.wait_for(|stop| *stop) => Ok(()),
         gone = sinks.first_failure() => Err(gone),
@@ -154,12 +153,13 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     health.receiving(false);
     stop_sinks.send_replace(true);
     sinks.join().await;
-    for task in [retries, summary, rejections].into_iter().chain(operators.into_iter().flatten()) {
+    stop_summary.send_replace(true);
+    for task in [retries, report, summary].into_iter().chain(operators.into_iter().flatten()) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task ended by a panic");
         }
     }
     let closed: Result<(), Error> = store.close().await;
     ended.and(closed)?;
-    Ok(queue.tallies().clone())
+    Ok(endpoints.iter().map(|endpoint| (endpoint.instance.id.clone(), endpoint.tally())).collect())
 }

@@ -15,5 +15,3 @@ mod receiving;
 mod retries;
 mod sinking;
 mod summary;
-
-pub use observed::{Tallies, Tally};

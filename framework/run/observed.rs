@@ -1,92 +1,60 @@
-//! The queue as receiver and sinks see it, with a tally of what passes: what came, what was delivered, when the
-//! last event came and how the store fares. The summary, health and the simulation's books read it.
+//! The queue as receiver and sinks see it: it counts what each sink is done with, and tells health how the store
+//! fares.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;
 
 use super::config::Configured;
 use super::health::Health;
-use crate::connector::clock::Clock;
-use crate::connector::instance::InstanceId;
 use crate::error::Result;
 use crate::queue::local::Local;
 use crate::queue::{Batch, Chunk, Progress, Queue, Receipt, Refusal, SinkKey};
 
-/// How much older than it is health may think the last event, in milliseconds.
-const COARSE: i64 = 500;
-
-/// What passed for one instance since the process began.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// New records.
-    pub stored: AtomicU64,
-    /// Known ids with the same bytes.
-    pub duplicates: AtomicU64,
-    /// Dead letters, those of sinks included.
-    pub dead: AtomicU64,
-    /// Records done, by sink.
-    pub delivered: BTreeMap<String, AtomicU64>,
-    /// When health was last told of an event, in milliseconds.
-    told: AtomicI64,
-}
-
-/// What passed, by instance.
-pub type Tallies = Arc<BTreeMap<InstanceId, Tally>>;
-
-/// A queue that keeps a tally.
+/// A queue that counts what goes out.
 pub(super) struct Observed {
     inner: Arc<Local>,
-    clock: Arc<dyn Clock>,
     health: Arc<Health>,
-    tallies: Tallies,
+    delivered: BTreeMap<SinkKey, Delivered>,
     failing: AtomicBool,
 }
 
+/// What a sink is done with since the process began.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    /// Records that it has.
+    pub taken: AtomicU64,
+    /// Records that it refused for good.
+    pub refused: AtomicU64,
+}
+
 impl Observed {
-    pub(super) fn new(
-        members: &[Configured],
-        inner: Arc<Local>,
-        clock: Arc<dyn Clock>,
-        health: Arc<Health>,
-    ) -> Self {
-        let tally = |member: &Configured| Tally {
-            delivered: member.sinks.iter().map(|sink| (sink.name.clone(), AtomicU64::new(0))).collect(),
-            ..Tally::default()
-        };
-        let tallies = members.iter().map(|member| (member.instance.id.clone(), tally(member))).collect();
-        Self { inner, clock, health, tallies: Arc::new(tallies), failing: AtomicBool::new(false) }
+    pub(super) fn new(members: &[Configured], inner: Arc<Local>, health: Arc<Health>) -> Self {
+        let keys = members.iter().flat_map(|member| {
+            let instance = member.instance.id.clone();
+            member
+                .sinks
+                .iter()
+                .map(move |sink| SinkKey { instance: instance.clone(), sink: sink.name.clone() })
+        });
+        let delivered = keys.map(|key| (key, Delivered::default())).collect();
+        Self { inner, health, delivered, failing: AtomicBool::new(false) }
     }
 
-    /// What passed, by instance.
-    pub(super) fn tallies(&self) -> &Tallies {
-        &self.tallies
-    }
-
-    fn count(&self, instance: &InstanceId, receipt: Receipt) {
-        let Some(tally) = self.tallies.get(instance) else { return };
-        tally.stored.fetch_add(receipt.stored.into(), Relaxed);
-        tally.duplicates.fetch_add(receipt.duplicates.into(), Relaxed);
-        tally.dead.fetch_add(receipt.dead.into(), Relaxed);
-        let now = self.clock.now();
-        let told = tally.told.load(Relaxed);
-        if receipt.stored + receipt.duplicates > 0 && (now.as_millisecond() - told).abs() >= COARSE {
-            tally.told.store(now.as_millisecond(), Relaxed);
-            self.health.event(instance, now);
-        }
+    /// What went out, by sink.
+    pub(super) fn delivered(&self) -> &BTreeMap<SinkKey, Delivered> {
+        &self.delivered
     }
 }
 
 #[async_trait]
 impl Queue for Observed {
     async fn append(&self, batch: Batch) -> Result<Receipt, Refusal> {
-        let instance = batch.instance.clone();
         let outcome = self.inner.append(batch).await;
         match &outcome {
-            Ok(receipt) => {
-                self.count(&instance, *receipt);
+            Ok(_) => {
                 if self.failing.load(Relaxed) && self.failing.swap(false, Relaxed) {
                     self.health.store(None);
                 }
@@ -105,13 +73,11 @@ impl Queue for Observed {
     }
 
     async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()> {
-        let (done, dead) = (progress.done, progress.dead.len());
+        let (done, refused) = (progress.done, progress.dead.len());
         self.inner.advance(sink, chunk, progress).await?;
-        if let Some(tally) = self.tallies.get(&sink.instance) {
-            tally.dead.fetch_add(dead as u64, Relaxed);
-            if let Some(delivered) = tally.delivered.get(&sink.sink) {
-                delivered.fetch_add(done.saturating_sub(dead) as u64, Relaxed);
-            }
+        if let Some(delivered) = self.delivered.get(sink) {
+            delivered.taken.fetch_add(done.saturating_sub(refused) as u64, Relaxed);
+            delivered.refused.fetch_add(refused as u64, Relaxed);
         }
         Ok(())
     }

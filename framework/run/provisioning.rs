@@ -24,9 +24,6 @@ use crate::provision::{Provisioner, Status};
 use crate::queue::State;
 use crate::receive::Endpoint;
 
-/// How often what provisioning knows is told to health and receiver.
-const MIRROR: Duration = Duration::from_millis(250);
-
 /// What provisioning needs.
 pub(super) struct Vendors {
     pub caller: Arc<Caller>,
@@ -131,17 +128,9 @@ async fn live(
     refuse: Option<mpsc::Sender<Error>>,
     shutdown: watch::Receiver<bool>,
 ) {
-    let settled = one.provisioner.settle(shutdown.clone()).await;
-    tell(&one, &health).await;
-    match settled {
-        Ok(None) => {}
-        Ok(Some(report)) if report.destroyed => {
-            warn!(instance = %one.instance.id, "somebody ran `destroy`: provisioning stops");
-        }
-        Ok(Some(_)) => {
-            one.provisioner.keep(&one.nudge, shutdown).await;
-            tell(&one, &health).await;
-        }
+    match one.provisioner.settle(shutdown.clone()).await {
+        Ok(Some(report)) if !report.destroyed => one.provisioner.keep(&one.nudge, shutdown).await,
+        Ok(_) => {}
         Err(error) => {
             health.stream(&one.instance.id, StreamStatus::Refused(error.sentence.clone()));
             metrics::counter!("forebay_instances_refused_total", "instance" => one.instance.id.to_string())
@@ -160,21 +149,20 @@ async fn live(
 
 /// Tells receiver and health what provisioning learned, as it learns it.
 async fn mirror(one: Arc<Kept>, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
+    let (mut saved, mut status) = (one.provisioner.saved(), one.provisioner.status());
     loop {
-        tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(MIRROR) => {}
+        one.endpoint.learn(saved.borrow_and_update().clone());
+        health.stream(&one.instance.id, word(&status.borrow_and_update()));
+        // Both ends of the channels are this instance's: they live as long as it does.
+        let stop = tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => true,
+            changed = saved.changed() => changed.is_err(),
+            changed = status.changed() => changed.is_err(),
+        };
+        if stop {
+            return;
         }
-        tell(&one, &health).await;
     }
-}
-
-async fn tell(one: &Kept, health: &Health) {
-    match one.provisioner.saved().await {
-        Ok(saved) => one.endpoint.learn(saved),
-        Err(error) => warn!(instance = %one.instance.id, %error, "cannot read what was learned"),
-    }
-    health.stream(&one.instance.id, word(&one.provisioner.status()));
 }
 
 fn word(status: &Status) -> StreamStatus {

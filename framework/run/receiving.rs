@@ -65,25 +65,6 @@ impl Receiver {
         &self.endpoints
     }
 
-    /// Tells health, every second, which request was turned away last.
-    pub(super) async fn report(
-        endpoints: Vec<Arc<Endpoint>>,
-        health: Arc<Health>,
-        mut shutdown: watch::Receiver<bool>,
-    ) {
-        loop {
-            for endpoint in &endpoints {
-                if let Some((at, reason)) = endpoint.tally().last_rejected {
-                    health.rejection(&endpoint.instance.id, at, reason);
-                }
-            }
-            tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => return,
-                () = tokio::time::sleep(EVERY) => {}
-            }
-        }
-    }
-
     /// Why it ended by itself; never returns while it serves.
     pub(super) async fn ended(&mut self) -> Error {
         match (&mut self.task).await {
@@ -106,6 +87,29 @@ impl Receiver {
                 tracing::error!("the receiver does not end: it is cut off");
                 self.task.abort();
             }
+        }
+    }
+}
+
+/// Tells health, every second, when the last event came and which request was turned away last.
+pub(super) async fn report(
+    endpoints: Vec<Arc<Endpoint>>,
+    health: Arc<Health>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    loop {
+        for endpoint in &endpoints {
+            let (instance, tally) = (&endpoint.instance.id, endpoint.tally());
+            if let Some(at) = tally.last_accepted {
+                health.event(instance, at);
+            }
+            if let Some((at, reason)) = tally.last_rejected {
+                health.rejection(instance, at, reason);
+            }
+        }
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(EVERY) => {}
         }
     }
 }

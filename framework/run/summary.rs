@@ -10,12 +10,14 @@ use tracing::info;
 use super::health::Health;
 use super::observed::Observed;
 use crate::queue::local::Local;
+use crate::receive::Endpoint;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Writes it until the signal, and once more then.
 pub(super) async fn every_minute(
+    endpoints: Vec<Arc<Endpoint>>,
     queue: Arc<Observed>,
     store: Arc<Local>,
     health: Arc<Health>,
@@ -26,24 +28,31 @@ pub(super) async fn every_minute(
             _ = shutdown.wait_for(|stop| *stop) => true,
             () = tokio::time::sleep(EVERY) => false,
         };
-        write(&queue, &store, &health);
+        write(&endpoints, &queue, &store, &health);
         if stopping {
             return;
         }
     }
 }
 
-fn write(queue: &Observed, store: &Local, health: &Health) {
+fn write(endpoints: &[Arc<Endpoint>], queue: &Observed, store: &Local, health: &Health) {
     let stats = store.stats();
-    for (instance, tally) in queue.tallies().iter() {
-        let delivered: Vec<String> =
-            tally.delivered.iter().map(|(sink, count)| format!("{sink} {}", count.load(Relaxed))).collect();
+    for endpoint in endpoints {
+        let instance = &endpoint.instance.id;
+        let (came, mut refused) = (endpoint.tally(), 0);
+        let mut delivered = Vec::new();
+        for (key, went) in queue.delivered().iter().filter(|(key, _)| key.instance == *instance) {
+            delivered.push(format!("{} {}", key.sink, went.taken.load(Relaxed)));
+            refused += went.refused.load(Relaxed);
+        }
         info!(
             %instance,
             stream = health.word(instance),
-            stored = tally.stored.load(Relaxed),
-            duplicates = tally.duplicates.load(Relaxed),
-            dead = tally.dead.load(Relaxed),
+            requests = came.requests,
+            rejected = came.rejected,
+            stored = came.stored,
+            duplicates = came.duplicates,
+            dead = came.dead + refused,
             delivered = delivered.join(", "),
             queue_bytes = stats.bytes,
             "summary since the start"

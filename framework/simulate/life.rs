@@ -3,7 +3,6 @@
 //! `run --simulate` calls [`run`]. The instance is started as `run` starts it: same host, same receiver, same
 //! store and sinks; only the transport leads to the stand-in. The real state is never touched.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,9 +30,9 @@ use crate::error::{Error, Kind, Result};
 use crate::provision::{Provisioner, What, is_automatic};
 use crate::queue::State;
 use crate::queue::local::Local;
-use crate::run::Tallies;
 use crate::run::config::Configured;
 use crate::run::health::Health;
+use crate::run::host::Tallies;
 use crate::run::host::{self, Say, World};
 use crate::{queue, receive};
 
@@ -316,7 +315,7 @@ impl Life {
         let Some(host) = self.host.take() else { return Ok(0) };
         let tallies =
             host.await.map_err(|e| Error::new(Kind::Io, "the instance ended by a panic").because(e))??;
-        Ok(tallies.get(&self.member.instance.id).map_or(0, |tally| tally.duplicates.load(Ordering::Relaxed)))
+        Ok(tallies.get(&self.member.instance.id).map_or(0, |tally| tally.duplicates))
     }
 
     /// Stops the instance and waits for its end, then the vendor.

@@ -50,7 +50,7 @@ async fn run_notices_a_destroy_and_makes_nothing_anew() {
     bench.provisioner().destroy(false).await.unwrap();
     bench.tenant.forget_requests();
     let report = run.reconcile().await.unwrap();
-    assert!(report.destroyed && run.status().destroyed);
+    assert!(report.destroyed && run.status().borrow().destroyed);
     assert_eq!(bench.tenant.requests().len(), 0);
     assert_eq!(bench.tenant.http_streams().len(), 0);
     assert_eq!(bench.pass().await, [What::Created], "a new run is wanted");

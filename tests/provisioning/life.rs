@@ -116,7 +116,7 @@ async fn a_suspended_stream_is_made_active_and_a_paused_one_is_left() {
     let provisioner = bench.provisioner();
     let report = provisioner.reconcile().await.unwrap();
     assert_eq!(report.of("log_stream").collect::<Vec<_>>(), [What::LeftAlone]);
-    assert!(provisioner.status().unwell.unwrap().contains("not healthy"));
+    assert!(provisioner.status().borrow().unwell.as_ref().unwrap().contains("not healthy"));
     assert_eq!(bench.written(), [""; 0]);
     assert_eq!(bench.tenant.http_streams()[0]["status"], "paused");
 }

@@ -96,7 +96,7 @@ async fn the_schedule_repairs_when_nudged_outlasts_faults_and_ends_with_destroy_
     let provisioner = Arc::new(bench.provisioner());
     let report = provisioner.settle(shutdown.clone()).await.unwrap().unwrap();
     assert_eq!(deeds(&report), [What::Created], "after a passing fault");
-    assert!(provisioner.status().checked.is_some());
+    assert!(provisioner.status().borrow().checked.is_some());
 
     let nudge = Arc::new(Notify::new());
     let keep = |provisioner: Arc<forebay::provision::Provisioner>| {
@@ -117,7 +117,7 @@ async fn the_schedule_repairs_when_nudged_outlasts_faults_and_ends_with_destroy_
     bench.provisioner().destroy(false).await.unwrap();
     nudge.notify_one();
     tokio::time::timeout(Duration::from_secs(20), first).await.expect("destroy ends it").unwrap();
-    assert!(provisioner.status().destroyed);
+    assert!(provisioner.status().borrow().destroyed);
     assert_eq!(bench.tenant.http_streams().len(), 0);
 
     let second = keep(Arc::new(bench.provisioner()));

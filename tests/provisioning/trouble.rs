@@ -90,7 +90,7 @@ async fn a_missing_scope_is_said_in_the_vendors_words_with_all_that_are_needed()
     ] {
         assert!(said.contains(part), "{said}");
     }
-    assert!(provisioner.status().refusal.unwrap().contains("Insufficient scope"));
+    assert!(provisioner.status().borrow().refusal.as_ref().unwrap().contains("Insufficient scope"));
     assert!(bench.state.document.lock().unwrap().as_ref().unwrap()["refusal"]["sentence"].is_string());
     bench.tenant.grant(&crate::tenant::SCOPES);
     assert_eq!(bench.pass().await, [What::Created]);

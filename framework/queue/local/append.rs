@@ -86,7 +86,7 @@ fn reused(record: &Checked, at: jiff::Timestamp) -> DeadLetter {
     DeadLetter {
         what: DeadWhat::Record,
         reason: DeadReason::IdReused,
-        detail: "an event with this id and other bytes came before".to_owned(),
+        detail: "id reused: an event with this id and other bytes came before".to_owned(),
         bytes: record.bytes().clone(),
         id: Some(record.id().clone()),
         sink: None,
