@@ -105,6 +105,40 @@ fn the_readme_begins_with_its_two_commands() {
     assert!(ci.contains("./test.sh"));
 }
 
+/// Text without its figures: every run of digits is one `#`, and what is random beside them.
+fn blanked(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.trim().lines() {
+        let mut digits = false;
+        for c in line.trim_end().chars() {
+            match (c.is_ascii_digit(), digits) {
+                (true, true) => {}
+                (true, false) => out.push('#'),
+                (false, _) => out.push(c),
+            }
+            digits = c.is_ascii_digit();
+        }
+        out.push('\n');
+    }
+    // A width that depends on the figures is no difference.
+    out.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_readme_shows_what_the_main_job_prints() {
+    let folder = TempDir::new().unwrap();
+    for name in ["connectors", "schemas"] {
+        std::os::unix::fs::symlink(root().join(name), folder.path().join(name)).unwrap();
+    }
+    let mut command = forebay();
+    command.current_dir(folder.path()).args(["run", "connectors/auth0-log-stream", "--simulate"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(blanked(shown), blanked(&String::from_utf8(output.stderr).unwrap()));
+}
+
 #[test]
 fn links_between_the_docs_lead_somewhere() {
     for page in pages() {
