@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::drift::{self, Desired};
+use super::drift::{self, Desired, covered};
 use super::fingerprint::Key;
 use super::names::Names;
 use super::provisioner::Provisioner;
@@ -230,7 +230,12 @@ impl Provisioner {
         current: &Json,
         saved: Map<String, Json>,
     ) -> Result<Document, Error> {
-        let current = without_secrets(current, &Mask::of(&self.instance));
+        // Neither those that we know, nor what stands in their place: it may be the secret of before.
+        let current = match self.moment(resource).await {
+            Ok(moment) => covered(&moment.desired, current, None),
+            Err(_) => Some(current.clone()),
+        };
+        let current = current.and_then(|c| without_secrets(&c, &Mask::of(&self.instance)));
         self.change(&resource.name, |state| {
             state.current.clone_from(&current);
             state.saved.extend(saved.clone());

@@ -5,6 +5,7 @@
 //! fingerprint of what was last sent. No difference holds a secret.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::{Value as Json, json};
 
@@ -46,6 +47,13 @@ pub fn differences(desired: &Desired, current: &Json, applied: &Applied, key: &K
     walk.found
 }
 
+/// `current` with `instead` wherever `desired` has a secret: what stands there at the vendor is one too, whether
+/// it is ours, was ours or is somebody else's. `None` leaves such a place out.
+pub fn covered(desired: &Desired, current: &Json, instead: Option<&Json>) -> Option<Json> {
+    let cover = Cover { desired, instead };
+    cover.cover(&desired.value, Some(&desired.shown), &Pointer::default(), current)
+}
+
 /// The fingerprints of every secret in `desired`, to be kept once it was sent.
 pub fn fingerprints(desired: &Desired, key: &Key) -> Applied {
     fn collect(
@@ -70,6 +78,69 @@ pub fn fingerprints(desired: &Desired, key: &Key) -> Applied {
     let root = (&desired.value, Some(&desired.shown));
     collect(desired, root, &mut Pointer::default(), key, &mut found);
     found
+}
+
+struct Cover<'a> {
+    desired: &'a Desired<'a>,
+    instead: Option<&'a Json>,
+}
+
+impl Cover<'_> {
+    fn cover(&self, value: &Json, shown: Option<&Json>, place: &Pointer, current: &Json) -> Option<Json> {
+        if is_empty(current) {
+            return Some(current.clone());
+        }
+        if is_secret(self.desired, place, value, shown) {
+            return self.instead.cloned();
+        }
+        match (value, current) {
+            (Json::Object(map), Json::Object(there)) => {
+                let covered = |(name, inner): (&String, &Json)| {
+                    let inner = match map.get(name) {
+                        Some(value) => {
+                            let shown = shown.and_then(|shown| shown.get(name));
+                            self.cover(value, shown, &below(place, name), inner)?
+                        }
+                        None => inner.clone(),
+                    };
+                    Some((name.clone(), inner))
+                };
+                Some(Json::Object(there.iter().filter_map(covered).collect()))
+            }
+            (Json::Array(wanted), Json::Array(there)) => {
+                let covered = |item: &Json| self.cover_item(wanted, shown, place, item);
+                Some(Json::Array(there.iter().filter_map(covered).collect()))
+            }
+            (Json::Object(_) | Json::Array(_), _) if self.holds_secret(value, shown, place) => {
+                self.instead.cloned()
+            }
+            _ => Some(current.clone()),
+        }
+    }
+
+    /// Lists have no order, so that an item's secret may stand where any of the wanted ones has one.
+    fn cover_item(
+        &self,
+        wanted: &[Json],
+        shown: Option<&Json>,
+        place: &Pointer,
+        item: &Json,
+    ) -> Option<Json> {
+        wanted.iter().enumerate().try_fold(item.clone(), |item, (n, value)| {
+            self.cover(value, shown.and_then(|shown| shown.get(n)), &below(place, &n.to_string()), &item)
+        })
+    }
+
+    fn holds_secret(&self, value: &Json, shown: Option<&Json>, place: &Pointer) -> bool {
+        let below = |written: &Pointer| written.0.starts_with(&place.0);
+        Some(value) != shown || self.desired.write_only.iter().any(below)
+    }
+}
+
+fn below(place: &Pointer, name: &str) -> Pointer {
+    let mut place = place.clone();
+    place.0.push(name.to_owned());
+    place
 }
 
 struct Walk<'a> {
@@ -98,7 +169,8 @@ impl Walk<'_> {
                 let there = current.and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
                 match current {
                     Some(current) if !current.is_array() && !is_empty(current) => {
-                        self.differs(shown, Some(current), None);
+                        let current = self.cover().cover(value, shown, &self.place, current);
+                        self.differs(shown, current.as_ref(), None);
                     }
                     _ => self.compare_lists(list, shown, there),
                 }
@@ -127,7 +199,8 @@ impl Walk<'_> {
             }
         }
         for (n, extra) in left.enumerate() {
-            self.at(&(wanted.len() + n).to_string(), |walk| walk.differs(None, Some(extra), None));
+            let extra = self.cover().cover_item(wanted, shown, &self.place, extra);
+            self.at(&(wanted.len() + n).to_string(), |walk| walk.differs(None, extra.as_ref(), None));
         }
     }
 
@@ -155,6 +228,11 @@ impl Walk<'_> {
         } else if !same(value, current) {
             self.differs(masked.as_ref(), masked.as_ref(), Some("another secret stands there"));
         }
+    }
+
+    fn cover(&self) -> Cover<'_> {
+        static MASKED: LazyLock<Json> = LazyLock::new(|| json!(MASK));
+        Cover { desired: self.desired, instead: Some(&MASKED) }
     }
 
     fn is_write_only(&self) -> bool {
@@ -321,6 +399,28 @@ mod tests {
         assert!(differences(&of("first"), &shown, &Applied::new(), &key).is_empty());
         let other = differences(&of("second"), &shown, &sent, &key);
         assert!(!format!("{other:?}").contains("first") && !format!("{other:?}").contains("second"));
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_secret_is_one_too() {
+        let desired = Desired {
+            value: json!({"list": [{"name": "k", "value": "ours"}], "url": "u"}),
+            shown: json!({"list": [{"name": "k", "value": "****"}], "url": "u"}),
+            write_only: &[],
+        };
+        let theirs = json!({"name": "authorization", "value": "theirs"});
+        let old = json!({"name": "k", "value": "ours of before"});
+        let current = json!({"list": [theirs, old], "url": "u", "more": 1});
+        let found = differences(&desired, &current, &Applied::new(), &Key::kept("k"));
+        let said = format!("{found:?}");
+        assert!(said.contains("/list/1") || said.contains("\"1\""), "{said}");
+        assert!(!said.contains("theirs") && !said.contains("ours of before"), "{said}");
+        let kept = covered(&desired, &current, None).unwrap();
+        assert_eq!(kept, json!({"list": [{"name": "authorization"}, {"name": "k"}], "url": "u", "more": 1}));
+        let strange = json!({"list": "ours of before", "url": "u"});
+        let found = differences(&desired, &strange, &Applied::new(), &Key::kept("k"));
+        assert!(!format!("{found:?}").contains("before"), "{found:?}");
+        assert_eq!(covered(&desired, &strange, None).unwrap(), json!({"url": "u"}));
     }
 
     #[test]

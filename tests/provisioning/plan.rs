@@ -65,6 +65,27 @@ async fn the_plan_says_what_would_be_done() {
 }
 
 #[tokio::test]
+async fn a_secret_that_stands_at_the_vendor_is_neither_shown_nor_kept() {
+    let mut bench = Bench::start().await;
+    bench.pass().await;
+    let id = bench.only();
+    // The key that was ours before, which no process knows any more, and one that is somebody else's.
+    let theirs = json!({"header": "authorization", "value": "their-own-word"});
+    bench.tenant.change(&id, |stream| {
+        stream["sink"]["httpCustomHeaders"].as_array_mut().unwrap().push(theirs);
+    });
+    bench.secrets.insert("monad_api_key", "a-rotated-key".to_owned());
+    let shown = format!("{:?}", plan(&bench).await);
+    assert!(shown.contains("httpCustomHeaders") && !shown.contains("their-own-word"), "{shown}");
+    assert_eq!(bench.pass().await, [What::Updated]);
+    let kept = bench.state.document.lock().unwrap().clone().unwrap().to_string();
+    assert!(kept.contains("httpContentFormat"), "{kept}");
+    for secret in [KEY, "a-rotated-key", "their-own-word"] {
+        assert!(!kept.contains(secret), "{secret} in {kept}");
+    }
+}
+
+#[tokio::test]
 async fn the_plan_of_an_adoption_shows_what_differs() {
     let bench = Bench::start().await;
     let id = bench.tenant.add(json!({
