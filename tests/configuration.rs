@@ -221,6 +221,48 @@ fn flags_beat_the_environment_beats_the_file_beats_defaults() {
 }
 
 #[test]
+fn a_source_of_a_secret_that_was_beaten_is_not_looked_at() {
+    let folder = folder(&[(
+        "forebay.yaml",
+        &format!(
+            "instances:\n- connector: {AUTH0}\n  settings: {{input_mode: manual}}\n  secrets: {{monad_api_key: {{env: NOT_THERE}}}}\n"
+        ),
+    )]);
+    let config = folder.path().join("forebay.yaml").display().to_string();
+    let key = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let made = configured(&[&["--config", config.as_str()], arguments].concat(), environment).unwrap();
+        let secrets = made.instances[0].instance.secrets.read().unwrap().clone();
+        secrets["monad_api_key"].current.expose().to_owned()
+    };
+    let variable = ("FOREBAY_SECRET_MONAD_API_KEY", "env");
+    let flag = ["--secret", "monad_api_key=env:FLAG"];
+    assert!(refused(&["--config", &config], &[]).contains("NOT_THERE is not set"));
+    assert_eq!(key(&[], &[variable]), "env");
+    assert_eq!(key(&flag, &[variable, ("FLAG", "flag")]), "flag");
+    assert_eq!(key(&flag, &[("FOREBAY_SECRET_MONAD_API_KEY", ""), ("FLAG", "flag")]), "flag");
+}
+
+#[test]
+fn one_fault_is_one_message() {
+    let said = |arguments: &[&str]| refused(arguments, SECRETS);
+    for arguments in [
+        [AUTOMATIC, &["--id", "Acme"]].concat(),
+        [&AUTOMATIC[..5], &["--public-url", "https://logs.example.com/?a=1"]].concat(),
+        [AUTOMATIC, &["--secret", "client_idd=env:NOT_THERE"]].concat(),
+    ] {
+        let said = said(&arguments);
+        assert!(!said.contains("things are wrong"), "{said}");
+    }
+    let folder = folder(&[(
+        "forebay.yaml",
+        &format!("instances: [{{id: a, connector: {AUTH0}, settings: {{input_mode: manual}}}}]\n"),
+    )]);
+    let config = folder.path().join("forebay.yaml").display().to_string();
+    let both = refused(&[AUTH0, "--config", &config], &[]);
+    assert!(both.contains("both PATH and") && !both.contains("things are wrong"), "{both}");
+}
+
+#[test]
 fn a_variable_that_gives_nothing_is_a_slip_of_the_pen() {
     let manual = [AUTH0, "--set", "input_mode=manual"];
     let said = refused(&manual, &[("FOREBAY_SETTING_AUDIANCE", "x")]);

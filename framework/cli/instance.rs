@@ -72,7 +72,8 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
     let mut wanted = gathering.wanted()?;
     gathering.give_variables(&mut wanted);
     gathering.give_flags(&mut wanted);
-    for one in wanted {
+    for mut one in wanted {
+        gathering.read_secrets(&mut one);
         let files = one.files.clone();
         if let Some(configured) = gathering.finish(one, configuration.public_url.as_ref()) {
             let owned = files.into_iter().map(|(name, path)| (configured.instance.clone(), name, path));
@@ -100,6 +101,8 @@ struct Wanted {
     id: InstanceId,
     connector: Arc<Connector>,
     values: Values,
+    /// Where each secret stands, by its name: the source that beats the others.
+    sources: BTreeMap<String, Source>,
     /// Names and files of the secrets that come from files.
     files: Vec<(String, PathBuf)>,
     sinks: Vec<SinkConfig>,
@@ -116,6 +119,7 @@ impl Gathering<'_> {
             if !self.file.instances.is_empty() {
                 let help = "leave PATH out; --id ID picks one instance of the file";
                 self.fault("both PATH and a file with instances are given", help);
+                return Ok(Vec::new());
             }
             let connector = Arc::new(load::load(path)?);
             let id = self.ask.flags.id.clone().unwrap_or_else(|| connector.name.clone());
@@ -160,7 +164,14 @@ impl Gathering<'_> {
             self.fault(format!("`{}` is no id of an instance", escaped(id, 80)), help);
             return None;
         };
-        Some(Wanted { id, connector, values: Values::default(), files: Vec::new(), sinks: Vec::new() })
+        Some(Wanted {
+            id,
+            connector,
+            values: Values::default(),
+            sources: BTreeMap::new(),
+            files: Vec::new(),
+            sinks: Vec::new(),
+        })
     }
 
     fn give_file(&mut self, one: &mut Wanted, written: &file::Instance) {
@@ -173,7 +184,7 @@ impl Gathering<'_> {
                 Source::Env(variable) => Source::Env(variable.clone()),
                 Source::File(path) => Source::File(self.file.path(path)),
             };
-            self.give_secret(one, name, &source);
+            one.sources.insert(name.clone(), source);
         }
         one.sinks = self.sinks_of_file(&one.id, written);
         let alone = self.file.instances.len() == 1 || self.ask.flags.id.is_some();
@@ -249,6 +260,8 @@ impl Gathering<'_> {
                 );
                 self.fault(sentence, "give --public-url https://…");
             }
+            // One was given that is none, which was said.
+            None if self.ask.flags.public_url.is_some() || self.file.receiver.public_url.is_some() => {}
             None => {
                 let sentence = format!(
                     "{}: the vendor's side is set up by us, which takes the public https URL it will post to",

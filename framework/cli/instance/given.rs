@@ -40,40 +40,59 @@ impl What {
     }
 }
 
+/// How a source is called.
+fn called(source: &Source) -> String {
+    match source {
+        Source::File(path) => path.display().to_string(),
+        Source::Env(variable) => variable.clone(),
+    }
+}
+
 /// The secret at a source, and how the source is called.
 pub(super) fn resolve(
     source: &Source,
     environment: &BTreeMap<String, String>,
 ) -> (Result<Secret, String>, String) {
     match source {
-        Source::File(path) => (secret_of_file(path), path.display().to_string()),
+        Source::File(path) => (secret_of_file(path), called(source)),
         Source::Env(variable) => {
             let text = environment.get(variable).ok_or_else(|| format!("the variable {variable} is not set"));
             let empty = || format!("the variable {variable} is empty: an empty secret is never a secret");
-            (text.and_then(|text| Secret::new(text).ok_or_else(empty)), variable.clone())
+            (text.and_then(|text| Secret::new(text).ok_or_else(empty)), called(source))
         }
     }
 }
 
 impl Gathering<'_> {
-    /// Reads a secret from its source, and remembers files, which can be read again.
-    pub(super) fn give_secret(&mut self, one: &mut Wanted, name: &str, source: &Source) {
-        one.files.retain(|(known, _)| known != name);
-        let (secret, from) = resolve(source, self.environment);
-        if let Err(why) = &secret {
-            self.fault(format!("{}: the secret `{name}`: {why}", one.id), "give it, or name another place");
+    /// Reads every secret from the source that won, and remembers files, which can be read again. A source
+    /// that was beaten is not looked at, and neither is one of a secret that nobody knows.
+    pub(super) fn read_secrets(&mut self, one: &mut Wanted) {
+        let known = What::Secret.names(one);
+        for (name, source) in std::mem::take(&mut one.sources) {
+            let (secret, from) = if known.contains(&name) {
+                let (secret, from) = resolve(&source, self.environment);
+                if let Err(why) = &secret {
+                    let sentence = format!("{}: the secret `{name}`: {why}", one.id);
+                    self.fault(sentence, "give it, or name another place");
+                }
+                (secret.ok(), from)
+            } else {
+                (None, called(&source))
+            };
+            one.values.secrets.insert(name.clone(), (secret, from));
+            if let Source::File(path) = source {
+                one.files.push((name, path));
+            }
         }
-        if let Source::File(path) = source {
-            one.files.push((name.to_owned(), path.clone()));
-        }
-        one.values.secrets.insert(name.to_owned(), (secret.ok(), from));
     }
 
     /// `--set`, `--secret` and `--to`.
     pub(super) fn give_flags(&mut self, wanted: &mut [Wanted]) {
         let flags = self.ask.flags;
         let [one] = wanted else {
-            if !flags.settings.is_empty() || !flags.secrets.is_empty() || !self.ask.to.is_empty() {
+            // Where there is none, that was said already.
+            let given = !flags.settings.is_empty() || !flags.secrets.is_empty() || !self.ask.to.is_empty();
+            if given && !wanted.is_empty() {
                 let sentence = "--set, --secret and --to are for one instance";
                 self.fault(sentence, "name it with --id ID, or write them into the file");
             }
@@ -114,15 +133,20 @@ impl Gathering<'_> {
                     escaped(name, 80)
                 );
                 // So that it is not called missing as well.
+                one.sources.remove(name);
                 one.values.secrets.insert(name.to_owned(), (None, "--secret".to_owned()));
                 return self.fault(sentence, help);
             }
         };
-        self.give_secret(one, name, &source);
+        one.values.secrets.remove(name);
+        one.sources.insert(name.to_owned(), source);
     }
 
     /// Variables by their names. With several instances a name has the instance's id in it.
     pub(super) fn give_variables(&mut self, wanted: &mut [Wanted]) {
+        if wanted.is_empty() {
+            return;
+        }
         for what in [What::Setting, What::Secret] {
             for (variable, text) in self.environment {
                 if let Some(rest) = variable.strip_prefix(what.prefix()) {
@@ -151,7 +175,7 @@ impl Gathering<'_> {
                 let Some(one) = wanted.get_mut(*index) else { return };
                 let own = format!("{}{}_{}", what.prefix(), shouted(one.id.as_str()), shouted(name));
                 if variable == own || !self.environment.contains_key(&own) {
-                    self.give_text(one, what, name, variable, text);
+                    give_text(one, what, name, variable, text);
                 }
             }
             [(a, first), (b, second), ..] => {
@@ -160,16 +184,6 @@ impl Gathering<'_> {
                     format!("{variable} can mean `{first}` of {} and `{second}` of {}", called(a), called(b));
                 self.fault(sentence, "say it in the file, or give one of the two another id");
             }
-        }
-    }
-
-    fn give_text(&mut self, one: &mut Wanted, what: What, name: &str, variable: &str, text: &str) {
-        match what {
-            What::Setting => {
-                let given = (Given::Text(text.to_owned()), variable.to_owned());
-                one.values.settings.insert(name.to_owned(), given);
-            }
-            What::Secret => self.give_secret(one, name, &Source::Env(variable.to_owned())),
         }
     }
 
@@ -207,5 +221,17 @@ impl Gathering<'_> {
             None => format!("unset it; no {} of the connector has that name", what.noun()),
         };
         self.fault(format!("the variable {} gives nothing", escaped(variable, 120)), help);
+    }
+}
+
+fn give_text(one: &mut Wanted, what: What, name: &str, variable: &str, text: &str) {
+    match what {
+        What::Setting => {
+            let given = (Given::Text(text.to_owned()), variable.to_owned());
+            one.values.settings.insert(name.to_owned(), given);
+        }
+        What::Secret => {
+            one.sources.insert(name.to_owned(), Source::Env(variable.to_owned()));
+        }
     }
 }
