@@ -273,6 +273,41 @@ async fn a_torn_or_truncated_file_is_opened_and_what_is_left_of_it_is_whole() {
     }
 }
 
+#[tokio::test]
+async fn a_damaged_log_is_kept_aside_and_a_torn_one_is_only_cut() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("data");
+    let start = Start { folder: &folder, from: 0, count: 100_000, width: 1 };
+    let mut child = start.plain().spawn().unwrap();
+    let acks = lines(&mut child).filter(|line| line.starts_with("ack")).take(50).count();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let log = std::fs::read(folder.join("forebay.db-wal")).unwrap();
+    let file = std::fs::read(folder.join("forebay.db")).unwrap();
+    let whole = |kept: usize| kept == log.len();
+    // A byte of the log's header, of the header of a frame in the middle, of its page; and a log without its end.
+    let frame = 32 + log.len() / 4120 / 2 * 4120;
+    let damages = [(Some(9), log.len()), (Some(frame + 3), log.len()), (Some(frame + 999), log.len())];
+    let torn = [(None, log.len()), (None, log.len() / 2), (Some(log.len() / 2 - 9), log.len() / 2)];
+    for (n, (flipped, length)) in damages.into_iter().chain(torn).enumerate() {
+        let outer = tempfile::tempdir().unwrap();
+        let mut bytes = log[..length].to_vec();
+        if let Some(at) = flipped {
+            bytes[at] ^= 0x55;
+        }
+        std::fs::write(outer.path().join("forebay.db"), &file).unwrap();
+        std::fs::write(outer.path().join("forebay.db-wal"), &bytes).unwrap();
+        let found = take(outer.path()).await.len();
+        let kept = std::fs::read_dir(outer.path()).unwrap().map(Result::unwrap).find_map(|entry| {
+            let path = entry.path().join("forebay.db-wal");
+            entry.file_name().to_string_lossy().starts_with("damaged-").then(|| std::fs::read(path).unwrap())
+        });
+        let damaged = n < damages.len();
+        assert_eq!(kept, damaged.then_some(bytes), "case {n}: {flipped:?} of {length}");
+        assert_eq!(found >= acks, flipped.is_none() && whole(length), "case {n} found {found} of {acks}");
+    }
+}
+
 #[test]
 fn a_running_forebay_answers_503_while_syncs_fail_and_loses_nothing() {
     // The thread that writes reaches 30 syncs, no other does.

@@ -15,6 +15,7 @@ mod job;
 mod known;
 mod letters;
 mod lock;
+mod log;
 mod open;
 mod reader;
 mod rescue;

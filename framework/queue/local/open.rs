@@ -65,6 +65,7 @@ fn try_checked(
     now: i64,
     check: Check,
 ) -> Result<(Connection, Memory), Fault> {
+    salvage::keep_damaged_log(folder, now)?;
     make(folder)?;
     let db = schema::connect(folder)?;
     // Whatever an earlier process left in the log goes into the database before anything is built on it.

@@ -17,7 +17,7 @@ use super::fault::Fault;
 use super::known::{key as key_of, position_of};
 use super::rescue::{self, Rescued};
 use super::schema::{self, POSITION_BITS};
-use super::{open, space};
+use super::{log, open, space};
 use crate::connector::instance::InstanceId;
 
 /// The fresh database once it is whole.
@@ -73,9 +73,44 @@ pub(super) fn finish(folder: &Path) -> Result<(), Fault> {
     remove_folder(&folder.join(BUILDING))
 }
 
+/// Keeps a copy of a log that is damaged, and says so: SQLite is going to pass over what stands behind the
+/// damage.
+pub(super) fn keep_damaged_log(folder: &Path, now: i64) -> Result<(), Fault> {
+    let log = folder.join("forebay.db-wal");
+    if !log::is_damaged(&log)? {
+        return Ok(());
+    }
+    let aside = folder_aside(folder, now)?;
+    let copy = aside.join("forebay.db-wal");
+    std::fs::copy(&log, &copy)?;
+    File::open(&copy)?.sync_all()?;
+    File::open(&aside)?.sync_all()?;
+    File::open(folder)?.sync_all()?;
+    tracing::error!(
+        kept = %aside.display(),
+        "the log of the store is damaged: what was stored behind the damage is lost; a copy is kept aside"
+    );
+    Ok(())
+}
+
 /// Links the files of the database into a folder of their own; they stay there when the fresh one takes their
 /// names.
 fn set_all_aside(folder: &Path, now: i64) -> Result<PathBuf, Fault> {
+    let aside = folder_aside(folder, now)?;
+    for file in ["forebay.db", "forebay.db-wal"] {
+        match std::fs::hard_link(folder.join(file), aside.join(file)) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    File::open(&aside)?.sync_all()?;
+    File::open(folder)?.sync_all()?;
+    Ok(aside)
+}
+
+/// A folder of its own for what is damaged.
+fn folder_aside(folder: &Path, now: i64) -> Result<PathBuf, Fault> {
     let time = Timestamp::from_millisecond(now).unwrap_or(Timestamp::UNIX_EPOCH);
     let name = format!("damaged-{}", time.strftime("%Y%m%dT%H%M%SZ"));
     let mut aside = folder.join(&name);
@@ -88,15 +123,6 @@ fn set_all_aside(folder: &Path, now: i64) -> Result<PathBuf, Fault> {
             Err(e) => return Err(e.into()),
         }
     }
-    for file in ["forebay.db", "forebay.db-wal"] {
-        match std::fs::hard_link(folder.join(file), aside.join(file)) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    File::open(&aside)?.sync_all()?;
-    File::open(folder)?.sync_all()?;
     Ok(aside)
 }
 
