@@ -330,6 +330,10 @@ fn several_instances_have_secrets_of_their_own() {
     assert!(said.contains("there are: acme, globex-eu"), "{said}");
     let said = refused(&["--config", &config, "--set", "audience=x"], MANY);
     assert!(said.contains("are for one instance"), "{said}");
+    // Where the one instance is what is wrong, its flags are not.
+    let said =
+        refused(&["connectors/auth0-log-stream", "--id", "Not An Id", "--set", "input_mode=manual"], &[]);
+    assert!(said.contains("is no id of an instance") && !said.contains("for one instance"), "{said}");
     let said = refused(&["--config", &config], &MANY[..2]);
     assert!(said.contains("or give FOREBAY_SECRET_ACME_MONAD_API_KEY"), "{said}");
     let wrong = [MANY, &[("FOREBAY_SECRET_MONAD_API_KEY", "x")]].concat();
