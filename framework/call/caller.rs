@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use tracing::Instrument;
 
 use super::auth::{Credentials, Grant, credentials, named, sign};
-use super::exchange::{Exchange, failure, message, picked, response_scope};
+use super::exchange::{Exchange, failure, is_nothing, message, picked, response_scope};
 use super::failure::{CallError, Failure};
 use super::mask::Mask;
 use super::render::{draft, request};
@@ -205,7 +205,7 @@ impl Judge<'_> {
         let mut saved = Map::new();
         for (name, pick) in &self.call.save {
             match picked(pick, &answer, json.as_ref()) {
-                Some(value) if !value.is_null() => {
+                Some(value) if !is_nothing(&value) => {
                     saved.insert(name.clone(), value);
                 }
                 _ => {

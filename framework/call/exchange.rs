@@ -183,3 +183,8 @@ fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
         headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
+
+/// Whether a value is none that can be saved: an empty id would name the whole collection.
+pub fn is_nothing(value: &Json) -> bool {
+    value.is_null() || value.as_str().is_some_and(str::is_empty)
+}

@@ -7,6 +7,7 @@ use super::life::not_gone;
 use super::names::Names;
 use super::provisioner::Provisioner;
 use super::state::ResourceState;
+use crate::call::exchange::is_nothing;
 use crate::call::failure::CallError;
 use crate::call::retry::Repeat;
 use crate::connector::model::{Check, Find, Resource};
@@ -164,7 +165,7 @@ fn picked(save: &[(String, Pick)], item: &Json) -> Result<Map<String, Json>, Cal
             Pick::Item(pointer) | Pick::Body(pointer) => pointer.resolve(item),
             Pick::Header(_) | Pick::Query(_) | Pick::Form(_) => None,
         };
-        let value = value.filter(|value| !value.is_null()).ok_or_else(|| {
+        let value = value.filter(|value| !is_nothing(value)).ok_or_else(|| {
             Error::new(Kind::Passing, format!("what `find` found has nothing to save as `{name}`"))
         })?;
         saved.insert(name.clone(), value.clone());

@@ -1,10 +1,11 @@
 //! Created, kept, adopted, updated, repaired, left alone, made again.
 
 use forebay::provision::What;
+use http::Method;
 use serde_json::{Value as Json, json};
 
 use super::bench::{Bench, ENDPOINT, KEY};
-use crate::tenant::{Fault, eventbridge};
+use crate::tenant::{ACCESS_TOKEN, Fault, eventbridge};
 
 #[tokio::test]
 async fn a_stream_is_created_once_and_kept_without_a_write() {
@@ -200,4 +201,25 @@ async fn the_bodies_are_what_the_vendor_describes() {
         let faults: Vec<String> = validator.iter_errors(&asked.body).map(|e| e.to_string()).collect();
         assert!(faults.is_empty(), "{}: {faults:?}", asked.text);
     }
+}
+
+#[tokio::test]
+async fn an_empty_id_is_none() {
+    let bench = Bench::start().await;
+    let id = bench.tenant.add(json!({
+        "name": "by hand", "type": "http", "status": "active", "isPriority": false,
+        "sink": {"httpEndpoint": ENDPOINT},
+    }));
+    bench.tenant.change(&id, |stream| stream["id"] = json!(""));
+    let error = bench.provisioner().reconcile().await.unwrap_err();
+    assert!(error.to_string().contains("nothing to save as `id`"), "{error}");
+    assert!(bench.tenant.writes().is_empty(), "{:?}", bench.tenant.writes());
+
+    let mut bench = Bench::start().await;
+    bench.settings.insert("authentication_type".into(), json!("access_token"));
+    bench.secrets.insert("access_token", ACCESS_TOKEN.to_owned());
+    let empty = Fault::Answer(201, json!({"id": "", "type": "http"}));
+    bench.tenant.inject(Fault::On(Method::POST, Box::new(empty)));
+    let error = bench.provisioner().reconcile().await.unwrap_err();
+    assert!(error.to_string().contains("nothing to save as `id`"), "{error}");
 }
