@@ -350,6 +350,23 @@ fn sinks_that_were_named_get_the_records_too() {
 }
 
 #[test]
+fn a_sink_that_refuses_everything_is_no_success() {
+    let data = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("http://{}/in", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            use std::io::{Read, Write};
+            let _ = stream.read(&mut [0; 1 << 16]);
+            let _ = stream.write_all(b"HTTP/1.1 400 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let (code, _, said) = simulate(AUTH0, data.path(), &["--events", "3", "--to", &to, "--allow-loopback"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("3 records did not get to the sink `http://127.0.0.1"), "{said}");
+}
+
+#[test]
 fn in_manual_mode_the_vendor_pushes_and_nothing_is_provisioned() {
     let data = tempfile::tempdir().unwrap();
     let (code, _, said) = simulate(AUTH0, data.path(), &["--events", "50", "--set", "input_mode=manual"]);

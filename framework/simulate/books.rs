@@ -2,6 +2,7 @@
 //!
 //! Started and closed by the life of a simulation.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,20 +83,28 @@ impl Books {
     }
 }
 
-/// Enters every dead letter of the store into the books. What another sink refused is that sink's affair.
-pub fn bury(folder: &Path, instance: &InstanceId, sink: &str, ledger: &Mutex<Ledger>) -> Result<()> {
+/// Enters every dead letter of the store into the books. What another sink refused or has not got is no part of
+/// their sums; it is told, a sentence each.
+pub fn bury(folder: &Path, instance: &InstanceId, sink: &str, ledger: &Mutex<Ledger>) -> Result<Vec<String>> {
     let store = Beside::open(folder)?;
+    let mut others: BTreeMap<String, u64> = BTreeMap::new();
     let mut after = 0;
     loop {
         let listed = store.letters(instance, &Filter::default(), after, AT_ONCE)?;
-        let Some(last) = listed.last() else { return Ok(()) };
+        let Some(last) = listed.last() else { break };
         after = last.number;
         for stored in &listed {
-            let ours = stored.letter.sink.as_deref().is_none_or(|refused| refused == sink);
-            if let (true, Some(whole)) = (ours, store.letter(instance, stored.number)?) {
+            if let Some(other) = stored.letter.sink.as_deref().filter(|refused| *refused != sink) {
+                *others.entry(other.to_owned()).or_default() += 1;
+            } else if let Some(whole) = store.letter(instance, stored.number)? {
                 let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
                 ledger.bury(&whole.letter.bytes, whole.letter.sink.is_some());
             }
         }
     }
+    for state in store.sinks(instance)?.into_iter().filter(|state| state.sink != sink) {
+        *others.entry(state.sink).or_default() += state.behind;
+    }
+    others.retain(|_, missed| *missed > 0);
+    Ok(others.into_iter().map(|(sink, n)| format!("{n} records did not get to the sink `{sink}`")).collect())
 }

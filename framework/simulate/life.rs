@@ -108,11 +108,11 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     // 4. The books.
     let (member, checked, ledger) = (life.member, life.checked, life.ledger);
     let first = life.books.close().await?;
-    books::bury(folder.path(), &member.instance.id, &checked.sink, &ledger)?;
+    let others = books::bury(folder.path(), &member.instance.id, &checked.sink, &ledger)?;
     let shown = folder.is_own(&checked.path).then_some(first);
     let left = member.automatic.then(|| life.vendor.count());
     let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Summary::of(&ledger, (removed, left), begun.elapsed(), checked.path, shown))
+    Ok(Summary::of(&ledger, (removed, left), begun.elapsed(), (checked.path, shown), others))
 }
 
 /// The parts of a life that its steps work on.

@@ -69,15 +69,17 @@ pub struct Summary {
 
 impl Summary {
     /// Closes the books. `removed` are the copies that the instance says it removed, `left` the resources still
-    /// at the vendor where some were provisioned, and `first` records to show.
+    /// at the vendor where some were provisioned, `first` records to show, and `others` what is to be said of
+    /// the sinks whose records are not checked.
     pub fn of(
         ledger: &Ledger,
         (removed, left): (u64, Option<usize>),
         took: Duration,
-        file: PathBuf,
-        first: Option<Vec<String>>,
+        (file, first): (PathBuf, Option<Vec<String>>),
+        others: Vec<String>,
     ) -> Self {
         let mut disagreements = ledger.disagreements(removed);
+        disagreements.extend(others);
         if let Some(left) = left.filter(|left| *left > 0) {
             disagreements.push(format!("{left} resources are left at the vendor after destroy"));
         }
