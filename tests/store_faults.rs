@@ -297,6 +297,8 @@ async fn a_damaged_log_is_kept_aside_and_a_torn_one_is_only_cut() {
         }
         std::fs::write(outer.path().join("forebay.db"), &file).unwrap();
         std::fs::write(outer.path().join("forebay.db-wal"), &bytes).unwrap();
+        // Somebody looks at it before the next run: that must not tidy the damage away.
+        drop(forebay::queue::local::Beside::open(outer.path()).unwrap());
         let found = take(outer.path()).await.len();
         let kept = std::fs::read_dir(outer.path()).unwrap().map(Result::unwrap).find_map(|entry| {
             let path = entry.path().join("forebay.db-wal");

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value as Json;
 
@@ -40,7 +41,10 @@ impl Beside {
                 .at(folder.display().to_string())
                 .help("give the --data-dir that `forebay run` uses"));
         }
-        let db = schema::connect(folder).map_err(|e| Error::from(e).at(folder.display().to_string()))?;
+        let trouble = |fault: Fault| Error::from(fault).at(folder.display().to_string());
+        let db = schema::connect(folder).map_err(trouble)?;
+        // What a crash left in the log stays there for the next run to look over.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(|e| trouble(e.into()))?;
         Ok(Self { db: Mutex::new(db), runs: lock::holder(folder) })
     }
 
