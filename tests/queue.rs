@@ -754,3 +754,23 @@ mod model {
         }
     }
 }
+
+#[tokio::test]
+async fn a_store_that_was_down_for_longer_than_the_window_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Hand::at(START);
+    let mut local = Local::open(folder.path(), limits(), clock.clone()).unwrap();
+    register(&local, "acme", &["a"]).await;
+    for n in 0..3 {
+        local.append(batch("acme", vec![checked(&n.to_string(), "x")])).await.unwrap();
+    }
+    for days in [1, 30] {
+        local.close().await.unwrap();
+        clock.forward(Duration::from_secs(days * 24 * 3600 + 1));
+        local = Local::open(folder.path(), limits(), clock.clone()).unwrap();
+        let receipt = local.append(batch("acme", vec![checked("0", "x")])).await.unwrap();
+        assert_eq!(receipt.stored, 1, "its time is over");
+        let receipt = local.append(batch("acme", vec![checked("0", "x")])).await.unwrap();
+        assert_eq!(receipt.duplicates, 1);
+    }
+}

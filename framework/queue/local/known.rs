@@ -76,13 +76,14 @@ impl Memory {
 
     fn load_ids(&mut self, db: &Connection, limits: &Limits, now: i64) -> Result<(), Fault> {
         let oldest = now.saturating_sub(i64::try_from(limits.dedupe_age.as_millis()).unwrap_or(i64::MAX));
+        // Rows that are too old to be remembered are there until the next commit: their numbers are taken.
+        self.next_ids = db.query_row("SELECT coalesce(max(seq), 0) + 1 FROM ids", [], |row| row.get(0))?;
         let mut statement =
             db.prepare("SELECT seq, at, checksum, body FROM ids WHERE at >= ? ORDER BY seq")?;
         let mut rows = statement.query([oldest])?;
         while let Some(row) = rows.next()? {
             let (seq, at): (i64, i64) = (row.get(0)?, row.get(1)?);
             let body = row.get_ref(3)?.as_blob().map_err(|e| Fault::damaged(e.to_string()))?;
-            self.next_ids = self.next_ids.max(seq.saturating_add(1));
             if i64::from(crc(&[body])) != row.get::<_, i64>(2)? {
                 self.forgotten += 1;
                 continue;
