@@ -14,7 +14,6 @@ if ! command -v strace >/dev/null; then
   fi
 fi
 
-cargo build --bins --quiet
 if cargo nextest --version >/dev/null 2>&1; then
   exec cargo nextest run "$@"
 else

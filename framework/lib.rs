@@ -8,6 +8,9 @@
 
 pub mod error;
 
+/// Named places where a test kills the process; empty in every ordinary build.
+pub mod points;
+
 /// Every outgoing HTTP call: rendered, signed, sent, retried and read in one place.
 pub mod call;
 /// The command line: one file per command.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// The floors from the lowest to the highest: a floor imports from itself and from those before it.
 const FLOORS: &[&str] = &[
     "error",
+    "points",
     "spec",
     "connector",
     "call",
@@ -42,6 +43,7 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("indicatif::", &["simulate/", "cli/"]),
     ("clap::", &["cli/"]),
     ("std::env::", &["cli/"]),
+    ("fail::", &["points.rs"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -94,6 +94,7 @@ pub enum LogFormat {
 /// Parses the command line, runs the command, prints what went wrong, and gives the exit code:
 /// 0 ok, 1 findings, 2 usage or configuration, 3 remote or I/O.
 pub fn main() -> ExitCode {
+    crate::points::arm();
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Validate(arguments) => validate::run(arguments),

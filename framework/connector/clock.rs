@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::points;
+
 /// Where the time comes from. Below `cli` nothing asks the system for it.
 pub trait Clock: Send + Sync + 'static {
     /// Now.
@@ -14,6 +16,6 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        points::shifted(Timestamp::now())
     }
 }

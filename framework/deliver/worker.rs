@@ -16,6 +16,7 @@ use super::backoff::{Backoff, Pace};
 use super::{Outcome, Sink, SinkStatus};
 use crate::connector::clock::Clock;
 use crate::error::{Result, escaped};
+use crate::points;
 use crate::queue::{Chunk, Cursor, DeadLetter, DeadReason, DeadWhat, Origin, Progress, Queue, SinkKey};
 
 /// How long a worker that was told to stop looks for further records: those in the queue come at once.
@@ -121,6 +122,7 @@ impl Worker {
     /// Gives one chunk to the sink until the whole of it is done.
     async fn finish(&mut self, mut chunk: Chunk) -> Result<Flow> {
         while !chunk.records.is_empty() {
+            points::reached("sink.begin");
             let Some(outcome) = self.stop.within(self.sink.deliver(&chunk)).await else {
                 return Ok(Flow::Stop);
             };
@@ -156,11 +158,13 @@ impl Worker {
         refused: &[(usize, String)],
     ) -> Flow {
         self.say(SinkStatus::Well);
+        points::reached("cursor.begin");
         loop {
             let dead = refused.iter().map(|refused| self.dead_letter(chunk, refused)).collect();
             let progress = Progress { done, note: note.clone(), dead };
             match self.stop.within(self.job.queue.advance(&self.job.key, chunk, progress)).await {
                 Some(Ok(())) => {
+                    points::reached("cursor.saved");
                     self.backoff.reset();
                     self.counts.delivered(chunk, done, refused.len());
                     return Flow::On;

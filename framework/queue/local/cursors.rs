@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::block::crc;
 use super::fault::Fault;
 use super::known::{key, position, position_of, stored};
+use crate::points;
 use crate::queue::{Cursor, Position};
 
 /// A sink's cursor, for people.
@@ -152,6 +153,10 @@ pub(super) fn trim(tx: &Connection, number: i64) -> rusqlite::Result<usize> {
         .query_row([number], |row| row.get(0))?;
     let Some(least) = least else { return Ok(0) };
     let base = key(number, 0);
-    tx.prepare_cached("DELETE FROM blocks WHERE key >= ?1 AND key < ?2 AND key + count <= ?2")?
-        .execute((base, base + least))
+    points::reached("trim.begin");
+    let trimmed = tx
+        .prepare_cached("DELETE FROM blocks WHERE key >= ?1 AND key < ?2 AND key + count <= ?2")?
+        .execute((base, base + least))?;
+    points::reached("trim.done");
+    Ok(trimmed)
 }

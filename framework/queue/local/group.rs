@@ -14,6 +14,7 @@ use super::job::{Append, Job, Work};
 use super::known::Memory;
 use super::{letters, space};
 use crate::error::Error;
+use crate::points;
 use crate::queue::limits::Limits;
 use crate::queue::{Receipt, Refusal};
 
@@ -60,6 +61,7 @@ pub(super) fn commit(
     let mut plan = Plan::default();
     // Everybody who is not reached because of a fault must be told all the same.
     let mut jobs = jobs.into_iter();
+    points::reached("commit.begin");
     let outcome = (|| {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in jobs.by_ref() {
@@ -87,6 +89,8 @@ pub(super) fn commit(
         if let Some(seq) = memory.window.expire(now) {
             tx.prepare_cached("DELETE FROM ids WHERE seq <= ?")?.execute([seq])?;
         }
+        points::reached("commit.planned");
+        points::failing("commit.fails")?;
         Ok(tx.commit()?)
     })();
     for job in jobs {

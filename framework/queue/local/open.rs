@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::fault::{Fault, FaultKind};
 use super::known::Memory;
 use super::{salvage, schema, space};
+use crate::points;
 use crate::queue::limits::Limits;
 
 /// When the whole database is read and checked.
@@ -75,6 +76,7 @@ fn try_checked(
     if check != Check::IfUnclean || !clean {
         quick_check(&db)?;
     }
+    points::reached("open.checked");
     schema::put(&db, "closed", b"no")?;
     let memory = Memory::load(&db, limits, now)?;
     if memory.forgotten > 0 {
@@ -122,6 +124,7 @@ fn quick_check(db: &Connection) -> Result<(), Fault> {
 /// Closes it: nothing stays in the log, and the next start need not check.
 pub(super) fn close(db: Connection) -> Result<(), Fault> {
     schema::put(&db, "closed", b"cleanly")?;
+    points::reached("close.said");
     space::checkpoint(&db, "TRUNCATE")?;
     db.close().map_err(|(_, error)| error.into())
 }

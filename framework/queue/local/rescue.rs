@@ -14,6 +14,7 @@ use super::known::{key, position_of};
 use super::schema::{self, POSITION_BITS};
 use super::{cursors, open};
 use crate::connector::instance::InstanceId;
+use crate::points;
 
 /// Attempts to read on behind what cannot be read, for each table.
 const PROBES: u32 = 200;
@@ -47,6 +48,7 @@ pub(super) fn rescue(old: &Connection, fresh: &Connection) -> Result<Rescued, Fa
         rescued.records += runs.iter().map(|(_, count)| count).sum::<u64>();
         rescued.lost += settle_instance(&tx, number, runs)?;
     }
+    points::reached("rescue.copied");
     tx.commit()?;
     Ok(rescued)
 }

@@ -19,6 +19,7 @@ use super::rescue::{self, Rescued};
 use super::schema::{self, POSITION_BITS};
 use super::{log, open, space};
 use crate::connector::instance::InstanceId;
+use crate::points;
 
 /// The fresh database once it is whole.
 const FRESH: &str = "forebay.db.fresh";
@@ -32,6 +33,7 @@ pub(super) fn salvage(folder: &Path, fault: &Fault, now: i64) -> Result<Rescued,
         error = %fault.said, kept = %aside.display(),
         "the store is damaged: it is kept aside, and what is readable is copied into a fresh one"
     );
+    points::reached("salvage.aside");
     let building = folder.join(BUILDING);
     remove_folder(&building)?;
     open::folder(&building)?;
@@ -46,8 +48,10 @@ pub(super) fn salvage(folder: &Path, fault: &Fault, now: i64) -> Result<Rescued,
     };
     space::checkpoint(&fresh, "TRUNCATE")?;
     fresh.close().map_err(|(_, error)| Fault::from(error))?;
+    points::reached("salvage.built");
     std::fs::rename(schema::file(&building), folder.join(FRESH))?;
     File::open(folder)?.sync_all()?;
+    points::reached("salvage.fresh");
     finish(folder)?;
     tracing::error!(
         records = rescued.records,
@@ -67,8 +71,10 @@ pub(super) fn finish(folder: &Path) -> Result<(), Fault> {
             remove_file(&folder.join(old))?;
         }
         File::open(folder)?.sync_all()?;
+        points::reached("salvage.unlogged");
         std::fs::rename(&fresh, schema::file(folder))?;
         File::open(folder)?.sync_all()?;
+        points::reached("salvage.placed");
     }
     remove_folder(&folder.join(BUILDING))
 }
@@ -86,6 +92,7 @@ pub(super) fn keep_damaged_log(folder: &Path, now: i64) -> Result<(), Fault> {
     File::open(&copy)?.sync_all()?;
     File::open(&aside)?.sync_all()?;
     File::open(folder)?.sync_all()?;
+    points::reached("log.kept");
     tracing::error!(
         kept = %aside.display(),
         "the log of the store is damaged: what was stored behind the damage is lost; a copy is kept aside"
@@ -199,6 +206,7 @@ pub(super) fn set_aside(
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
     file.write_all(&body)?;
     file.sync_all()?;
+    points::reached("block.kept");
     tx.prepare_cached("DELETE FROM blocks WHERE key = ?")?.execute([key])?;
     tracing::error!(
         %instance, first, lost, kept = %path.display(),

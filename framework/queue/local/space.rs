@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::fault::Fault;
+use crate::points;
 use crate::queue::limits::Limits;
 
 /// Pages that one step of giving back moves, so that a commit never waits long behind it.
@@ -72,7 +73,9 @@ pub(super) fn checkpoint_when_due(db: &Connection, usage: &Usage, limits: &Limit
 
 /// A checkpoint. `false`: other connections kept it from being complete.
 pub(super) fn checkpoint(db: &Connection, mode: &str) -> Result<bool, Fault> {
+    points::reached("checkpoint.begin");
     let busy: i64 = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
+    points::reached("checkpoint.done");
     Ok(busy == 0)
 }
 

@@ -19,6 +19,7 @@ use super::open::{Check, Opened};
 use super::shared::Shared;
 use super::{letters, open, space};
 use crate::connector::clock::Clock;
+use crate::points;
 use crate::queue::limits::Limits;
 
 /// Jobs that wait for the writer at most.
@@ -102,7 +103,10 @@ impl Writer {
         let started = Instant::now();
         let outcome = commit(db, memory, jobs, &mut waiters, &self.folder, &self.limits, now);
         match &outcome {
-            Ok(()) => self.shared.committed(started.elapsed()),
+            Ok(()) => {
+                points::reached("commit.done");
+                self.shared.committed(started.elapsed());
+            }
             Err(fault) => {
                 tracing::error!(error = %fault.said, "the store failed; nothing of this commit counts")
             }
@@ -110,6 +114,7 @@ impl Writer {
         for waiter in waiters {
             waiter.settle(outcome.as_ref().copied());
         }
+        points::reached("commit.answered");
         match outcome {
             // Another process wrote for too long: nothing of this group was begun.
             Err(Fault { kind: FaultKind::Busy, .. }) | Ok(()) => {}
@@ -181,6 +186,7 @@ impl Writer {
         broken.next_try = now.saturating_add(PAUSE_MS);
         match reopen(broken, &self.folder, &self.limits, now) {
             Ok(opened) => {
+                points::reached("reopen.done");
                 tracing::info!("the store is open again");
                 self.shared.lost(opened.lost);
                 self.store = Store::Well(opened.db, opened.memory);
@@ -247,6 +253,7 @@ impl Writer {
 /// alone, and what is committed behind them would be lost with them. So the log is emptied first, through the
 /// connection that still knows where the last good commit ends.
 fn reopen(broken: &mut Broken, folder: &Path, limits: &Limits, now: i64) -> Result<Opened, Fault> {
+    points::reached("reopen.begin");
     if let Some(old) = &broken.old {
         match space::checkpoint(old, "TRUNCATE") {
             Ok(true) => {}
@@ -256,6 +263,7 @@ fn reopen(broken: &mut Broken, folder: &Path, limits: &Limits, now: i64) -> Resu
             Err(fault) => return Err(fault),
         }
         broken.old = None;
+        points::reached("reopen.emptied");
     }
     open::checked(folder, limits, now, broken.check)
 }

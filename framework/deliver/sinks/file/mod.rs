@@ -24,6 +24,7 @@ use crate::connector::clock::Clock;
 use crate::deliver::config::Rotate;
 use crate::deliver::{Outcome, Portions, Sink};
 use crate::error::{Error, Kind, Result};
+use crate::points;
 use crate::queue::{Chunk, Cursor};
 
 /// A file as a sink. The work is done on a blocking thread, which borrows the state for one chunk.
@@ -236,7 +237,9 @@ impl State {
         }
         lines.extend(super::json_lines(super::records(chunk).take(count)));
         handle.write_all(&lines)?;
+        points::reached("file.written");
         handle.sync_data()?;
+        points::reached("file.synced");
         if handle.metadata()?.nlink() == 0 {
             return Err(io::Error::new(ErrorKind::NotFound, "the file was deleted while it was written to"));
         }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 
 use super::note::Note;
 use crate::deliver::config::Rotate;
+use crate::points;
 
 /// When a file is set aside, and the one thread that compresses.
 pub(super) struct Rotation {
@@ -57,6 +58,7 @@ impl Rotation {
     pub(super) fn set_aside(&mut self, path: &Path, now: Timestamp) -> io::Result<()> {
         let aside = free_name(path, now);
         fs::rename(path, &aside)?;
+        points::reached("rotate.aside");
         super::sync_folder(path)?;
         tracing::info!(path = %path.display(), aside = %aside.display(), "the file is set aside");
         self.finish_leftovers();
@@ -137,8 +139,10 @@ fn compress(aside: &Path, stop: &AtomicBool) -> io::Result<()> {
     let mut from = Stoppable { file: File::open(aside)?, stop };
     io::copy(&mut from, &mut encoder)?;
     encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    points::reached("rotate.packed");
     fs::rename(&draft, &done)?;
     super::sync_folder(aside)?;
+    points::reached("rotate.named");
     fs::remove_file(aside)
 }
 
