@@ -180,7 +180,8 @@ impl Writer {
     fn reopen_when_due(&mut self) {
         let now = self.now();
         let Store::Broken(broken) = &mut self.store else { return };
-        if broken.next_try > now {
+        // A longer wait than the pause means that the clock went back.
+        if (1..=PAUSE_MS).contains(&broken.next_try.saturating_sub(now)) {
             return;
         }
         broken.next_try = now.saturating_add(PAUSE_MS);

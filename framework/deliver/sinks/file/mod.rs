@@ -132,7 +132,9 @@ impl State {
         // 4. Write, sync, and only then say so.
         let (done, end) = self.append(&mut handle, chunk, found.len())?;
         self.handle = Some(handle);
-        Ok(self.note(done, Note { offset: end, ..noted }))
+        // A file cannot be begun in the future: the clock went back, and rotation goes by the new time.
+        let since = noted.since.min(self.clock.now().as_second());
+        Ok(self.note(done, Note { offset: end, since, ..noted }))
     }
 
     /// Leaves everything so that the next try begins by looking at what is there.
