@@ -7,6 +7,7 @@ mod calls;
 mod cases;
 mod configuration;
 mod docs;
+mod fault_points;
 mod hostile;
 mod house;
 mod kill;

@@ -29,8 +29,13 @@ impl Hand {
         Arc::new(Self(AtomicI64::new(ms)))
     }
 
-    fn forward(&self, by: Duration) {
+    pub fn forward(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Forward or back, in seconds.
+    pub fn step(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 }
 
@@ -40,7 +45,7 @@ impl Clock for Hand {
     }
 }
 
-const START: i64 = 1_780_000_000_000;
+pub const START: i64 = 1_780_000_000_000;
 
 pub fn limits() -> Limits {
     Limits { max_bytes: 1 << 30, min_free: 0, ..Limits::default() }
