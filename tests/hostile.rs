@@ -1,5 +1,7 @@
 //! Hostile senders: whatever arrives, memory and time are bounded, and who has the key is served.
 
+mod siege;
+
 use std::time::{Duration, Instant};
 
 use forebay::queue::{DeadLetter, DeadReason, DeadWhat};

@@ -16,7 +16,7 @@ use super::decode::Decoded;
 use super::endpoint::{Endpoint, Known};
 use super::inflate::{self, Coding, Stuck};
 use super::limits::Limits;
-use super::meters::Brought;
+use super::meters::{self, Brought};
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
@@ -97,8 +97,7 @@ pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
     let begin = tokio::time::Instant::now();
     let endpoint = gate.router.find(&raw.head.path).cloned();
     let Some(endpoint) = endpoint else {
-        metrics::counter!("forebay_rejected_total", "instance" => "", "reason" => "unknown_path")
-            .increment(1);
+        meters::head_refused(Refused::UnknownPath.reason());
         tracing::debug!(peer = %raw.peer.address, "request for an unknown path");
         return answer::refused(&Refused::UnknownPath, None);
     };

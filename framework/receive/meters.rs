@@ -163,6 +163,11 @@ impl Meters {
     }
 }
 
+/// Counts a request whose head was refused before anybody could tell for whom it was.
+pub(super) fn head_refused(reason: &'static str) {
+    counter!("forebay_rejected_total", "instance" => "", "reason" => reason).increment(1);
+}
+
 /// What a batch brought by type and by reason, counted once it is stored.
 pub(super) struct Brought {
     kinds: BTreeMap<Option<u16>, u64>,

@@ -1,7 +1,8 @@
 //! A connection that keeps its pace: a head comes within its time, an idle connection ends, and an answer
 //! that nobody reads does not wait for ever.
 //!
-//! `server` puts it between the socket (or TLS) and HTTP. Bodies have bounds of their own, in `body`.
+//! `server` puts it between the socket (or TLS) and HTTP. Bodies have bounds of their own, in `body`. Who has
+//! not shown the key is read in small pieces, so that what is read ahead of thousands of strangers stays small.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +14,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::connections::Peer;
 use super::limits::Limits;
+use super::meters;
+
+/// Bytes of one read of a stranger. HTTP's buffer grows with what a read brings: after these it stays at its
+/// smallest, where reads that fill it would let it double up to its bound.
+const PIECE: usize = 4 << 10;
 
 /// How many requests of a connection are without an answer, and how many have got theirs.
 #[derive(Debug, Default)]
@@ -52,6 +59,7 @@ enum Waiting {
 pub(super) struct Paced<S> {
     stream: S,
     progress: Arc<Progress>,
+    peer: Arc<Peer>,
     waiting: Waiting,
     answered: usize,
     reading: Pin<Box<Sleep>>,
@@ -65,10 +73,17 @@ pub(super) struct Paced<S> {
 
 impl<S> Paced<S> {
     /// The first head has to come within its time, counted from now.
-    pub(super) fn new(stream: S, progress: Arc<Progress>, limits: &Limits, heads: bool) -> Self {
+    pub(super) fn new(
+        stream: S,
+        progress: Arc<Progress>,
+        peer: Arc<Peer>,
+        limits: &Limits,
+        heads: bool,
+    ) -> Self {
         Self {
             stream,
             progress,
+            peer,
             waiting: Waiting::Head,
             answered: 0,
             reading: Box::pin(sleep(limits.header_time)),
@@ -95,7 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             this.wait_for(Waiting::Idle, this.idle);
         }
         let before = buf.filled().len();
-        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+        if let Poll::Ready(result) = this.read(cx, buf) {
             if this.heads && this.waiting == Waiting::Idle && buf.filled().len() > before {
                 this.wait_for(Waiting::Head, this.header_time);
             }
@@ -105,7 +120,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             return Poll::Pending;
         }
         ready!(this.reading.as_mut().poll(cx));
+        if this.heads && this.waiting == Waiting::Head {
+            meters::head_refused("head_too_slow");
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Paced<S> {
+    /// Reads what there is from who has shown the key, and a piece of it from a stranger.
+    fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let stream = Pin::new(&mut self.stream);
+        if self.peer.known() || buf.remaining() <= PIECE {
+            return stream.poll_read(cx, buf);
+        }
+        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(PIECE));
+        ready!(stream.poll_read(cx, &mut piece))?;
+        let read = piece.filled().len();
+        buf.advance(read);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The only file that imports warp. `run` calls [`serve`], which returns only after every connection ended.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,14 +30,17 @@ use super::accept::{Gate, accept};
 use super::body::linger;
 use super::connections::{Connections, Peer, Seat};
 use super::limits::Limits;
+use super::meters;
 use super::pace::{Paced, Progress};
 use super::request::{Head, Incoming, Raw};
 use super::router::Router;
 use super::tls::Tls;
 use crate::error::Result;
 
-/// Bytes of the head of a request, and of what is read ahead on one connection.
-const HEAD: usize = 128 << 10;
+/// Bytes of the head of a request.
+const HEAD: usize = 16 << 10;
+/// Bytes that are read ahead on one connection that has shown the key; `Paced` gives others far less.
+const AHEAD: usize = 128 << 10;
 /// Bytes that an HTTP/2 sender may send ahead on one request, and on one connection.
 const WINDOWS: (u32, u32) = (128 << 10, 256 << 10);
 /// Requests at once on one HTTP/2 connection.
@@ -171,8 +175,8 @@ async fn http<S>(stream: S, h2: bool, peer: Arc<Peer>, gate: Arc<Gate>, mut clos
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let progress = Arc::new(Progress::default());
-    let io = TokioIo::new(Paced::new(stream, progress.clone(), &gate.limits, !h2));
+    let (progress, address) = (Arc::new(Progress::default()), peer.address);
+    let io = TokioIo::new(Paced::new(stream, progress.clone(), peer.clone(), &gate.limits, !h2));
     let routed = warp::service(routes(Talk { gate, peer, progress, h2 }));
     let service = service_fn(move |request| routed.clone().call(with_path(request)));
     macro_rules! drive {
@@ -186,7 +190,7 @@ where
                 }
             };
             if let Err(error) = ended {
-                tracing::trace!(%error, "connection ended");
+                unread(&error, address);
             }
         }};
     }
@@ -197,14 +201,23 @@ where
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .max_concurrent_streams(STREAMS)
-            .max_header_list_size(32 << 10);
+            .max_header_list_size(HEAD as u32);
         drive!(builder.serve_connection(io, service));
     } else {
         let mut builder = http1::Builder::new();
         // Times are kept by `Paced`. Who closes its side after a request still gets an answer.
-        builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true).max_buf_size(HEAD);
+        builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
+        builder.max_header_size(HEAD).max_buf_size(AHEAD);
         drive!(builder.serve_connection(io, service));
     }
+}
+
+/// Counts the heads that HTTP itself refuses (400, 431), which nobody here gets to see.
+fn unread(error: &hyper::Error, peer: SocketAddr) {
+    if error.is_parse() {
+        meters::head_refused(if error.is_parse_too_large() { "head_too_large" } else { "head_malformed" });
+    }
+    tracing::debug!(%peer, %error, "connection ended");
 }
 
 /// warp panics on a target without a path (CONNECT has none): it gets one that nobody receives at.
