@@ -310,7 +310,7 @@ fn made_up(one: &Wanted) -> Result<Option<Values>> {
         Some((name.clone(), secret.as_ref()?.expose().to_owned()))
     };
     let secrets = one.values.secrets.iter().filter_map(text).collect();
-    let filled = simulate::configure::fill(&one.connector, given, secrets)?;
+    let filled = simulate::configure::fill(&one.connector, given, secrets, true)?;
     let mut values = one.values.clone();
     let from = || "the simulation".to_owned();
     for (name, value) in filled.settings {

@@ -29,6 +29,8 @@ use crate::simulate::life::{self, Simulation};
 use crate::simulate::summary::Summary;
 use crate::{queue, receive};
 
+/// The folder of a simulation, below the data folder.
+const FOLDER: &str = "simulate";
 /// Events of the life that `test` plays.
 const REHEARSED: u64 = 200;
 
@@ -55,7 +57,7 @@ pub(super) async fn work(mut configuration: Configuration, wishes: Wishes) -> Re
     let simulation = Simulation {
         instance,
         sinks: if wishes.has_sinks { sinks } else { Vec::new() },
-        folder: Folder::open(&configuration.data_dir)?,
+        folder: Folder::open(&configuration.data_dir, FOLDER)?,
         events: wishes.events,
         faults: wishes.faults,
         receive: configuration.receive,
@@ -82,7 +84,7 @@ pub(super) async fn rehearse(
     told: Arc<Mutex<String>>,
 ) -> Result<Summary> {
     let id = InstanceId::parse(&connector.name).expect("a connector's name is checked when it is compiled");
-    let filled = configure::fill(&connector, Map::new(), BTreeMap::new())?;
+    let filled = configure::fill(&connector, Map::new(), BTreeMap::new(), true)?;
     let instance = configure::instance(Arc::new(connector), id, filled, "the simulation")?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -94,7 +96,7 @@ pub(super) async fn rehearse(
     life::run(Simulation {
         instance,
         sinks: Vec::new(),
-        folder: Folder::open(scratch)?,
+        folder: Folder::open(scratch, FOLDER)?,
         events: REHEARSED,
         faults: true,
         receive: receive::Limits::default(),

@@ -26,11 +26,13 @@ pub struct Filled {
     pub secrets: BTreeMap<String, String>,
 }
 
-/// Fills in what was not given.
+/// Fills in what was not given; choices are made so that provisioning runs, or so that it does not, where there
+/// is such a choice.
 pub fn fill(
     connector: &Connector,
     given: Map<String, Json>,
     given_secrets: BTreeMap<String, String>,
+    provisioned: bool,
 ) -> Result<Filled> {
     let mut settings = given.clone();
     for setting in &connector.settings {
@@ -38,7 +40,7 @@ pub fn fill(
             settings.insert(setting.name.clone(), default.clone());
         }
     }
-    choose(connector, &given, &mut settings)?;
+    choose(connector, &given, &mut settings, provisioned)?;
     for setting in &connector.settings {
         if !settings.contains_key(&setting.name) && is_required(&setting.required, &settings)? {
             settings.insert(setting.name.clone(), invent(setting)?);
@@ -59,8 +61,13 @@ pub fn fill(
     Ok(Filled { settings, secrets })
 }
 
-/// Choices that nobody made are made so that provisioning runs, where there is such a choice.
-fn choose(connector: &Connector, given: &Map<String, Json>, settings: &mut Map<String, Json>) -> Result<()> {
+/// Makes the choices that nobody made.
+fn choose(
+    connector: &Connector,
+    given: &Map<String, Json>,
+    settings: &mut Map<String, Json>,
+    provisioned: bool,
+) -> Result<()> {
     let choices: Vec<(&Setting, &Vec<Json>)> = connector
         .settings
         .iter()
@@ -75,14 +82,14 @@ fn choose(connector: &Connector, given: &Map<String, Json>, settings: &mut Map<S
     let Some(when) = connector.provision.as_ref().and_then(|provision| provision.when.as_ref()) else {
         return Ok(());
     };
-    if when.holds(&scope(settings))? {
+    if when.holds(&scope(settings))? == provisioned {
         return Ok(());
     }
     for (setting, values) in &choices {
         for value in *values {
             let mut other = settings.clone();
             other.insert(setting.name.clone(), value.clone());
-            if when.holds(&scope(&other))? {
+            if when.holds(&scope(&other))? == provisioned {
                 *settings = other;
                 return Ok(());
             }

@@ -12,8 +12,6 @@ use crate::deliver::config::{SinkConfig, Target};
 use crate::error::{Error, Kind, Result};
 use crate::queue::local::Beside;
 
-/// Below the data folder.
-const NAME: &str = "simulate";
 /// Stands in every folder that a simulation made.
 const MARK: &str = "made-by-a-simulation";
 /// The file of records, where the person named no sink that keeps a file.
@@ -27,8 +25,8 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     /// Wipes what the last simulation left, and makes the folder anew.
-    pub fn open(data_dir: &Path) -> Result<Self> {
-        let path = data_dir.join(NAME);
+    pub fn open(data_dir: &Path, name: &str) -> Result<Self> {
+        let path = data_dir.join(name);
         let place = path.display().to_string();
         let trouble = |e: std::io::Error| Error::new(Kind::Io, "cannot be made anew").at(&place).because(e);
         if path.exists() {

@@ -69,7 +69,7 @@ impl Ledger {
             *self.dead.entry(*mark).or_default() += 1;
         }
         self.counts.events += push.good.len() as u64;
-        self.counts.duplicates += push.again;
+        self.counts.duplicates += push.again.len() as u64;
         self.counts.broken += push.dead.len() as u64;
     }
 
@@ -132,7 +132,7 @@ impl Ledger {
 impl Push {
     /// How many records it carries.
     pub fn records(&self) -> u64 {
-        self.good.len() as u64 + self.again + self.dead.len() as u64
+        (self.good.len() + self.again.len() + self.dead.len()) as u64
     }
 }
 
@@ -152,15 +152,15 @@ fn take(open: &mut HashMap<Mark, u32>, mark: Mark) -> bool {
 mod tests {
     use super::*;
 
-    fn push(good: &[&str], again: u64, dead: &[&str]) -> Push {
+    fn push(good: &[&str], again: &[&str], dead: &[&str]) -> Push {
         let marks = |texts: &[&str]| texts.iter().map(|text| mark_of(text.as_bytes())).collect();
-        Push { good: marks(good), again, dead: marks(dead), ..Push::default() }
+        Push { good: marks(good), again: marks(again), dead: marks(dead), ..Push::default() }
     }
 
     #[test]
     fn sums_agree_only_record_by_record() {
         let mut ledger = Ledger::default();
-        ledger.send(&push(&["a", "b"], 1, &["{"]));
+        ledger.send(&push(&["a", "b"], &["a"], &["{"]));
         ledger.deliver(b"a");
         ledger.bury(b"{", false);
         assert_eq!(ledger.disagreements(1).len(), 1, "b is missing");
@@ -168,7 +168,7 @@ mod tests {
         ledger.deliver(b"a");
         assert_eq!(ledger.disagreements(1).len(), 2, "a twice, b missing");
         let mut ledger = Ledger::default();
-        ledger.send(&push(&["a", "b"], 1, &["{"]));
+        ledger.send(&push(&["a", "b"], &["a"], &["{"]));
         ledger.deliver(b"b");
         ledger.deliver(b"a");
         ledger.bury(b"{", false);

@@ -36,7 +36,7 @@ pub struct Push {
     /// Records that must come out of a sink.
     pub good: Vec<Mark>,
     /// Copies of records that came before.
-    pub again: u64,
+    pub again: Vec<Mark>,
     /// What must become a dead letter.
     pub dead: Vec<Mark>,
 }
@@ -89,7 +89,7 @@ impl Plan {
     /// The next push, with events up to number `until`; `None` when there are no more.
     pub fn next(&mut self, until: u64, now: Timestamp) -> Option<Push> {
         if let Some(last) = self.last.take() {
-            return Some(Push { again: last.good.len() as u64, good: Vec::new(), ..last });
+            return Some(Push { again: last.good.clone(), good: Vec::new(), ..last });
         }
         if self.next >= until {
             return None;
@@ -122,12 +122,23 @@ impl Plan {
             };
             match self.on_reuse {
                 OnReuse::DeadLetter => push.dead.push(mark),
-                OnReuse::Drop => push.again = 1,
+                OnReuse::Drop => push.again.push(mark),
                 OnReuse::Deliver => push.good.push(mark),
             }
             push
         };
         numbers.into_iter().map(push).collect()
+    }
+
+    /// A body that is cut off in its only event; `None` where there were enough broken ones.
+    pub fn torn(&mut self, now: Timestamp) -> Option<Push> {
+        (self.broken < MOST_BROKEN).then(|| self.broken_body(now))
+    }
+
+    /// An event that belongs to nobody: what a stranger sends, and what must not come out of any sink.
+    pub fn stray(&mut self, n: u64, now: Timestamp) -> Push {
+        let event = self.maker.make(u64::MAX / 4 + n, now);
+        Push { body: self.body(&[event.item]), headers: event.headers, ..Push::default() }
     }
 
     fn fill(&mut self, size: u64, until: u64, now: Timestamp) -> Push {
@@ -144,9 +155,10 @@ impl Plan {
                 && self.maker.has_ids()
                 && !matches!(self.shape, Shape::Single)
             {
-                let copy = self.recall().unwrap_or_else(|| event.item.clone());
+                let (copy, mark) =
+                    self.recall().unwrap_or_else(|| (event.item.clone(), mark_of(&event.record)));
                 items.push(copy);
-                push.again += 1;
+                push.again.push(mark);
             }
             if n % BROKEN_EVERY == 1 && matches!(self.shape, Shape::Lines { .. }) && self.broken < MOST_BROKEN
             {
@@ -218,10 +230,12 @@ impl Plan {
         self.remembered.push_back((n, event));
     }
 
-    fn recall(&mut self) -> Option<String> {
+    fn recall(&mut self) -> Option<(String, Mark)> {
         let many = self.remembered.len() as u64;
         let index = if many == 0 { return None } else { self.roll(many) };
-        self.remembered.get(usize::try_from(index).ok()?).map(|(_, event)| event.item.clone())
+        self.remembered
+            .get(usize::try_from(index).ok()?)
+            .map(|(_, event)| (event.item.clone(), mark_of(&event.record)))
     }
 
     /// A number below `below`, from a small generator that always begins alike (xorshift).

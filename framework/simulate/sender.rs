@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -141,18 +142,8 @@ impl Sender {
 
     /// One attempt: signed anew, with the vendor's patience. The inner error says why there is no answer.
     async fn attempt(&self, push: &Push) -> Result<Result<Response, String>> {
-        let mut headers = HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in &push.headers {
-            set_header(&mut headers, name, value)?;
-        }
-        let mut unsigned = Unsigned { url: self.public_url.clone(), headers, body: push.body.clone() };
-        sign(&self.instance, &mut unsigned, self.clock.now())?;
-        set_header(&mut unsigned.headers, "host", &authority(&self.public_url))?;
-        let url = led_to(&unsigned.url, self.receiver)
-            .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;
-        let body = Bytes::from(unsigned.body);
-        let request = Request { method: http::Method::POST, url, headers: unsigned.headers, body };
+        let to = (&self.public_url, self.receiver);
+        let request = request(&self.instance, push, to, self.clock.now())?;
         let patience = self.instance.connector.receiver.sender.timeout.unwrap_or(Duration::from_secs(30));
         Ok(match tokio::time::timeout(patience, self.transport.send(request)).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -160,6 +151,27 @@ impl Sender {
             Err(_) => Err(format!("no answer within {patience:?}")),
         })
     }
+}
+
+/// A push as a request: signed as the vendor would sign it for its URL, and led to where the receiver listens.
+pub fn request(
+    instance: &Instance,
+    push: &Push,
+    (public_url, receiver): (&url::Url, SocketAddr),
+    now: Timestamp,
+) -> Result<Request> {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in &push.headers {
+        set_header(&mut headers, name, value)?;
+    }
+    let mut unsigned = Unsigned { url: public_url.clone(), headers, body: push.body.clone() };
+    sign(instance, &mut unsigned, now)?;
+    set_header(&mut unsigned.headers, "host", &authority(public_url))?;
+    let url = led_to(&unsigned.url, receiver)
+        .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;
+    let body = Bytes::from(unsigned.body);
+    Ok(Request { method: http::Method::POST, url, headers: unsigned.headers, body })
 }
 
 fn judge(fate: std::result::Result<Result<Fate>, tokio::task::JoinError>) -> Result<()> {
