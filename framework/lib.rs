@@ -31,3 +31,5 @@ pub mod run;
 pub mod simulate;
 /// As written: the YAML of a connector, with the place of every word, and the diagnostics about it.
 pub mod spec;
+/// The real thing in a child process under load and faults, and the account of every event.
+pub mod torture;

@@ -16,6 +16,7 @@ const FLOORS: &[&str] = &[
     "deliver",
     "run",
     "simulate",
+    "torture",
     "cli",
 ];
 

@@ -17,6 +17,7 @@ mod run;
 mod simulated;
 mod sinks;
 mod test;
+mod torture;
 mod validate;
 
 /// What vendors push, received and kept: one YAML file per vendor, one binary.
@@ -37,6 +38,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Provision, receive, check, store and deliver: the main job
     Run(run::Arguments),
+    /// Kill, starve and damage a running connector under load, and account for every event
+    Torture(torture::Arguments),
     /// Remove at the vendor what this instance created
     Destroy(destroy::Arguments),
     /// List, show, retry, export or drop what could not be accepted or delivered
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => test::run(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Torture(arguments) => torture::run(arguments),
         Command::Destroy(arguments) => destroy::run(arguments),
         Command::DeadLetters(arguments) => dead_letters::run(arguments),
         Command::Sinks(arguments) => sinks::run(arguments),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::Level;
 
 use super::instance::{Ask, Purpose, configure, environment};
@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Serve /healthz, /readyz and /metrics here
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
+    /// Stop when standard input ends: for a program that starts this one and may die before it can stop it
+    #[arg(long)]
+    stop_at_eof: bool,
     /// Run against a stand-in vendor, with no account and nothing that leaves this machine
     #[arg(long)]
     simulate: bool,
@@ -69,7 +72,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     if !arguments.simulate {
         start_log(arguments.instance.log_format, Level::INFO)?;
         let runtime = runtime()?;
-        let ended = runtime.block_on(work(configuration, arguments.instance.log_format));
+        let ended =
+            runtime.block_on(work(configuration, arguments.instance.log_format, arguments.stop_at_eof));
         // A disk that hangs in the middle of a write must not hold the end of the process.
         runtime.shutdown_background();
         return ended;
@@ -86,7 +90,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 /// From a checked configuration to the end of the process.
-async fn work(configuration: Configuration, format: LogFormat) -> Result<ExitCode> {
+async fn work(configuration: Configuration, format: LogFormat, stop_at_eof: bool) -> Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let health = Arc::new(Health::default());
     // Ports first: a port in use must leave nothing behind.
@@ -115,14 +119,14 @@ async fn work(configuration: Configuration, format: LogFormat) -> Result<ExitCod
         plain: format == LogFormat::Human,
         terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
         health,
-        shutdown: stops()?,
+        shutdown: stops(if stop_at_eof { end_of_input() } else { None })?,
     };
     host::run(configuration.instances, world).await?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Sets up the log on standard error.
-fn start_log(format: LogFormat, level: Level) -> Result<()> {
+pub(super) fn start_log(format: LogFormat, level: Level) -> Result<()> {
     let format = match format {
         LogFormat::Human => log::Format::Human,
         LogFormat::Json => log::Format::Json,
@@ -161,26 +165,47 @@ fn reread(sources: Sources) -> Reread {
     Arc::new(move || sources.reread())
 }
 
-/// True at the first SIGTERM or Ctrl-C. The second one ends the process at once.
-pub(super) fn stops() -> Result<watch::Receiver<bool>> {
+/// Told when standard input ends. The thread that reads it ends with the process.
+fn end_of_input() -> Option<oneshot::Receiver<()>> {
+    let (send, receive) = oneshot::channel();
+    std::thread::spawn(move || {
+        // What is written there is for nobody, and an input that cannot be read has ended.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = send.send(());
+    });
+    Some(receive)
+}
+
+/// True at the first SIGTERM or Ctrl-C, or at the end of standard input where that counts. The second signal
+/// ends the process at once.
+pub(super) fn stops(end_of_input: Option<oneshot::Receiver<()>>) -> Result<watch::Receiver<bool>> {
     let (send, receive) = watch::channel(false);
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        for last in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if last {
-                eprintln!("stopped at once; nothing that was acknowledged is lost");
-                std::process::exit(3);
-            }
-            tracing::info!("stopping: what is in flight is finished; a second signal stops at once");
-            send.send_replace(true);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = ended(end_of_input) => {}
         }
+        tracing::info!("stopping: what is in flight is finished; a second signal stops at once");
+        send.send_replace(true);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        eprintln!("stopped at once; nothing that was acknowledged is lost");
+        std::process::exit(3);
     });
     Ok(receive)
+}
+
+/// Resolves at the end of standard input, where that counts.
+async fn ended(input: Option<oneshot::Receiver<()>>) {
+    match input {
+        Some(end) => drop(end.await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Grows with every SIGHUP.

@@ -69,7 +69,7 @@ pub(super) async fn work(mut configuration: Configuration, wishes: Wishes) -> Re
         clock,
         say: say(),
         terminal: std::io::stderr().is_terminal(),
-        shutdown: stops()?,
+        shutdown: stops(None)?,
     };
     let summary = life::run(simulation).await?;
     eprintln!("{summary}");
