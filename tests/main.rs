@@ -23,4 +23,5 @@ mod support;
 mod templates;
 mod tenant;
 mod tls;
+mod torture;
 mod whole_life;

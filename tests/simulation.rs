@@ -21,7 +21,7 @@ const TENANT: &str = "tenantdomain.example";
 /// An instance of a connector, configured as a simulation configures it.
 fn instance(folder: &str) -> Arc<Instance> {
     let connector = Arc::new(load(&root().join(folder)).unwrap());
-    let filled = fill(&connector, Default::default(), Default::default()).unwrap();
+    let filled = fill(&connector, Default::default(), Default::default(), true).unwrap();
     let id = InstanceId::parse(&connector.name).unwrap();
     let instance = configure::instance(connector, id, filled, "the test").unwrap();
     Arc::new(instance.at_base(&"https://forebay.example".parse().unwrap()).unwrap())
@@ -82,7 +82,7 @@ fn bearer(vendor: &Vendor) -> String {
 #[test]
 fn a_simulation_chooses_what_makes_provisioning_run() {
     let connector = load(&root().join(AUTH0)).unwrap();
-    let filled = fill(&connector, Default::default(), Default::default()).unwrap();
+    let filled = fill(&connector, Default::default(), Default::default(), true).unwrap();
     assert_eq!(filled.settings["input_mode"], "automatic");
     assert_eq!(filled.settings["base_url"], format!("https://{TENANT}/"));
     assert_eq!(filled.settings.get("authentication_type"), None, "a default is no choice");
@@ -90,7 +90,8 @@ fn a_simulation_chooses_what_makes_provisioning_run() {
     assert_eq!(made, ["client_id", "client_secret", "monad_api_key"]);
     let mut given = serde_json::Map::new();
     given.insert("input_mode".into(), "manual".into());
-    let filled = fill(&connector, given, [("monad_api_key".to_owned(), "mine".to_owned())].into()).unwrap();
+    let filled =
+        fill(&connector, given, [("monad_api_key".to_owned(), "mine".to_owned())].into(), true).unwrap();
     assert_eq!(filled.settings["input_mode"], "manual", "what was given stands");
     assert_eq!(filled.secrets["monad_api_key"], "mine");
 }
@@ -224,7 +225,7 @@ fn another_spec_makes_another_vendor() {
 fn a_connector_without_samples_cannot_be_simulated_and_says_why() {
     let mut connector = load(Path::new(&root().join(AUTH0))).unwrap();
     connector.samples.clear();
-    let error = forebay::simulate::plan::Plan::new(&connector, jiff::Timestamp::UNIX_EPOCH).unwrap_err();
+    let error = forebay::simulate::plan::Plan::new(&connector, jiff::Timestamp::UNIX_EPOCH, 10).unwrap_err();
     assert!(error.to_string().contains("samples"), "{error}");
 }
 

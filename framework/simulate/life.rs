@@ -40,6 +40,8 @@ use crate::{queue, receive};
 const PUBLIC_URL: &str = "https://forebay.example/";
 /// How long nothing may happen before a wait is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The most events of one push.
+const MOST_OF_A_PUSH: u64 = 100;
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often a stream is checked where it is going to be suspended.
@@ -94,7 +96,7 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     }
     let base = url::Url::parse(PUBLIC_URL).expect("a constant that is a URL");
     let instance = Arc::new(simulation.instance.at_base(&base)?);
-    let plan = Plan::new(&instance.connector, simulation.clock.now())?;
+    let plan = Plan::new(&instance.connector, simulation.clock.now(), MOST_OF_A_PUSH)?;
     let folder = simulation.folder.clone();
     // 1. The stand-in serves before anybody calls it; the instance starts as `run` starts it.
     let mut life = Life::start(simulation, instance, &bar).await?;

@@ -21,8 +21,6 @@ const AGAIN_EVERY: u64 = 20;
 const BROKEN_EVERY: u64 = 100;
 /// How many events are remembered to come again.
 const REMEMBERED: usize = 256;
-/// The most events of one push.
-const MOST: u64 = 100;
 /// Broken events of one run, so that a run without end does not fill the store with dead letters.
 const MOST_BROKEN: u64 = 1_000;
 
@@ -46,6 +44,7 @@ pub struct Push {
 pub struct Plan {
     maker: Maker,
     shape: Shape,
+    most: u64,
     on_reuse: OnReuse,
     next: u64,
     pushes: u64,
@@ -68,8 +67,8 @@ enum Shape {
 }
 
 impl Plan {
-    /// The plan for a connector.
-    pub fn new(connector: &Connector, started: Timestamp) -> Result<Self> {
+    /// The plan for a connector, with pushes of at most so many events.
+    pub fn new(connector: &Connector, started: Timestamp, most: u64) -> Result<Self> {
         let maker = Maker::new(connector, started)?;
         let receiver = &connector.receiver;
         let each = receiver.records.each.iter().find(|p| p.0.is_empty()).or(receiver.records.each.first());
@@ -83,7 +82,7 @@ impl Plan {
         let (next, dice) = (0, 0x9e37_79b9_7f4a_7c15);
         let on_reuse = receiver.event.on_reuse;
         let remembered = VecDeque::with_capacity(REMEMBERED);
-        Ok(Self { maker, shape, on_reuse, next, pushes: 0, broken: 0, dice, remembered, last: None })
+        Ok(Self { maker, shape, most, on_reuse, next, pushes: 0, broken: 0, dice, remembered, last: None })
     }
 
     /// The next push, with events up to number `until`; `None` when there are no more.
@@ -97,7 +96,7 @@ impl Plan {
         self.pushes += 1;
         let size = match self.shape {
             Shape::Single => 1,
-            Shape::Lines { .. } | Shape::Document { .. } => 1 + self.roll(MOST),
+            Shape::Lines { .. } | Shape::Document { .. } => 1 + self.roll(self.most),
         };
         if self.is_broken_turn() && !matches!(self.shape, Shape::Lines { .. }) {
             return Some(self.broken_body(now));

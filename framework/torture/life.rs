@@ -31,6 +31,8 @@ use crate::simulate::plan::Plan;
 
 /// Events a second, at most.
 const RATE: f64 = 1000.0;
+/// The most events of one push: few, so that there are many requests to be caught in the middle.
+const MOST_OF_A_PUSH: u64 = 20;
 /// Events of one torture, at most: what ten minutes and more of it make, and what the books have memory for.
 const MOST: u64 = 2_000_000;
 /// Bytes beyond what it holds that a store gets which is to be full.
@@ -113,7 +115,7 @@ impl Life {
             .listener
             .local_addr()
             .map_err(|e| Error::new(Kind::Io, "a listener has no address").because(e))?;
-        let plan = Plan::new(&connector, clock.now())?;
+        let plan = Plan::new(&connector, clock.now(), MOST_OF_A_PUSH)?;
         let folder = std::path::absolute(folder.path())
             .map_err(|e| Error::new(Kind::Io, "the folder's place is unknown").because(e))?;
         let subject = Subject::new(connector, torture.settings, &folder, collector_at, &torture.files)?;

@@ -1,0 +1,124 @@
+//! Promise: `forebay torture` accounts for every id. It passes where nothing is lost, and it finds what is lost
+//! and what came twice.
+
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{eventually, forebay};
+
+/// A torture of so many minutes in a folder.
+fn torture(folder: &Path, minutes: &str, more: &[&str]) -> Command {
+    let mut command = forebay();
+    command.args(["torture", "connectors/auth0-log-stream", "--minutes", minutes, "--data-dir"]);
+    command.arg(folder).args(more);
+    command
+}
+
+fn told(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\n{}", text(&output.stderr), text(&output.stdout))
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_twice_under_every_fault() {
+    let folder = TempDir::new().unwrap();
+    let output = torture(folder.path(), "0.25", &["--seed", "3"]).output().unwrap();
+    let told = told(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for fault in [
+        "Refuses",
+        "Hangs",
+        "BreaksOff",
+        "Slow",
+        "SIGSTOP",
+        "SIGTERM",
+        "hardly any room",
+        "kill -9",
+        "forebay.db: a bit",
+        "forebay.db: ",
+        "forebay.db-wal: a bit",
+        "half a frame added",
+    ] {
+        assert!(told.contains(fault), "no `{fault}` in\n{told}");
+    }
+    let done = String::from_utf8_lossy(&output.stdout).into_owned();
+    let kills: u64 = done.split_once("done ").unwrap().1.trim().split(' ').next().unwrap().parse().unwrap();
+    assert!(kills >= 8, "{told}");
+}
+
+/// Starts a torture without damage and with a file of the test's, lets `tamper` at the file once it has some
+/// records, and gives the outcome.
+fn tampered(tamper: impl FnOnce(&Path)) -> Output {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("mine.jsonl");
+    let to = format!("file:{}", file.display());
+    let mut command = torture(folder.path(), "0.05", &["--seed", "5", "--without", "damage", "--to", &to]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("records in the file", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.lines().count() > 20)
+    });
+    tamper(&file);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_record_that_vanishes_from_a_sink_is_found() {
+    let output = tampered(|file| {
+        let first = std::fs::read_to_string(file).unwrap().lines().next().unwrap().len();
+        let handle = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        handle.write_all_at(&vec![b' '; first], 0).unwrap();
+    });
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(
+        told(&output).contains("1 records were answered 2xx and are not in the sink `file-2`"),
+        "{}",
+        told(&output)
+    );
+}
+
+#[test]
+fn a_record_that_stands_twice_in_a_file_is_found() {
+    let output = tampered(|file| {
+        let text = std::fs::read_to_string(file).unwrap();
+        let line = format!("{}\n", text.lines().next().unwrap());
+        std::fs::OpenOptions::new().append(true).open(file).unwrap().write_all(line.as_bytes()).unwrap();
+    });
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("1 records came again to the sink `file-2`"), "{}", told(&output));
+}
+
+#[test]
+fn the_child_ends_with_a_torture_that_is_killed() {
+    let folder = TempDir::new().unwrap();
+    let mut command = torture(folder.path(), "1", &["--without", "kill"]);
+    let mut torture = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let lock = folder.path().join("torture/lock");
+    let mut child = String::new();
+    eventually("a child that runs", || {
+        child = std::fs::read_to_string(&lock).unwrap_or_default().trim().to_owned();
+        !child.is_empty() && Path::new("/proc").join(&child).exists()
+    });
+    torture.kill().unwrap();
+    torture.wait().unwrap();
+    eventually("the end of the child", || !Path::new("/proc").join(&child).exists());
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    let folder = TempDir::new().unwrap();
+    for (minutes, more, said) in [
+        ("0", &[][..], "--minutes is 0"),
+        ("NaN", &[], "--minutes is NaN"),
+        ("1", &["--to", "stdout"], "cannot be accounted for"),
+        ("1", &["--set", "nonsense=1"], "has no setting `nonsense`"),
+        ("1", &["--without", "mercy"], "invalid value 'mercy'"),
+    ] {
+        let output = torture(folder.path(), minutes, more).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+        assert!(told(&output).contains(said), "{}", told(&output));
+    }
+}
