@@ -1,0 +1,113 @@
+//! Measures Forebay on this machine and prints what it found as tables. `bench/run` builds and starts it.
+//!
+//! In reading order: `events` and `load` make requests; `child`, `baseline` and `forebay` are the servers; `measure` and
+//! `truth` look at them from outside; `round` is one server under one load; `compare` is the table.
+
+mod baseline;
+mod bench;
+mod child;
+mod compare;
+mod events;
+mod forebay;
+mod load;
+mod measure;
+mod round;
+mod table;
+mod truth;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use bench::{Bench, Scratch};
+use events::Events;
+use round::Shape;
+
+/// Measures Forebay on this machine, against servers that promise less, and prints tables.
+#[derive(Debug, Parser)]
+#[command(name = "bench/run")]
+struct Arguments {
+    #[command(subcommand)]
+    role: Option<Role>,
+    /// What is measured; everything where nothing is named
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// How often; medians are printed
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+    /// Events at 100 a request; 1 a request takes a tenth
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..=20_000_000))]
+    events: u64,
+    /// Seconds at half load, where the latency is measured
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Forebay alone, without the servers that it is compared with
+    #[arg(long)]
+    only: bool,
+    /// The binary that is measured, instead of the one built here
+    #[arg(long)]
+    forebay: Option<PathBuf>,
+    /// Another build of Forebay, measured in the same runs
+    #[arg(long)]
+    against: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// A server to compare with; the benchmark starts it itself
+    #[command(hide = true)]
+    Baseline { work: baseline::Work },
+}
+
+/// A part of the measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// 100 a request on 8 connections
+    #[value(name = "100")]
+    Hundred,
+    /// 1 a request on 8 connections
+    #[value(name = "1x8")]
+    One,
+    /// 1 a request on 64 connections
+    #[value(name = "1x64")]
+    OneMany,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.role {
+        Some(Role::Baseline { work }) => baseline::serve(work),
+        None => measure_all(arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure_all(arguments: Arguments) -> io::Result<()> {
+    let beside = std::env::current_exe()?.with_file_name("forebay");
+    let bench = Bench {
+        binary: arguments.forebay.unwrap_or(beside),
+        against: arguments.against,
+        only: arguments.only,
+        runs: arguments.runs,
+        events: Events::read()?,
+        scratch: Scratch::new()?,
+    };
+    let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
+    let shape = |batch, connections, events| Shape { batch, connections, events, seconds: arguments.seconds };
+    for part in parts {
+        match part {
+            Part::Hundred => drop(compare::compare(&bench, shape(100, 8, arguments.events))?),
+            Part::One => drop(compare::compare(&bench, shape(1, 8, arguments.events / 10))?),
+            Part::OneMany => drop(compare::compare(&bench, shape(1, 64, arguments.events / 10))?),
+        }
+    }
+    Ok(())
+}
