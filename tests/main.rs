@@ -20,6 +20,7 @@ mod sinks;
 mod spec_language;
 mod store_faults;
 mod support;
+mod sync_proof;
 mod templates;
 mod tenant;
 mod tls;

@@ -116,11 +116,7 @@ impl Start<'_> {
 
     /// Under strace, which makes system calls fail as `inject` says.
     fn injected(&self, inject: &[&str]) -> Command {
-        let there = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        assert!(
-            there.is_ok_and(|status| status.success()),
-            "strace is needed to make system calls fail: install it"
-        );
+        crate::support::needs_strace();
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o"]).arg(self.folder.with_extension("strace"));
         for inject in inject {

@@ -16,6 +16,15 @@ pub fn shared() -> Option<PathBuf> {
     std::env::var_os("FOREBAY_SHARED").map(PathBuf::from).filter(|path| path.is_dir())
 }
 
+/// Panics where strace is missing: a test that makes system calls fail, or reads them, is never skipped.
+pub fn needs_strace() {
+    let there = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(
+        there.is_ok_and(|status| status.success()),
+        "strace is missing: ./test.sh installs it, or `apt-get install strace`"
+    );
+}
+
 /// A command that runs the built binary in the repository's root, with an environment of its own.
 pub fn forebay() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
