@@ -59,7 +59,10 @@ async fn a_clock_that_goes_back_while_the_store_is_broken_does_not_keep_it_close
         append("1").await.unwrap();
         // Without its folder the store cannot tell how much room there is.
         std::fs::rename(&folder, &away).unwrap();
-        assert!(matches!(append("2").await, Err(Refusal::Broken(_))));
+        // The second one is answered after the first one's failure was taken note of, at the old time.
+        for _ in 0..2 {
+            assert!(matches!(append("2").await, Err(Refusal::Broken(_))));
+        }
         std::fs::rename(&away, &folder).unwrap();
         clock.step(step);
         // A few seconds by the new time, and not until the old one has come again.
