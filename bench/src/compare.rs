@@ -2,7 +2,7 @@
 //! only. Forebay stands there twice: what its two rows differ by is what a difference means.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::baseline::Work;
@@ -89,7 +89,7 @@ fn measure(bench: &Bench, subject: &Subject, shape: Shape) -> io::Result<Figures
 
 fn baseline(work: Work) -> io::Result<Server> {
     let own: PathBuf = std::env::current_exe()?;
-    Server::start(Command::new(Path::new(&own)).args(["baseline", work.name()]), 1)
+    Server::start(Command::new(&own).args(["baseline", work.name()]), 1)
 }
 
 fn table(rows: &[Row], reader: f64, shape: Shape) -> Table {

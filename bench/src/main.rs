@@ -1,7 +1,8 @@
 //! Measures Forebay on this machine and prints what it found as tables. `bench/run` builds and starts it.
 //!
 //! In reading order: `events` and `load` make requests; `child`, `baseline` and `forebay` are the servers; `measure` and
-//! `truth` look at them from outside; `round` is one server under one load; `compare` is the table.
+//! `truth` look at them from outside; `round` is one server under one load; `compare`, `scale` and `startup` are the
+//! tables, `targets` what their figures have to be.
 
 mod baseline;
 mod bench;
@@ -12,7 +13,11 @@ mod forebay;
 mod load;
 mod measure;
 mod round;
+mod scale;
+mod sink;
+mod startup;
 mod table;
+mod targets;
 mod truth;
 
 use std::io::{self, Write};
@@ -24,6 +29,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use bench::{Bench, Scratch};
 use events::Events;
 use round::Shape;
+use targets::Targets;
 
 /// Measures Forebay on this machine, against servers that promise less, and prints tables.
 #[derive(Debug, Parser)]
@@ -43,6 +49,9 @@ struct Arguments {
     /// Seconds at half load, where the latency is measured
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Fail where a target is missed
+    #[arg(long)]
+    check: bool,
     /// Forebay alone, without the servers that it is compared with
     #[arg(long)]
     only: bool,
@@ -73,6 +82,14 @@ enum Part {
     /// 1 a request on 64 connections
     #[value(name = "1x64")]
     OneMany,
+    /// The cost of an event from ten thousand of them to as many as `--events` says
+    Flat,
+    /// The cost of an event with 1 to 100 instances in one process
+    Instances,
+    /// A start with a million undelivered records
+    Start,
+    /// The memory of a process that does nothing
+    Idle,
 }
 
 fn main() -> ExitCode {
@@ -101,13 +118,53 @@ fn measure_all(arguments: Arguments) -> io::Result<()> {
         scratch: Scratch::new()?,
     };
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
-    let shape = |batch, connections, events| Shape { batch, connections, events, seconds: arguments.seconds };
+    let mut targets = Targets::default();
     for part in parts {
-        match part {
-            Part::Hundred => drop(compare::compare(&bench, shape(100, 8, arguments.events))?),
-            Part::One => drop(compare::compare(&bench, shape(1, 8, arguments.events / 10))?),
-            Part::OneMany => drop(compare::compare(&bench, shape(1, 64, arguments.events / 10))?),
-        }
+        part.measure(&bench, arguments.events, arguments.seconds, &mut targets)?;
+    }
+    writeln!(io::stdout(), "{targets}")?;
+    if arguments.check && !targets.met() {
+        return Err(io::Error::other("a target is missed"));
     }
     Ok(())
+}
+
+impl Part {
+    fn measure(self, bench: &Bench, events: u64, seconds: f64, targets: &mut Targets) -> io::Result<()> {
+        let shape = |batch, connections, events| Shape { batch, connections, events, seconds };
+        match self {
+            Self::Hundred => {
+                let figures = compare::compare(bench, shape(100, 8, events))?;
+                targets.add("CPU us/event, 100 a request", targets::CPU_HUNDRED, figures.cpu);
+                targets.add("events/s, 100 a request", targets::RATE, figures.rate);
+                targets.add("p99 ms at half load, 100 a request", targets::P99, figures.latency[1]);
+                targets.add("peak MB, 100 a request", targets::PEAK, figures.peak / 1e6);
+            }
+            Self::One => drop(compare::compare(bench, shape(1, 8, events / 10))?),
+            Self::OneMany => {
+                let figures = compare::compare(bench, shape(1, 64, events / 10))?;
+                targets.add("CPU us/event, 1 a request, 64 connections", targets::CPU_ONE, figures.cpu);
+                targets.add(
+                    "p99 ms at half load, 1 a request, 64 connections",
+                    targets::P99,
+                    figures.latency[1],
+                );
+            }
+            Self::Flat => {
+                let name = format!("dearest / cheapest, 10 k to {} events", table::short(events as f64));
+                targets.add(&name, targets::FLAT, scale::events(bench, events)?);
+            }
+            Self::Instances => {
+                let ratio = scale::instances(bench, events)?;
+                targets.add("dearest / cheapest, 1 to 100 instances", targets::FLAT, ratio);
+            }
+            Self::Start => {
+                let seconds = startup::start(bench, events)?;
+                let name = format!("s to start with {} undelivered", table::short(events as f64));
+                targets.add(&name, targets::START, seconds);
+            }
+            Self::Idle => targets.add("idle MB", targets::IDLE, scale::idle(bench)?),
+        }
+        Ok(())
+    }
 }

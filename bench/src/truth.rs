@@ -69,8 +69,8 @@ pub fn count(files: &[PathBuf], events: u64) -> io::Result<Truth> {
     Ok(truth)
 }
 
-/// The number of the event on this line.
-fn number(line: &[u8], begins: &Finder<'_>) -> Option<u64> {
+/// The number of the event on a whole line.
+pub fn number(line: &[u8], begins: &Finder<'_>) -> Option<u64> {
     let at = begins.find(line)? + ID_BEGINS.len();
     line.ends_with(b"\n").then_some(())?;
     std::str::from_utf8(line.get(at..at + ID_ENDS)?).ok()?.parse().ok()
