@@ -152,3 +152,32 @@ fn links_between_the_docs_lead_somewhere() {
         }
     }
 }
+
+/// The file that a test's path leads to: in the one test binary, or beside what it tests.
+fn file_of(test: &str) -> Option<(PathBuf, &str)> {
+    let (module, name) = test.rsplit_once("::")?;
+    let beside =
+        module.strip_suffix("::tests").map(|module| format!("framework/{}", module.replace("::", "/")));
+    let inside = format!("tests/{}", module.replace("::", "/"));
+    let candidates = [beside, Some(inside)].into_iter().flatten();
+    let mut files = candidates.flat_map(|path| [format!("{path}.rs"), format!("{path}/mod.rs")]);
+    Some((files.map(|path| root().join(path)).find(|path| path.is_file())?, name))
+}
+
+#[test]
+fn every_test_that_the_page_on_reliability_names_exists() {
+    let page = std::fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ") && line.contains("::")) {
+        for test in row.split('`').skip(1).step_by(2).filter(|word| word.contains("::")) {
+            named += 1;
+            let (file, name) = file_of(test).unwrap_or_else(|| panic!("{test} is in no file"));
+            let text = std::fs::read_to_string(&file).unwrap();
+            let before = text.split(&format!("fn {name}(")).next().unwrap();
+            assert!(before.len() < text.len(), "{test} is not in {}", file.display());
+            // Its attribute stands right above it.
+            assert!(before.trim_end().rsplit("\n\n").next().unwrap().contains("test"), "{test} is no test");
+        }
+    }
+    assert!(named >= 70, "the page names hardly any test: {named}");
+}

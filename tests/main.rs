@@ -8,6 +8,7 @@ mod cases;
 mod configuration;
 mod docs;
 mod fault_points;
+mod faults_of_others;
 mod hostile;
 mod house;
 mod kill;

@@ -167,3 +167,14 @@ pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<(u16, St
     let body = text.split_once("\r\n\r\n").map(|(_, b)| b.to_owned()).unwrap_or_default();
     Some((status, body))
 }
+
+/// The whole answer to a GET of what an operator may look at, its head too.
+pub fn get(url: &str) -> String {
+    use std::io::Write;
+    let (host, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

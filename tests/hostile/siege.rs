@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::main_job::{KEY, event, manual};
 use crate::receiving::stage::{read_reply, request};
-use crate::support::{Running, eventually, root};
+use crate::support::{Running, eventually, get, root};
 
 /// Pushes of the vendor at least; it goes on until the strangers are through with their paths.
 const PUSHES: usize = 200;
@@ -233,7 +233,7 @@ fn with_handles(run: Command) -> Command {
     command
 }
 
-/// A receiver in a process of its own, and where it is.
+/// A receiver in a process of its own, and where its figures are.
 fn besieged(folder: &TempDir) -> (Running, Arc<Siege>, String) {
     // A port that was free a moment ago: the operator's listener does not say which one it got.
     let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -243,15 +243,7 @@ fn besieged(folder: &TempDir) -> (Running, Arc<Siege>, String) {
     let url = running.urls[0].strip_prefix("http://").unwrap();
     let (address, path) = url.split_once('/').unwrap();
     let siege = Siege { address: address.to_owned(), path: format!("/{path}"), over: AtomicBool::new(false) };
-    (running, Arc::new(siege), admin)
-}
-
-async fn metrics(admin: &str) -> String {
-    let mut desk = TcpStream::connect(admin).await.unwrap();
-    desk.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    desk.read_to_string(&mut text).await.unwrap();
-    text
+    (running, Arc::new(siege), format!("http://{admin}/metrics"))
 }
 
 fn rejected(metrics: &str, reason: &str) -> u64 {
@@ -286,7 +278,7 @@ async fn strangers_of_every_kind_at_once_keep_no_vendor_out_and_take_bounded_mem
         ended.unwrap();
     }
 
-    let counted = metrics(&admin).await;
+    let counted = get(&admin);
     assert!(rejected(&counted, "unknown_path") >= PATHS);
     assert!(rejected(&counted, "head_too_large") > 0 && rejected(&counted, "head_malformed") > 0);
     let out = folder.path().join("out.jsonl");
@@ -301,7 +293,7 @@ async fn a_million_distinct_paths_leave_no_trace() {
     let folder = TempDir::new().unwrap();
     let (running, siege, admin) = besieged(&folder);
     siege.clone().explore(0, 20_000).await;
-    let (before, lines) = (memory(&running, "VmRSS"), metrics(&admin).await.lines().count());
+    let (before, lines) = (memory(&running, "VmRSS"), get(&admin).lines().count());
     let mut explorers = JoinSet::new();
     for n in 0..EXPLORERS {
         let part = MILLION / EXPLORERS;
@@ -313,7 +305,7 @@ async fn a_million_distinct_paths_leave_no_trace() {
     println!("{} MB before, {} MB after", before >> 20, after >> 20);
     // A word of eight bytes for each of them would show.
     assert!(after < before + (8 << 20), "{before} bytes before, {after} after");
-    let counted = metrics(&admin).await;
+    let counted = get(&admin);
     assert!(rejected(&counted, "unknown_path") >= MILLION);
     // The push brought lines of its own.
     assert!(counted.lines().count() < lines + 100, "{counted}");
