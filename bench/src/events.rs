@@ -7,6 +7,8 @@ use std::io::{self, Error};
 
 /// 97 Auth0 log stream events of a test tenant, one a line; `@ID@` stands where the id goes.
 const EVENTS: &str = include_str!("../events.jsonl");
+/// What a request begins with; its path comes next.
+const METHOD: &str = "POST ";
 const HOLE: &str = "@ID@";
 /// What a line has before its record.
 const ENVELOPE: &str = r#"{"log_id":"@ID@","data":"#;
@@ -40,7 +42,6 @@ pub struct Request {
     pub body: usize,
     /// Bytes that a file of JSON Lines gets of it.
     pub delivered: usize,
-    path: usize,
     /// The places of each event's ids.
     ids: Vec<Vec<usize>>,
 }
@@ -91,21 +92,24 @@ impl Request {
             body.push('\n');
             delivered += event.record + 1;
         }
-        let before = "POST ";
-        let head = format!(
-            "{before}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nx-api-key: {KEY}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = head(host, path, body.len());
         for at in ids.iter_mut().flatten() {
             *at += head.len();
         }
-        let (path, size) = (before.len(), body.len());
-        Self { bytes: (head + &body).into_bytes(), body: size, delivered, path, ids }
+        let size = body.len();
+        Self { bytes: (head + &body).into_bytes(), body: size, delivered, ids }
+    }
+
+    /// A request of one line that is no JSON.
+    pub fn broken(host: &str, path: &str) -> Self {
+        let body = "{\"log_id\":\"broken\",\"data\":{\n";
+        let bytes = (head(host, path, body.len()) + body).into_bytes();
+        Self { bytes, body: body.len(), delivered: 0, ids: Vec::new() }
     }
 
     /// Gives its events the numbers from `first` on, and sends it to another path of the same length.
     pub fn stamp(&mut self, path: &str, first: u64) {
-        self.bytes[self.path..self.path + path.len()].copy_from_slice(path.as_bytes());
+        self.bytes[METHOD.len()..METHOD.len() + path.len()].copy_from_slice(path.as_bytes());
         for (number, places) in (first..).zip(&self.ids) {
             let digits = digits(number);
             for at in places {
@@ -113,6 +117,12 @@ impl Request {
             }
         }
     }
+}
+
+fn head(host: &str, path: &str, length: usize) -> String {
+    format!(
+        "{METHOD}{path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nx-api-key: {KEY}\r\nContent-Length: {length}\r\n\r\n"
+    )
 }
 
 /// The last digits of the id of event `number`.

@@ -86,6 +86,12 @@ impl Load {
     }
 }
 
+/// Sends one line that is no JSON. It is taken charge of like any other.
+pub fn broken(target: &Target) -> io::Result<()> {
+    let request = Request::broken(&target.address.to_string(), &target.paths[0]);
+    Connection::new(target, vec![request], 0).until_accepted(0).map(drop)
+}
+
 impl Target {
     /// From URLs as ready lines name them.
     pub fn new(urls: &[String]) -> io::Result<Self> {

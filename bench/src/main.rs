@@ -15,6 +15,7 @@ mod measure;
 mod round;
 mod scale;
 mod sink;
+mod soak;
 mod startup;
 mod table;
 mod targets;
@@ -68,6 +69,8 @@ enum Role {
     /// A server to compare with; the benchmark starts it itself
     #[command(hide = true)]
     Baseline { work: baseline::Work },
+    /// Hours at half load: is anything not flat? `bench/soak` builds and starts it
+    Soak(soak::Arguments),
 }
 
 /// A part of the measurement.
@@ -94,8 +97,9 @@ enum Part {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = match arguments.role {
-        Some(Role::Baseline { work }) => baseline::serve(work),
+    let outcome = match &arguments.role {
+        Some(Role::Baseline { work }) => baseline::serve(*work),
+        Some(Role::Soak(soak)) => bench(&arguments, soak.forebay.clone()).and_then(|b| soak::soak(&b, soak)),
         None => measure_all(arguments),
     };
     match outcome {
@@ -107,16 +111,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure_all(arguments: Arguments) -> io::Result<()> {
-    let beside = std::env::current_exe()?.with_file_name("forebay");
-    let bench = Bench {
-        binary: arguments.forebay.unwrap_or(beside),
-        against: arguments.against,
+/// What was asked for, with the binary beside this one where no other is named.
+fn bench(arguments: &Arguments, named: Option<PathBuf>) -> io::Result<Bench> {
+    Ok(Bench {
+        binary: named
+            .map_or_else(|| Ok(std::env::current_exe()?.with_file_name("forebay")), io::Result::Ok)?,
+        against: arguments.against.clone(),
         only: arguments.only,
         runs: arguments.runs,
         events: Events::read()?,
         scratch: Scratch::new()?,
-    };
+    })
+}
+
+fn measure_all(arguments: Arguments) -> io::Result<()> {
+    let bench = bench(&arguments, arguments.forebay.clone())?;
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
     let mut targets = Targets::default();
     for part in parts {

@@ -3,7 +3,7 @@
 //! The start-up measurement and the soak deliver to it. It runs on a thread of this process, on loopback.
 
 use std::convert::Infallible;
-use std::io::{self};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use warp::Filter;
 use warp::http::StatusCode;
 
-use crate::truth;
+use crate::truth::{self, Ids};
 
 /// How long the last records may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -44,7 +44,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Seen {
-    bits: Vec<u64>,
+    taken: Ids,
+    poisoned: Ids,
     got: Got,
 }
 
@@ -136,31 +137,17 @@ impl Shared {
             .filter_map(|line| truth::number(line, &begins))
             .collect();
         if poison > 0 && numbers.iter().any(|number| number % poison == poison - 1) {
-            // Forebay then sends each record alone, to find the one that is refused.
-            if numbers.len() == 1 {
+            // Forebay then sends smaller portions, until the one that is refused stands alone.
+            if let [number] = numbers[..]
+                && seen.poisoned.see(number)
+            {
                 seen.got.poisoned += 1;
             }
             return StatusCode::BAD_REQUEST;
         }
         for number in numbers {
-            seen.mark(number);
+            if seen.taken.see(number) { seen.got.distinct += 1 } else { seen.got.repeated += 1 }
         }
         StatusCode::OK
-    }
-}
-
-impl Seen {
-    fn mark(&mut self, number: u64) {
-        let word = number as usize / 64;
-        if word >= self.bits.len() {
-            self.bits.resize((word + 1).next_power_of_two(), 0);
-        }
-        let bit = 1 << (number % 64);
-        if self.bits[word] & bit == 0 {
-            self.got.distinct += 1;
-        } else {
-            self.got.repeated += 1;
-        }
-        self.bits[word] |= bit;
     }
 }

@@ -1,11 +1,12 @@
 //! Ground truth: what stands in the sinks' files, id by id, whatever any counter says.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Error};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Error, Read};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flate2::read::MultiGzDecoder;
 use memchr::memmem::Finder;
 
 use crate::events::{ID_BEGINS, ID_ENDS};
@@ -26,6 +27,17 @@ pub struct Truth {
     pub foreign: u64,
 }
 
+/// Ids that were seen.
+#[derive(Debug, Default)]
+pub struct Ids {
+    bits: Vec<u64>,
+    distinct: u64,
+    repeated: u64,
+    /// The greatest one.
+    last: Option<u64>,
+    without: u64,
+}
+
 /// Waits until the files have so many bytes in all.
 pub fn delivered(files: &[PathBuf], bytes: u64) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
@@ -43,30 +55,56 @@ pub fn delivered(files: &[PathBuf], bytes: u64) -> io::Result<()> {
 
 /// Reads the files: each id below `events` must be there once.
 pub fn count(files: &[PathBuf], events: u64) -> io::Result<Truth> {
-    let mut seen = vec![0_u64; (events as usize).div_ceil(64)];
-    let (mut truth, mut there) = (Truth::default(), 0);
-    let begins = Finder::new(ID_BEGINS);
-    for file in files {
-        let mut lines = BufReader::with_capacity(1 << 20, File::open(file)?);
-        let mut line = Vec::new();
+    let mut ids = Ids::default();
+    files.iter().try_for_each(|file| ids.read(file))?;
+    Ok(ids.truth(events))
+}
+
+impl Ids {
+    /// Reads a file of JSON Lines, compressed or not.
+    pub fn read(&mut self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        let compressed = path.extension().is_some_and(|end| end == "gz");
+        let from: Box<dyn Read> =
+            if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let mut lines = BufReader::with_capacity(1 << 20, from);
+        let (mut line, begins) = (Vec::new(), Finder::new(ID_BEGINS));
         while lines.read_until(b'\n', &mut line)? > 0 {
-            match number(&line, &begins).filter(|number| *number < events) {
-                Some(number) => {
-                    let (word, bit) = (&mut seen[number as usize / 64], 1 << (number % 64));
-                    if *word & bit == 0 {
-                        there += 1
-                    } else {
-                        truth.repeated += 1
-                    }
-                    *word |= bit;
-                }
-                None => truth.foreign += 1,
+            match number(&line, &begins) {
+                Some(number) => _ = self.see(number),
+                None => self.without += 1,
             }
             line.clear();
         }
+        Ok(())
     }
-    truth.missing = events - there;
-    Ok(truth)
+
+    /// Takes note of an id; whether it is new.
+    pub fn see(&mut self, number: u64) -> bool {
+        let (word, bit) = (number as usize / 64, 1 << (number % 64));
+        if word >= self.bits.len() {
+            self.bits.resize((word + 1).next_power_of_two(), 0);
+        }
+        let new = self.bits[word] & bit == 0;
+        self.bits[word] |= bit;
+        self.last = self.last.max(Some(number));
+        if new {
+            self.distinct += 1
+        } else {
+            self.repeated += 1
+        }
+        new
+    }
+
+    /// What it means where the ids below `events` were sent.
+    pub fn truth(&self, events: u64) -> Truth {
+        let foreign = self.last.map_or(0, |last| (last + 1).saturating_sub(events));
+        Truth {
+            missing: (events + foreign).saturating_sub(self.distinct),
+            repeated: self.repeated,
+            foreign: foreign + self.without,
+        }
+    }
 }
 
 /// The number of the event on a whole line.
