@@ -2,64 +2,14 @@
 //! read of a request's last byte and the write of its answer, the commit that holds the request is written to the
 //! log, and a sync of the log that begins after that write ends well.
 
-use std::collections::HashMap;
 use std::process::{Command, Stdio};
 
 use crate::main_job::{KEY, event, manual};
 use crate::support::{Running, eventually, post, root};
+use crate::trace::{Call, calls};
 
 const SENDERS: usize = 24;
 const EACH: usize = 6;
-
-/// One system call: which, on what, with what; the lines of the trace on which it began and ended.
-#[derive(Debug)]
-struct Call {
-    name: String,
-    /// The arguments and the result, as far as they are shown.
-    text: String,
-    begun: usize,
-    ended: usize,
-}
-
-impl Call {
-    fn is(&self, names: &[&str]) -> bool {
-        names.contains(&self.name.as_str())
-    }
-
-    /// What its file descriptor stands for.
-    fn on(&self) -> &str {
-        let shown = self.text.split_once('<').map_or("", |(_, rest)| rest);
-        shown.split_once('>').map_or("", |(on, _)| on)
-    }
-
-    fn result(&self) -> &str {
-        self.text.rsplit_once(" = ").map_or("", |(_, result)| result.trim())
-    }
-}
-
-/// Puts together what a trace of many threads tore apart. All stops of all threads pass one tracer, so that the
-/// order of the lines is an order in which it happened.
-fn calls(trace: &str) -> Vec<Call> {
-    let mut open: HashMap<&str, Call> = HashMap::new();
-    let mut calls = Vec::new();
-    for (at, line) in trace.lines().enumerate() {
-        let Some((thread, rest)) = line.split_once(' ') else { continue };
-        let rest = rest.trim_start();
-        if let Some(resumed) = rest.strip_prefix("<... ") {
-            let Some(mut call) = open.remove(thread) else { continue };
-            call.text.push_str(resumed.split_once(" resumed>").map_or("", |(_, rest)| rest));
-            calls.push(Call { ended: at, ..call });
-        } else if let Some((name, text)) = rest.split_once('(') {
-            let call = Call { name: name.to_owned(), text: text.to_owned(), begun: at, ended: at };
-            match call.text.strip_suffix(" <unfinished ...>").map(str::to_owned) {
-                Some(text) => drop(open.insert(thread, Call { text, ..call })),
-                None => calls.push(call),
-            }
-        }
-    }
-    calls.sort_by_key(|call| call.begun);
-    calls
-}
 
 const READS: &[&str] = &["read", "readv", "recvfrom", "recvmsg"];
 const ANSWERS: &[&str] = &["write", "writev", "sendto", "sendmsg"];

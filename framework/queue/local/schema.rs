@@ -127,12 +127,15 @@ pub(super) fn create(folder: &Path, key: &[u8; 16]) -> Result<(), Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(file(folder), flags)?;
     db.busy_timeout(BUSY)?;
-    if version(&db)? != 0 {
+    let fresh = version(&db)? == 0;
+    if fresh {
+        db.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
+    }
+    db.execute_batch("PRAGMA synchronous = FULL;")?;
+    use_log(&db)?;
+    if !fresh {
         return Ok(());
     }
-    db.execute_batch(
-        "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
-    )?;
     let tx = db.transaction()?;
     tx.execute_batch(TABLES)?;
     tx.pragma_update(None, "application_id", APPLICATION)?;
@@ -140,6 +143,18 @@ pub(super) fn create(folder: &Path, key: &[u8; 16]) -> Result<(), Fault> {
     put(&tx, "key", key)?;
     tx.commit()?;
     Ok(())
+}
+
+/// Gives the database a write-ahead log, if it has none yet. A sync that fails here is told only to whoever asks
+/// beyond the answer's one row; unheard, it would leave the database without the log for good.
+fn use_log(db: &Connection) -> Result<(), Fault> {
+    let mut statement = db.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    let mut mode = String::new();
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    if mode == "wal" { Ok(()) } else { Err(Fault::broken(format!("its journal is `{mode}` and no log"))) }
 }
 
 /// A value of `about`.
