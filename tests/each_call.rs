@@ -25,7 +25,7 @@ use crate::sinks::{Work, key, lines, outside, quick, record, sink};
 use crate::trace::{Call, calls};
 
 /// Batches of one life of the store; there are two lives.
-const BATCHES: usize = 3;
+const BATCHES: usize = 2;
 /// Calls of one thread in a run, at most: a bound for the loop, far beyond what a run has.
 const MOST: usize = 400;
 
