@@ -60,6 +60,11 @@ impl Caller {
         Self { exchange: Exchange { transport, clock, pace }, tokens: Tokens::default() }
     }
 
+    /// The way out, for requests that no call of a spec describes.
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        self.exchange.transport.clone()
+    }
+
     /// Makes one call. The scope holds what the call's texts may name; `response` is added for its `ok`.
     pub async fn call(
         &self,

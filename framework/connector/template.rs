@@ -72,6 +72,11 @@ impl Text {
         self.data(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))
     }
 
+    /// Whether one of our own names lacks what it names: something that was not saved yet.
+    pub fn lacks_own(&self, scope: &Scope) -> bool {
+        Root::new(scope).lacks_own(&self.0.names)
+    }
+
     /// As it stands in the spec.
     pub fn source(&self) -> &str {
         &self.0.source
@@ -272,11 +277,23 @@ impl Condition {
         }
     }
 
+    /// Whether one of our own names lacks what it names: something that was not saved yet.
+    pub fn lacks_own(&self, scope: &Scope) -> bool {
+        Root::new(scope).lacks_own(&self.0.names)
+    }
+
     /// The names and constants that must be equal for it to hold, where it says nothing but that, joined by
     /// `and`: `settings.mode == 'a' and settings.kind == 'b'`.
     pub fn equalities(&self) -> Option<Vec<(String, Json)>> {
         let found = language::equalities(&self.0.source)?;
         Some(found.into_iter().map(|(name, constant)| (name.to_string(), constant)).collect())
+    }
+
+    /// The names that it gives a value, and the value of each, as far as it is comparisons of a name with
+    /// something that is worked out, joined by `and`: `request.query.sum == request.body | sha256 | hex`.
+    pub fn definitions(&self) -> Vec<(String, Text)> {
+        let found = language::definitions(&self.0.source).into_iter();
+        found.filter_map(|(name, text)| Some((name.to_string(), Text::compile(&text).ok()?))).collect()
     }
 
     /// As it stands in the spec.

@@ -20,14 +20,15 @@ use super::meters::{self, Brought};
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
-use super::verify::{self, Told, Verified};
+use super::verify::{self, Failure, Prover, Told, Verified};
 use super::{body, rules};
-use crate::connector::model::Verify;
 use crate::connector::template::RequestFacts;
 use crate::queue::{Batch, Receipt};
 
 /// Bodies up to this many bytes are decoded where they are; larger ones leave the worker to others.
 const SMALL: usize = 256 << 10;
+/// Keys that are fetched for one request.
+const MOST_FETCHES: usize = 4;
 /// Large bodies that are decoded at once.
 const HEAVY: usize = 2;
 
@@ -128,7 +129,8 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     let head = raw.head.clone();
 
     // 2. who: what the headers alone can tell is told before the body is read.
-    let told = who(endpoint, &known, &head);
+    let verify = &endpoint.instance.connector.receiver.verify;
+    let told = verify::by_head(verify, &known.keys, &head).map_err(Refused::NotReady);
     if let Ok(Told::Sender(_)) = told {
         raw.peer.has_shown_key();
     }
@@ -150,7 +152,11 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     }
 
     // 4. verify, on the raw bytes; then the rules that need it.
-    let verified = proven(endpoint, &known, told?, &head, &bytes, facts, now)?;
+    let verified = match told? {
+        Told::Sender(verified) => verified,
+        Told::Stranger(rejection) => return Err(rejection.into()),
+        Told::Nothing => proven(endpoint, &known, &head, &bytes, facts(), now).await?,
+    };
     raw.peer.has_shown_key();
     let mut hold = hold.known(&gate.budgets, bytes.len()).await?;
     if let Some(answer) = rules::apply(endpoint, true, &head, &known.scope, facts) {
@@ -181,47 +187,28 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     Ok(answer::accepted(endpoint, &known.scope, facts, receipt))
 }
 
-fn who(endpoint: &Endpoint, known: &Known, head: &Head) -> Result<Told, Refused> {
-    let verify = &endpoint.instance.connector.receiver.verify;
-    if let Some(keys) = endpoint.keys_of(known, || facts(endpoint, head, Bytes::new())) {
-        return match keys {
-            Ok(keys) => Ok(verify::by_head(verify, &keys, head)),
-            Err(detail) => Err(Refused::NotReady(detail)),
-        };
-    }
-    match &known.keys {
-        Ok(keys) => Ok(verify::by_head(verify, keys, head)),
-        Err(detail) => Err(Refused::NotReady(detail.clone())),
-    }
-}
-
-/// Only a request that proved its sender gets past here.
-fn proven(
+/// Only a request that proved its sender gets past here. A key that takes fetching is fetched, as often as
+/// there are checks that may name one.
+async fn proven(
     endpoint: &Endpoint,
     known: &Known,
-    told: Told,
     head: &Head,
     body: &Bytes,
-    facts: impl Fn() -> Arc<RequestFacts>,
+    facts: Arc<RequestFacts>,
     now: jiff::Timestamp,
 ) -> Result<Verified, Refused> {
-    match told {
-        Told::Sender(verified) => return Ok(verified),
-        Told::Stranger(rejection) => return Err(rejection.into()),
-        Told::Nothing => {}
-    }
     let verify = &endpoint.instance.connector.receiver.verify;
-    let own = endpoint.keys_of(known, || RequestFacts::clone(&facts()));
-    let keys = own.as_ref().unwrap_or(&known.keys).as_ref();
-    let keys = keys.map_err(|detail| Refused::NotReady(detail.clone()))?;
-    let message = match verify {
-        // What the request lacks for its message, it cannot have signed.
-        Verify::Hmac { message, .. } => message
-            .render_bytes(&known.scope.with_request(facts()))
-            .map_err(|_| Refused::Rejected(verify::Rejection::Malformed))?,
-        Verify::Token { .. } | Verify::Basic { .. } => Vec::new(),
-    };
-    Ok(verify::by_body(verify, keys, head, body, &message, now)?)
+    let (keys, fetched, scopes) = (&known.keys, &endpoint.fetched, known.scopes.as_slice());
+    let prover = Prover { keys, fetched, scopes, facts, head, body, now };
+    for _ in 0..=MOST_FETCHES {
+        match prover.prove(verify) {
+            Ok(verified) => return Ok(verified),
+            Err(Failure::Rejected(rejection)) => return Err(rejection.into()),
+            Err(Failure::NotReady(detail)) => return Err(Refused::NotReady(detail)),
+            Err(Failure::Wants(want)) => fetched.fetch(&want).await.map_err(Refused::NotReady)?,
+        }
+    }
+    Err(Refused::NotReady("the request names too many keys".to_owned()))
 }
 
 fn facts(endpoint: &Endpoint, head: &Head, body: Bytes) -> RequestFacts {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::endpoint::Endpoint;
 use super::refused::Refused;
-use crate::connector::model::{Reply, ReplyBody, Verify};
+use crate::connector::model::{Proof, Reply, ReplyBody};
 use crate::connector::template::{RequestFacts, Scope};
 use crate::error::Result;
 use crate::queue::Receipt;
@@ -86,7 +86,7 @@ pub(super) fn refused(refused: &Refused, endpoint: Option<&Endpoint>) -> Answer 
         }
     }
     if let (Refused::Rejected(_), Some(endpoint)) = (refused, endpoint)
-        && let Verify::Basic { .. } = endpoint.instance.connector.receiver.verify
+        && endpoint.instance.connector.receiver.verify.checks().iter().any(|c| matches!(c.proof, Proof::Basic { .. }))
     {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"receiver\""));
     }

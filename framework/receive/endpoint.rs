@@ -9,15 +9,16 @@ use http::Method;
 use serde_json::{Map, Value as Json};
 
 use super::decode::{Decoded, Decoder};
-use super::keys::Keys;
 use super::limits::Limits;
 use super::meters::{Meters, Tally};
 use super::request::Head;
+use super::verify::{Fetched, Keys};
+use crate::call::Transport;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Connector, Reply, ReplyBody, Verify};
+use crate::connector::model::{Connector, Reply, ReplyBody};
 use crate::connector::secret::LiveSecret;
-use crate::connector::template::{RequestFacts, Scope, Text};
+use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 use crate::queue::{Batch, DeadLetter, DeadWhat, Queue};
 
@@ -39,9 +40,9 @@ pub struct Endpoint {
     pub(super) types: Vec<String>,
     /// What the answer to an accepted request names.
     pub(super) accepted: Names,
+    /// Keys that the vendor publishes.
+    pub(super) fetched: Fetched,
     depth: usize,
-    /// Whether the keys depend on each request.
-    per_request: bool,
     state: RwLock<Arc<Json>>,
     known: RwLock<Option<Arc<Known>>>,
 }
@@ -51,11 +52,11 @@ pub(super) struct Known {
     secrets: Arc<BTreeMap<String, LiveSecret>>,
     state: Arc<Json>,
     /// The scopes that keys are rendered in: the newest secrets, and those before.
-    scopes: Vec<Scope>,
+    pub scopes: Vec<Scope>,
     /// The names that exist everywhere, and `state`.
     pub scope: Scope,
-    /// What requests are verified with; the error says what is not known yet.
-    pub keys: Result<Keys, String>,
+    /// What requests are verified with.
+    pub keys: Keys,
 }
 
 /// Names that a template uses beside those that exist everywhere.
@@ -68,11 +69,12 @@ pub(super) struct Names {
 }
 
 impl Endpoint {
-    /// The end of one instance, with nothing learned yet.
+    /// The end of one instance, with nothing learned yet. `transport` fetches keys that the vendor publishes.
     pub fn new(
         instance: Arc<Instance>,
         queue: Arc<dyn Queue>,
         clock: Arc<dyn Clock>,
+        transport: Arc<dyn Transport>,
         limits: &Limits,
     ) -> Result<Arc<Self>> {
         let connector = instance.connector.clone();
@@ -92,9 +94,7 @@ impl Endpoint {
             methods: methods(&connector),
             accepted: Names::of_reply(&connector.receiver.respond.accepted, &connector),
             depth: limits.depth.min(DEEPEST),
-            per_request: key_texts(&connector.receiver.verify)
-                .iter()
-                .any(|text| Names::of(text.names(), &connector).request),
+            fetched: Fetched::new(transport),
             state: RwLock::new(Arc::new(Json::Object(Map::new()))),
             known: RwLock::new(None),
             instance,
@@ -128,25 +128,11 @@ impl Endpoint {
             .iter()
             .map(|scope| scope.with("state", Json::clone(&state)))
             .collect();
-        let keys = Keys::new(&self.instance.connector.receiver.verify, &scopes);
-        let keys = keys.map_err(|error| error.to_string());
+        let connector = &self.instance.connector;
+        let keys = Keys::new(&connector.receiver.verify, &connector.vars, &scopes);
         let known = Arc::new(Known { secrets, state, scopes, scope, keys });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         known
-    }
-
-    /// The keys for one request, where they depend on it.
-    pub(super) fn keys_of(
-        &self,
-        known: &Known,
-        facts: impl FnOnce() -> RequestFacts,
-    ) -> Option<Result<Keys, String>> {
-        let verify = &self.instance.connector.receiver.verify;
-        self.per_request.then(|| {
-            let facts = Arc::new(facts());
-            let scopes: Vec<_> = known.scopes.iter().map(|scope| scope.with_request(facts.clone())).collect();
-            Keys::new(verify, &scopes).map_err(|error| error.to_string())
-        })
     }
 
     /// Body to records, under today's spec.
@@ -180,14 +166,6 @@ fn methods(connector: &Connector) -> Vec<Method> {
         }
     }
     methods
-}
-
-fn key_texts(verify: &Verify) -> Vec<&Text> {
-    match verify {
-        Verify::Token { equals, .. } => vec![equals],
-        Verify::Basic { username, password } => vec![username, password],
-        Verify::Hmac { keys, .. } => keys.iter().collect(),
-    }
 }
 
 impl Names {

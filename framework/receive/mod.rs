@@ -14,7 +14,6 @@ mod decode;
 mod endpoint;
 mod events;
 mod inflate;
-mod keys;
 mod meters;
 mod pace;
 mod refused;

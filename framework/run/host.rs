@@ -91,6 +91,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         &members,
         queue.clone(),
         clock.clone(),
+        world.caller.transport(),
         world.listener,
         world.limits,
         world.tls,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::config::Configured;
 use super::health::Health;
 use super::observed::Observed;
+use crate::call::Transport;
 use crate::connector::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::receive::limits::Limits;
@@ -29,10 +30,12 @@ pub(super) struct Receiver {
 }
 
 /// Starts to serve.
+#[expect(clippy::too_many_arguments, reason = "the world comes in by arguments")]
 pub(super) fn start(
     members: &[Configured],
     queue: Arc<Observed>,
     clock: Arc<dyn Clock>,
+    transport: Arc<dyn Transport>,
     listener: TcpListener,
     limits: Limits,
     tls: Option<Arc<Tls>>,
@@ -40,7 +43,10 @@ pub(super) fn start(
 ) -> Result<Receiver> {
     let endpoints = members
         .iter()
-        .map(|member| Endpoint::new(member.instance.clone(), queue.clone(), clock.clone(), &limits))
+        .map(|member| {
+            let (queue, clock, transport) = (queue.clone(), clock.clone(), transport.clone());
+            Endpoint::new(member.instance.clone(), queue, clock, transport, &limits)
+        })
         .collect::<Result<Vec<_>>>()?;
     let router = Arc::new(Router::new(endpoints.iter().cloned())?);
     let address =

@@ -11,7 +11,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value as Json};
 
 use crate::connector::instance::{Instance, InstanceId};
-use crate::connector::model::{Connector, Required, SecretSpec, Setting, Verify};
+use crate::connector::model::{Connector, Proof, Required, SecretSpec, Setting};
 use crate::connector::secret::Secret;
 use crate::connector::settings::{Fault, Given, Values, check};
 use crate::connector::template::Scope;
@@ -166,14 +166,18 @@ fn uri_like(placeholder: &str) -> Option<String> {
 fn make_up(connector: &Connector, secret: &SecretSpec) -> Result<String> {
     let mut random = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "there is no randomness"))?;
-    let prefix = match &connector.receiver.verify {
-        Verify::Hmac { keys, key_prefix: Some(prefix), .. }
-            if keys.iter().any(|key| key.source().contains(&format!("secrets.{}", secret.name))) =>
-        {
-            prefix.as_str()
-        }
-        Verify::Hmac { .. } | Verify::Token { .. } | Verify::Basic { .. } => "",
-    };
+    let own = format!("secrets.{}", secret.name);
+    let checks = connector.receiver.verify.checks();
+    let keys = checks.iter().find_map(|check| match &check.proof {
+        Proof::Hmac { keys, .. } if keys.texts.iter().any(|key| key.names().contains(&own)) => Some(keys),
+        Proof::Hmac { .. }
+        | Proof::Token { .. }
+        | Proof::Basic { .. }
+        | Proof::Digest { .. }
+        | Proof::PublicKey { .. }
+        | Proof::Jwt(_) => None,
+    });
+    let prefix = keys.and_then(|keys| keys.prefix.as_deref()).unwrap_or_default();
     Ok(match (&secret.pattern, &secret.placeholder) {
         (Some(_), Some(placeholder)) => placeholder.clone(),
         (Some(_) | None, _) => format!("{prefix}{}", HEXLOWER.encode(&random)),

@@ -137,6 +137,9 @@ pub struct Receive {
     pub text: Option<String>,
     /// The body is this file.
     pub file: Option<String>,
+    /// What the receiver asks the vendor before it replies.
+    #[serde(default)]
+    pub exchanges: Vec<Exchange>,
     /// The reply.
     pub reply: Option<Answer>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use forebay::call::{Request, Response, Transport, TransportError};
 use forebay::connector::clock::SystemClock;
 use forebay::connector::instance::{Instance, InstanceId};
 use forebay::connector::model::Connector;
@@ -134,6 +135,16 @@ pub struct Stage {
     pub served: JoinHandle<forebay::error::Result<()>>,
 }
 
+/// A vendor that nobody asks.
+struct Nowhere;
+
+#[async_trait]
+impl Transport for Nowhere {
+    async fn send(&self, _: Request) -> Result<Response, TransportError> {
+        panic!("nothing is to be fetched")
+    }
+}
+
 /// The key of every instance here.
 pub const KEY: &str = "correct horse battery staple";
 
@@ -155,6 +166,12 @@ impl Stage {
         Self::on(instance, limits, tls, memory.clone(), memory).await
     }
 
+    /// `vendor` is whom the receiver asks for keys.
+    pub async fn asking(instance: Arc<Instance>, vendor: Arc<dyn Transport>) -> Self {
+        let memory = Arc::new(Memory::default());
+        Self::at(instance, Limits::default(), None, memory.clone(), memory, vendor).await
+    }
+
     pub async fn on(
         instance: Arc<Instance>,
         limits: Limits,
@@ -162,7 +179,18 @@ impl Stage {
         queue: Arc<dyn Queue>,
         memory: Arc<Memory>,
     ) -> Self {
-        let endpoint = Endpoint::new(instance, queue, Arc::new(SystemClock), &limits).unwrap();
+        Self::at(instance, limits, tls, queue, memory, Arc::new(Nowhere)).await
+    }
+
+    async fn at(
+        instance: Arc<Instance>,
+        limits: Limits,
+        tls: Option<Arc<Tls>>,
+        queue: Arc<dyn Queue>,
+        memory: Arc<Memory>,
+        vendor: Arc<dyn Transport>,
+    ) -> Self {
+        let endpoint = Endpoint::new(instance, queue, Arc::new(SystemClock), vendor, &limits).unwrap();
         let router = Arc::new(Router::new([endpoint.clone()]).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

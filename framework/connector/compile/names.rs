@@ -203,6 +203,10 @@ pub enum Here {
     Path,
     /// `verify`, and a rule's `when`.
     Request,
+    /// What is signed.
+    Message,
+    /// What `verify` requires besides.
+    Proof,
     /// A rule's `respond`.
     Reply,
     /// `receiver.respond`.
@@ -210,7 +214,8 @@ pub enum Here {
 }
 
 use Here::{
-    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Reply, Request, Respond, Update, Var, Where,
+    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Message, Proof, Reply, Request, Respond, Update,
+    Var, Where,
 };
 
 /// One row of the table: a name, its parts (none: any), where it exists, and that in words.
@@ -228,8 +233,10 @@ pub struct Row {
 /// Where the vendor's side is described.
 const PROVISION: &[Here] = &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var];
 /// There, and where requests are answered.
-const STATEFUL: &[Here] =
-    &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Request, Reply, Respond];
+const STATEFUL: &[Here] = &[
+    Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Request, Message, Proof, Reply,
+    Respond,
+];
 
 /// Names, and where each exists.
 pub const TABLE: &[Row] = &[
@@ -264,7 +271,7 @@ pub const TABLE: &[Row] = &[
     Row {
         root: "item",
         parts: &[],
-        places: &[Where, Request, Var],
+        places: &[Where, Request, Message, Proof, Var],
         words: "in `find.where`, and in `verify` under `each`",
     },
     Row {
@@ -282,8 +289,26 @@ pub const TABLE: &[Row] = &[
     Row {
         root: "request",
         parts: &["method", "url", "path", "query", "headers", "body", "json", "form"],
-        places: &[Request, Reply, Respond, Var],
+        places: &[Request, Message, Proof, Reply, Respond, Var],
         words: "in the receiver: verify, rules and respond",
+    },
+    Row {
+        root: "signature",
+        parts: &[],
+        places: &[Message, Proof, Var],
+        words: "in `message` and `require` of a verify whose signature is written in pairs",
+    },
+    Row {
+        root: "timestamp",
+        parts: &[],
+        places: &[Message, Proof, Var],
+        words: "in `message` and `require` of a verify that has a `timestamp`",
+    },
+    Row {
+        root: "claims",
+        parts: &[],
+        places: &[Proof, Var],
+        words: "in `require` of the verify kind `jwt`",
     },
     Row {
         root: "batch",

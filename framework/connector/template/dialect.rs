@@ -35,7 +35,8 @@ pub(super) const FUNCTIONS: &[&str] = &["uuid", "random"];
 /// Names whose values are ours: a comparison with one that is missing is an error.
 pub(super) const OWN: &[&str] = &["settings", "secrets", "vars", "instance", "receiver", "state", "auth"];
 /// Names whose values a vendor sends: any part may be missing.
-pub(super) const FOREIGN: &[&str] = &["response", "item", "current", "request", "batch", "desired"];
+pub(super) const FOREIGN: &[&str] =
+    &["response", "item", "current", "request", "batch", "desired", "signature", "timestamp", "claims"];
 
 /// Whether a name stands for something of the language itself.
 pub(super) fn is_global(name: &str) -> bool {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::{digest, hmac, rand};
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL_NOPAD, BASE64_NOPAD, DecodeError, HEXLOWER, HEXLOWER_PERMISSIVE};
 use jiff::{SignedDuration, Timestamp};
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, Value};
@@ -32,7 +32,10 @@ const FILTERS: &[(&str, Filter)] = &[
     ("hex", |value, _| Ok(Value::from(HEXLOWER.encode(&bytes(value)?)))),
     ("sha1", |value, _| hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, value)),
     ("sha256", |value, _| hash(&digest::SHA256, value)),
+    ("sha384", |value, _| hash(&digest::SHA384, value)),
     ("sha512", |value, _| hash(&digest::SHA512, value)),
+    ("from_hex", |value, _| read(HEXLOWER_PERMISSIVE.decode(&bytes(value)?), "hexadecimal")),
+    ("from_base64", |value, _| read(plain_base64(&bytes(value)?), "base64")),
     ("hmac", keyed_hash),
     ("crc32", |value, _| Ok(Value::from(crc32fast::hash(&bytes(value)?)))),
     ("lower", |value, _| Ok(Value::from(text(value)?.to_lowercase()))),
@@ -61,8 +64,12 @@ const FILTERS: &[(&str, Filter)] = &[
     ("unix", |value, _| Ok(Value::from(time(value)?.as_second()))),
     ("unix_ms", |value, _| Ok(Value::from(time(value)?.as_millisecond()))),
     ("regex_match", regex_match),
+    ("explicit_port", explicit_port),
+    // A field that stands twice with the same value counts once.
     ("form_concat", |value, _| {
-        Ok(Value::from(sorted_fields(value)?.into_iter().map(|(k, v)| k + &v).collect::<String>()))
+        let mut fields = sorted_fields(value)?;
+        fields.dedup();
+        Ok(Value::from(fields.into_iter().map(|(name, value)| name + &value).collect::<String>()))
     }),
     ("sorted_query", |value, _| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -137,6 +144,30 @@ fn join_url(value: &Value, args: &[Value]) -> Made {
     Ok(Value::from(format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))))
 }
 
+/// Base64 or URL-safe base64, padded or not.
+fn plain_base64(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let text = text.get(..end).unwrap_or_default();
+    BASE64_NOPAD.decode(text).or_else(|_| BASE64URL_NOPAD.decode(text))
+}
+
+fn read(bytes: Result<Vec<u8>, DecodeError>, what: &str) -> Made {
+    bytes.map(Value::from_bytes).map_err(|_| refused(format!("this is not {what}")))
+}
+
+/// A URL with its port written out, the default one too: some senders sign it so.
+fn explicit_port(value: &Value, _: &[Value]) -> Made {
+    let text = text(value)?;
+    let url = url::Url::parse(&text).map_err(|_| refused("this is no URL"))?;
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(refused("this URL has no host"));
+    };
+    let written = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| refused("this is no URL"))?;
+    let rest = rest.strip_prefix(written.as_str()).ok_or_else(|| refused("this URL has another host"))?;
+    Ok(Value::from(format!("{scheme}://{host}:{port}{rest}")))
+}
+
 fn hash(algorithm: &'static digest::Algorithm, value: &Value) -> Made {
     Ok(Value::from_bytes(digest::digest(algorithm, &bytes(value)?).as_ref().to_vec()))
 }
@@ -146,8 +177,9 @@ fn keyed_hash(value: &Value, args: &[Value]) -> Made {
     let algorithm = match text(argument(args, 0)?)?.as_ref() {
         "sha1" => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
         "sha256" => hmac::HMAC_SHA256,
+        "sha384" => hmac::HMAC_SHA384,
         "sha512" => hmac::HMAC_SHA512,
-        _ => return Err(refused("`hmac` knows sha1, sha256 and sha512")),
+        _ => return Err(refused("`hmac` knows sha1, sha256, sha384 and sha512")),
     };
     let key = hmac::Key::new(algorithm, &bytes(argument(args, 1)?)?);
     Ok(Value::from_bytes(hmac::sign(&key, &bytes(value)?).as_ref().to_vec()))

@@ -13,7 +13,7 @@ use super::operators::{self, Fault};
 use super::scope::Root;
 use super::{
     MAX_TEXT,
-    dialect::{Writer, fixed_path},
+    dialect::{FOREIGN, Writer, fixed_path},
     filters,
 };
 
@@ -261,6 +261,43 @@ pub(super) fn equalities(source: &str) -> Option<Vec<(Name, Json)>> {
     let mut found = Vec::new();
     collect(&parse_expr(source).ok()?, &mut found)?;
     Some(found)
+}
+
+/// Comparisons of a vendor's name with something that is worked out, joined by `and`, each with the text that
+/// gives its value.
+pub(super) fn definitions(source: &str) -> Vec<(Name, String)> {
+    let name = |text: &str| fixed_path(&parse_expr(text).ok()?).filter(|name| FOREIGN.contains(&name.root()));
+    let parts = outside(source, " and ").into_iter().filter_map(|part| {
+        let [left, right] = outside(part, "==").try_into().ok()?;
+        let (name, value) = match (name(left), name(right)) {
+            (Some(name), _) => (name, right),
+            (None, Some(name)) => (name, left),
+            (None, None) => return None,
+        };
+        Some((name, format!("{{{{ {} }}}}", value.trim())))
+    });
+    parts.collect()
+}
+
+/// A text cut where a word stands outside of quotes and brackets.
+fn outside<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
+    let (mut parts, mut from, mut depth, mut quote) = (Vec::new(), 0, 0_i32, None);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth -= 1,
+            (None, _) if depth == 0 && at >= from && text[at..].starts_with(word) => {
+                parts.push(&text[from..at]);
+                from = at + word.len();
+            }
+            (None, _) => {}
+        }
+    }
+    parts.push(&text[from..]);
+    parts
 }
 
 fn statements(source: &str, children: &[ast::Stmt]) -> Result<(Form, Vec<Name>), SyntaxError> {

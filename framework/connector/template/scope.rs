@@ -10,7 +10,7 @@ use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
 use super::Text;
-use super::dialect::{self, FOREIGN};
+use super::dialect::{self, FOREIGN, OWN};
 use super::language::Name;
 use super::operators::{self, Fault};
 use super::request::{RequestFacts, RequestValue};
@@ -128,16 +128,22 @@ impl Root {
     /// Whether one of these names, or of those that a var among them is made of, is a vendor's and is not
     /// there.
     pub(super) fn lacks_foreign(&self, names: &[Name]) -> bool {
-        self.lacks(names, &mut Vec::new())
+        self.lacks(names, FOREIGN, &mut Vec::new())
     }
 
-    fn lacks<'a>(&'a self, names: &'a [Name], seen: &mut Vec<&'a str>) -> bool {
+    /// The same of a name that is ours.
+    pub(super) fn lacks_own(&self, names: &[Name]) -> bool {
+        self.lacks(names, OWN, &mut Vec::new())
+    }
+
+    fn lacks<'a>(&'a self, names: &'a [Name], roots: &[&str], seen: &mut Vec<&'a str>) -> bool {
         names.iter().any(|name| match name.0.as_slice() {
-            [root, var, ..] if root == "vars" && !seen.contains(&var.as_str()) => {
+            [root, var, ..] if root == "vars" => {
+                let new = !seen.contains(&var.as_str());
                 seen.push(var);
-                self.scope.vars.get(var).is_some_and(|text| self.lacks(&text.0.names, seen))
+                new && self.scope.vars.get(var).is_some_and(|text| self.lacks(&text.0.names, roots, seen))
             }
-            [root, ..] if FOREIGN.contains(&root.as_str()) => {
+            [root, ..] if roots.contains(&root.as_str()) => {
                 self.resolve(name).is_none_or(|value| value.is_undefined() || value.is_none())
             }
             _ => false,

@@ -77,8 +77,8 @@ pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<String>> {
     let pace = Pace { first: Duration::from_millis(1), longest: Duration::from_millis(1), ..Pace::default() };
     let caller = Arc::new(Caller::new(script.clone(), clock.clone(), pace));
     let provisioner = Provisioner::new(world.instance.clone(), caller, queue.clone(), clock.clone());
-    let receiver =
-        Receiver::start(&world.instance, queue.clone(), clock.clone(), world.loopback.clone()).await?;
+    let (vendor, loopback) = (script.clone(), world.loopback.clone());
+    let receiver = Receiver::start(&world.instance, queue.clone(), clock.clone(), vendor, loopback).await?;
     let mut player = Player { world, clock, script, queue, provisioner, receiver, wrong: Vec::new() };
     for (n, step) in case.steps.iter().enumerate() {
         player.step(n, step).await?;
@@ -113,7 +113,9 @@ impl Player<'_> {
             }
             Step::Receive(request) => {
                 let key = format!("steps[{n}].receive");
+                self.script.begin(&key, &request.exchanges);
                 let reply = self.receiver.send(&key, request, self.world.folder).await?;
+                self.wrong.extend(self.script.end());
                 if let Some(wanted) = &request.reply {
                     self.wrong.extend(reply.differences(&format!("{key}.reply"), wanted));
                 }

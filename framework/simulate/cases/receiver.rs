@@ -37,15 +37,16 @@ pub struct Receiver {
 pub struct Reply(Response);
 
 impl Receiver {
-    /// Listens on a free port of loopback.
+    /// Listens on a free port of loopback. What it asks the vendor goes to `vendor`.
     pub async fn start(
         instance: &Arc<Instance>,
         queue: Arc<dyn Queue>,
         clock: Arc<dyn Clock>,
+        vendor: Arc<dyn Transport>,
         loopback: Arc<dyn Transport>,
     ) -> Result<Self> {
         let limits = Limits::default();
-        let endpoint = Endpoint::new(instance.clone(), queue, clock, &limits)?;
+        let endpoint = Endpoint::new(instance.clone(), queue, clock, vendor, &limits)?;
         let router = Arc::new(Router::new([endpoint.clone()])?);
         let port = |e: std::io::Error| Error::new(Kind::Io, "no port of loopback is free").because(e);
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(port)?;

@@ -1,0 +1,32 @@
+//! A plain hash of a message made from the request. It proves who sent it where the message holds a secret;
+//! else it binds the body to another check that does.
+
+use aws_lc_rs::digest;
+use serde_json::Value as Json;
+
+use super::signed;
+use super::{Failure, Matter, Rejection};
+use crate::connector::model::{Hash, Signed};
+
+/// Checks it; gives the names that `require` may use. The secret in the message may have two live values.
+pub(super) fn check(
+    matter: &Matter<'_>,
+    hash: Hash,
+    signed: &Signed,
+) -> Result<Vec<(&'static str, Json)>, Failure> {
+    let given = signed::read(matter, signed)?;
+    let mut matches = false;
+    for message in signed::messages(matter, signed, &given, matter.scopes.len())? {
+        matches |= given.has(digest::digest(algorithm(hash), &message).as_ref());
+    }
+    if matches { Ok(given.names) } else { Err(Rejection::Wrong.into()) }
+}
+
+fn algorithm(hash: Hash) -> &'static digest::Algorithm {
+    match hash {
+        Hash::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        Hash::Sha256 => &digest::SHA256,
+        Hash::Sha384 => &digest::SHA384,
+        Hash::Sha512 => &digest::SHA512,
+    }
+}

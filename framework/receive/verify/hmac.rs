@@ -1,0 +1,37 @@
+//! A keyed hash of a message made from the request: any key, any message, any signature accepts.
+
+use aws_lc_rs::hmac;
+use serde_json::Value as Json;
+
+use super::keys::Expected;
+use super::signed;
+use super::{Failure, Matter, Rejection};
+use crate::connector::model::{Hash, Signed};
+
+/// Checks it; gives the names that `require` may use.
+pub(super) fn check(
+    matter: &Matter<'_>,
+    signed: &Signed,
+    expected: &Expected,
+) -> Result<Vec<(&'static str, Json)>, Failure> {
+    let Expected::Hashes(keys) = expected else { return Err(Rejection::Malformed.into()) };
+    let given = signed::read(matter, signed)?;
+    let mut matches = false;
+    for message in signed::messages(matter, signed, &given, 1)? {
+        for key in keys.iter() {
+            let tag = hmac::sign(key, &message);
+            matches |= given.has(tag.as_ref());
+        }
+    }
+    if matches { Ok(given.names) } else { Err(Rejection::Wrong.into()) }
+}
+
+/// The algorithm of a hash.
+pub(super) fn algorithm(hash: Hash) -> hmac::Algorithm {
+    match hash {
+        Hash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        Hash::Sha256 => hmac::HMAC_SHA256,
+        Hash::Sha384 => hmac::HMAC_SHA384,
+        Hash::Sha512 => hmac::HMAC_SHA512,
+    }
+}

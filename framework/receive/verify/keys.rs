@@ -1,0 +1,209 @@
+//! What verification compares with: rendered once a generation of the secrets, not once a request.
+//!
+//! While a secret is being changed it has two live values, and both are expected. A text that names the
+//! request itself is rendered for each.
+
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER_PERMISSIVE;
+
+use super::encoding::{base64, decode};
+use super::hmac::algorithm;
+use super::public_key::PublicKey;
+use crate::connector::model::{
+    Algorithm, AlgorithmChoice, Demand, Encoding, Jwt, JwtAlgorithm, KeyEncoding, KeyFormat, KeySource, KeyTexts,
+    Proof, Verify,
+};
+use crate::connector::secret::Secret;
+use crate::connector::template::{Scope, Vars};
+use crate::error::{Error, Kind, Result};
+
+/// What requests are verified with, a check at a time.
+pub(in crate::receive) struct Keys(Vec<Material>);
+
+/// What one check compares with.
+pub(super) enum Material {
+    /// This.
+    Known(Expected),
+    /// It is not known yet, and why.
+    Missing(String),
+    /// It depends on each request.
+    PerRequest,
+}
+
+/// The live values; never empty where there are any.
+pub(super) enum Expected {
+    /// Tokens, or `user:password`.
+    Texts(Vec<Secret>),
+    /// Keys of a hash.
+    Hashes(Vec<hmac::Key>),
+    /// Public keys.
+    Public(Arc<[PublicKey]>),
+    /// Nothing: the secret is in the message, or keys are fetched.
+    Nothing,
+}
+
+/// For a check that has none, which cannot be.
+static NONE: Material = Material::Known(Expected::Nothing);
+
+impl Keys {
+    /// Renders what every check compares with, in a scope for each generation of the secrets.
+    pub(in crate::receive) fn new(verify: &Verify, vars: &Vars, scopes: &[Scope]) -> Self {
+        let material = |check: &Demand| {
+            if names_request(&check.proof, vars) {
+                return Material::PerRequest;
+            }
+            match Expected::new(&check.proof, scopes) {
+                Ok(expected) => Material::Known(expected),
+                Err(error) => Material::Missing(error.to_string()),
+            }
+        };
+        Self(verify.checks().into_iter().map(material).collect())
+    }
+
+    /// What a check compares with.
+    pub(super) fn of(&self, check: &Demand) -> &Material {
+        self.0.get(check.number).unwrap_or(&NONE)
+    }
+}
+
+fn names_request(proof: &Proof, vars: &Vars) -> bool {
+    let mut names: Vec<String> = proof.key_texts().iter().flat_map(|text| text.names()).collect();
+    if names.iter().any(|name| name.starts_with("vars")) {
+        // A var may use any other: all of them are looked at.
+        names.extend(vars.iter().flat_map(|(_, text)| text.names()));
+    }
+    names.iter().any(|name| matches!(name.split(['.', '[']).next(), Some("request" | "item")))
+}
+
+impl Expected {
+    /// Renders it. The error says what is not known yet.
+    pub(super) fn new(proof: &Proof, scopes: &[Scope]) -> Result<Self> {
+        match proof {
+            Proof::Token { equals, .. } => {
+                let render = |scope: &Scope| equals.iter().map(|text| text.render(scope)).collect();
+                texts(scopes, render)
+            }
+            Proof::Basic { username, password } => texts(scopes, |scope| {
+                let password = password.render(scope)?;
+                if password.is_empty() {
+                    return Err(empty());
+                }
+                Ok(vec![match username {
+                    Some(username) => format!("{}:{password}", username.render(scope)?),
+                    None => password,
+                }])
+            }),
+            Proof::Hmac { hash, keys, .. } => {
+                let keys = all_bytes(keys, scopes)?;
+                Ok(Self::Hashes(keys.iter().map(|key| hmac::Key::new(algorithm(*hash), key)).collect()))
+            }
+            Proof::Digest { .. } => Ok(Self::Nothing),
+            Proof::PublicKey { algorithm, keys, format, .. } => match keys {
+                KeySource::Fetched(_) => Ok(Self::Nothing),
+                KeySource::Named(keys) => match algorithm {
+                    AlgorithmChoice::Fixed(algorithm) => public(keys, *format, &[*algorithm], scopes),
+                    AlgorithmChoice::By { map, .. } => {
+                        let algorithms: Vec<Algorithm> = map.values().copied().collect();
+                        public(keys, *format, &algorithms, scopes)
+                    }
+                },
+            },
+            Proof::Jwt(jwt) => of_tokens(jwt, scopes),
+        }
+    }
+}
+
+fn of_tokens(jwt: &Jwt, scopes: &[Scope]) -> Result<Expected> {
+    let KeySource::Named(keys) = &jwt.keys else { return Ok(Expected::Nothing) };
+    let (mut hashes, mut algorithms) = (Vec::new(), Vec::new());
+    for known in &jwt.algorithms {
+        match known {
+            JwtAlgorithm::Shared(hash) => hashes.push(*hash),
+            JwtAlgorithm::Private(algorithm) => algorithms.push(*algorithm),
+        }
+    }
+    // All of them are shared secrets, or none is: the spec was refused otherwise.
+    if hashes.is_empty() {
+        return public(keys, jwt.format, &algorithms, scopes);
+    }
+    let keys = all_bytes(keys, scopes)?;
+    let made = hashes.iter().flat_map(|hash| keys.iter().map(|key| hmac::Key::new(algorithm(*hash), key)));
+    Ok(Expected::Hashes(made.collect()))
+}
+
+fn texts(scopes: &[Scope], render: impl Fn(&Scope) -> Result<Vec<String>>) -> Result<Expected> {
+    let mut values: Vec<Secret> = Vec::new();
+    for scope in scopes {
+        for text in render(scope)? {
+            let secret = Secret::new(&text).ok_or_else(empty)?;
+            if !values.iter().any(|known| known.expose() == text) {
+                values.push(secret);
+            }
+        }
+    }
+    Ok(Expected::Texts(values))
+}
+
+/// The texts of keys in every generation, without the prefix.
+fn all_texts(keys: &KeyTexts, scopes: &[Scope]) -> Result<Vec<Vec<u8>>> {
+    let prefix = keys.prefix.as_deref().unwrap_or_default().as_bytes();
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    for scope in scopes {
+        for text in &keys.texts {
+            // A key that is worked out, `secrets.a | sha256`, is bytes and no text.
+            let text = text.render_bytes(scope)?;
+            let text = text.strip_prefix(prefix).unwrap_or(&text).to_vec();
+            if text.is_empty() {
+                return Err(empty());
+            }
+            if !found.contains(&text) {
+                found.push(text);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn all_bytes(keys: &KeyTexts, scopes: &[Scope]) -> Result<Vec<Vec<u8>>> {
+    all_texts(keys, scopes)?.iter().map(|text| key_bytes(text, keys.encoding)).collect()
+}
+
+fn public(
+    keys: &KeyTexts,
+    format: Option<KeyFormat>,
+    algorithms: &[Algorithm],
+    scopes: &[Scope],
+) -> Result<Expected> {
+    let mut found = Vec::new();
+    for text in all_texts(keys, scopes)? {
+        let read = PublicKey::read(&text, format).map_err(|why| bad_key(&why))?;
+        let fits = |key: &PublicKey| algorithms.iter().any(|algorithm| key.fits(*algorithm));
+        if !read.iter().any(fits) {
+            return Err(bad_key("not of the kind that its algorithm takes"));
+        }
+        found.extend(read);
+    }
+    Ok(Expected::Public(found.into()))
+}
+
+fn empty() -> Error {
+    Error::new(Kind::Configuration, "the key that requests are verified with is empty")
+}
+
+fn bad_key(what: &str) -> Error {
+    Error::new(Kind::Configuration, format!("the key that requests are verified with is {what}"))
+        .help("Give the key as the vendor shows it")
+}
+
+fn key_bytes(text: &[u8], encoding: KeyEncoding) -> Result<Vec<u8>> {
+    let (bytes, word) = match encoding {
+        KeyEncoding::Text => (Some(text.to_vec()), "text"),
+        KeyEncoding::Hex => (HEXLOWER_PERMISSIVE.decode(text).ok(), "hexadecimal"),
+        KeyEncoding::Base64 => (base64(text), "base64"),
+        KeyEncoding::Base64Url => (decode(Encoding::Base64Url, text), "URL-safe base64"),
+    };
+    let bytes = bytes.ok_or_else(|| bad_key(&format!("not {word}")))?;
+    if bytes.is_empty() { Err(empty()) } else { Ok(bytes) }
+}

@@ -1,0 +1,374 @@
+//! Who sent a request: the checks of the spec, on the raw bytes, compared in constant time.
+//!
+//! `accept` asks [`by_head`] before the body is read and [`Prover::prove`] after. A kind of check is one file
+//! of this folder; a check returns its reason, never a bool. The caller learns nothing of why; the log and
+//! the metric do. Nothing here waits: a key that has to be fetched is a [`Failure::Wants`], which `accept`
+//! fetches and asks again.
+
+mod digest;
+mod encoding;
+mod fetched;
+mod hmac;
+mod jwk;
+mod jwt;
+mod keys;
+mod public_key;
+mod signed;
+mod subject;
+mod token;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+pub(super) use fetched::Fetched;
+pub(super) use keys::Keys;
+
+use self::fetched::Want;
+use self::keys::{Expected, Material};
+use self::subject::Subject;
+use super::request::{Head, in_head};
+use super::scan;
+use crate::connector::model::{Demand, Jwt, KeySource, Proof, Verify};
+use crate::connector::pick::Pointer;
+use crate::connector::template::{RequestFacts, Scope, Text};
+use crate::error::Error;
+
+/// Why a request did not prove who sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// The place of the token or signature is empty.
+    Missing,
+    /// It is there more than once.
+    Several,
+    /// It is not written as it should be.
+    Malformed,
+    /// It is another one.
+    Wrong,
+    /// The time of signing is missing, or no time.
+    NoTime,
+    /// The time of signing is too far from now, either way.
+    Stale,
+    /// It is signed in a way that the spec does not take.
+    Algorithm,
+    /// The key that it names is none of the vendor's.
+    UnknownKey,
+    /// It names a key at a place that the spec does not take.
+    KeyPlace,
+    /// The token is expired, not valid yet, or meant for somebody else.
+    Claims,
+    /// What the spec requires besides does not hold.
+    Required,
+    /// The list whose items prove it is missing, empty or no list.
+    NoItems,
+}
+
+impl Rejection {
+    /// The word for metrics and logs.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "key_missing",
+            Self::Several => "key_several",
+            Self::Malformed => "key_malformed",
+            Self::Wrong => "key_wrong",
+            Self::NoTime => "time_missing",
+            Self::Stale => "time_stale",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "key_id_unknown",
+            Self::KeyPlace => "key_url",
+            Self::Claims => "claims",
+            Self::Required => "required",
+            Self::NoItems => "items_missing",
+        }
+    }
+}
+
+/// Why a check did not pass.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It is not who it should be.
+    Rejected(Rejection),
+    /// What it takes to tell is not known yet; the reason is for the log.
+    NotReady(String),
+    /// It takes a key that has to be fetched first.
+    Wants(Want),
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+/// A request whose sender is proven. Only [`by_head`] and [`Prover::prove`] make one.
+#[derive(Debug)]
+pub struct Verified(());
+
+/// What the head alone tells.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Who sent it.
+    Sender(Verified),
+    /// That it is nobody we know.
+    Stranger(Rejection),
+    /// Nothing: the proof takes the body.
+    Nothing,
+}
+
+/// What can be told before the body is read. `Err`: a key is not known yet.
+pub(super) fn by_head(verify: &Verify, keys: &Keys, head: &Head) -> Result<Told, String> {
+    match verify {
+        Verify::One(check) => check_by_head(check, keys, head),
+        Verify::AllOf(all) => {
+            let mut told = Ok(Told::Sender(Verified(())));
+            for one in all {
+                match (by_head(one, keys, head), &told) {
+                    (Ok(Told::Stranger(why)), _) => return Ok(Told::Stranger(why)),
+                    (Ok(Told::Sender(_)), _) | (_, Err(_)) => {}
+                    (other, Ok(_)) => told = other,
+                }
+            }
+            told
+        }
+        Verify::AnyOf(any) => {
+            let mut told: Option<Result<Told, String>> = None;
+            for one in any {
+                match by_head(one, keys, head) {
+                    Ok(Told::Sender(verified)) => return Ok(Told::Sender(verified)),
+                    Ok(Told::Stranger(why)) if told.is_none() => told = Some(Ok(Told::Stranger(why))),
+                    Ok(Told::Stranger(_)) => {}
+                    // What the body may still tell comes before a key that is not there.
+                    Ok(Told::Nothing) => told = Some(Ok(Told::Nothing)),
+                    Err(why) if !matches!(told, Some(Ok(Told::Nothing))) => told = Some(Err(why)),
+                    Err(_) => {}
+                }
+            }
+            told.unwrap_or(Ok(Told::Nothing))
+        }
+    }
+}
+
+fn check_by_head(check: &Demand, keys: &Keys, head: &Head) -> Result<Told, String> {
+    let in_head = match &check.proof {
+        Proof::Token { place, .. } => in_head(place),
+        Proof::Basic { .. } => true,
+        Proof::Hmac { .. } | Proof::Digest { .. } | Proof::PublicKey { .. } | Proof::Jwt(_) => false,
+    };
+    if !in_head || check.each.is_some() {
+        return Ok(Told::Nothing);
+    }
+    let expected = match keys.of(check) {
+        Material::Known(expected) => expected,
+        Material::Missing(why) => return Err(why.clone()),
+        Material::PerRequest => return Ok(Told::Nothing),
+    };
+    let subject = Subject { head, body: &[], item: None };
+    Ok(match token::check(&check.proof, expected, &subject) {
+        Err(rejection) => Told::Stranger(rejection),
+        Ok(()) if check.require.is_empty() => Told::Sender(Verified(())),
+        Ok(()) => Told::Nothing,
+    })
+}
+
+/// What it takes to tell who sent a request whose body is there.
+pub(super) struct Prover<'a> {
+    /// What requests are verified with.
+    pub keys: &'a Keys,
+    /// Keys that are fetched.
+    pub fetched: &'a Fetched,
+    /// The scopes that keys are rendered in: the newest secrets first, then those before.
+    pub scopes: &'a [Scope],
+    /// The request.
+    pub facts: Arc<RequestFacts>,
+    /// Its head.
+    pub head: &'a Head,
+    /// Its raw body.
+    pub body: &'a Bytes,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// One thing that is checked: the request, or an item of it.
+struct Matter<'a> {
+    check: &'a Demand,
+    subject: Subject<'a>,
+    /// The scopes, with the request and the item in them.
+    scopes: &'a [Scope],
+    now: Timestamp,
+}
+
+impl Prover<'_> {
+    /// Tells who sent it. `Wants`: fetch that key, and ask again.
+    pub(super) fn prove(&self, verify: &Verify) -> Result<Verified, Failure> {
+        let scopes: Vec<Scope> =
+            self.scopes.iter().map(|scope| scope.with_request(self.facts.clone())).collect();
+        self.verification(verify, &scopes).map(|()| Verified(()))
+    }
+
+    /// A rejection ends `all_of`, and a success `any_of`; failing that, what is not known yet is said before
+    /// what was wrong, since it may be ours.
+    fn verification(&self, verify: &Verify, scopes: &[Scope]) -> Result<(), Failure> {
+        let members = match verify {
+            Verify::One(check) => return self.check(check, scopes),
+            Verify::AllOf(members) | Verify::AnyOf(members) => members,
+        };
+        let all = matches!(verify, Verify::AllOf(_));
+        let mut failed: Option<Failure> = None;
+        for member in members {
+            match self.verification(member, scopes) {
+                Ok(()) if all => {}
+                Ok(()) => return Ok(()),
+                Err(Failure::Rejected(why)) if all => return Err(Failure::Rejected(why)),
+                Err(Failure::Rejected(_)) if failed.is_some() => {}
+                // Another key may be had, and do.
+                Err(Failure::Wants(want)) => failed = Some(Failure::Wants(want)),
+                Err(failure) => failed = failed.filter(|known| !is_rejection(known)).or(Some(failure)),
+            }
+        }
+        match failed {
+            None if all => Ok(()),
+            None => Err(Failure::Rejected(Rejection::Missing)),
+            Some(failure) => Err(failure),
+        }
+    }
+
+    fn check(&self, check: &Demand, scopes: &[Scope]) -> Result<(), Failure> {
+        let whole = Subject { head: self.head, body: self.body, item: None };
+        let Some(each) = &check.each else {
+            return self.matter(&Matter { check, subject: whole, scopes, now: self.now });
+        };
+        let mut seen = 0;
+        let items = list(self.body, each).ok_or(Rejection::NoItems)?;
+        for item in scan::elements(items) {
+            let item = item.map_err(|_| Rejection::NoItems)?.text;
+            let scopes = with_item(check, scopes, item)?;
+            let subject = Subject { item: Some(item), ..whole };
+            self.matter(&Matter { check, subject, scopes: &scopes, now: self.now })?;
+            seen += 1;
+        }
+        if seen == 0 { Err(Rejection::NoItems.into()) } else { Ok(()) }
+    }
+
+    fn matter(&self, matter: &Matter<'_>) -> Result<(), Failure> {
+        let own;
+        let expected = match self.keys.of(matter.check) {
+            Material::Known(expected) => expected,
+            Material::Missing(why) => return Err(Failure::NotReady(why.clone())),
+            Material::PerRequest => {
+                own = Expected::new(&matter.check.proof, matter.scopes)
+                    .map_err(|error| matter.lacking(&matter.check.proof.key_texts(), &error))?;
+                &own
+            }
+        };
+        let names = match &matter.check.proof {
+            Proof::Token { .. } | Proof::Basic { .. } => {
+                token::check(&matter.check.proof, expected, &matter.subject)?;
+                Vec::new()
+            }
+            Proof::Hmac { signed, .. } => hmac::check(matter, signed, expected)?,
+            Proof::Digest { hash, signed } => digest::check(matter, *hash, signed)?,
+            Proof::PublicKey { algorithm, keys, format, signed } => {
+                let keys = self.public_keys(matter, keys, *format, expected)?;
+                public_key::check(matter, algorithm, signed, &keys)?
+            }
+            Proof::Jwt(jwt) => {
+                let claims = self.token(matter, jwt, expected)?;
+                vec![("claims", claims)]
+            }
+        };
+        matter.required(names)
+    }
+
+    fn token(&self, matter: &Matter<'_>, jwt: &Jwt, expected: &Expected) -> Result<Json, Failure> {
+        let token = jwt::Token::read(jwt, &matter.subject)?;
+        let fetched;
+        let expected = match &jwt.keys {
+            KeySource::Named(_) => expected,
+            KeySource::Fetched(url) => {
+                let set = self.fetched.keys(matter, url, jwt.format)?;
+                if !token.is_known_to(&set.keys) {
+                    return Err(set.unknown());
+                }
+                fetched = Expected::Public(set.keys.clone());
+                &fetched
+            }
+        };
+        token.check(matter, jwt, expected)
+    }
+
+    fn public_keys(
+        &self,
+        matter: &Matter<'_>,
+        source: &KeySource,
+        format: Option<crate::connector::model::KeyFormat>,
+        expected: &Expected,
+    ) -> Result<Arc<[public_key::PublicKey]>, Failure> {
+        match (source, expected) {
+            (KeySource::Named(_), Expected::Public(keys)) => Ok(keys.clone()),
+            (KeySource::Fetched(url), _) => Ok(self.fetched.keys(matter, url, format)?.keys),
+            (KeySource::Named(_), Expected::Texts(_) | Expected::Hashes(_) | Expected::Nothing) => {
+                Err(Failure::NotReady("there is no public key".to_owned()))
+            }
+        }
+    }
+}
+
+impl Matter<'_> {
+    /// The scope of the newest secrets, with names of this check.
+    fn scope(&self, names: &[(&'static str, Json)]) -> Scope {
+        let first = self.scopes.first().cloned().unwrap_or_default();
+        names.iter().fold(first, |scope, (name, value)| scope.with(name, value.clone()))
+    }
+
+    /// What the spec requires besides.
+    fn required(&self, names: Vec<(&'static str, Json)>) -> Result<(), Failure> {
+        if self.check.require.is_empty() {
+            return Ok(());
+        }
+        let scope = self.scope(&names).with_now(self.now);
+        for condition in &self.check.require {
+            match condition.holds(&scope) {
+                Ok(true) => {}
+                Ok(false) => return Err(Rejection::Required.into()),
+                Err(error) if condition.lacks_own(&scope) => return Err(Failure::NotReady(error.to_string())),
+                Err(_) => return Err(Rejection::Required.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a text that could not be built means: what the request lacks it cannot have signed; what we lack
+    /// is no fault of the sender.
+    fn lacking(&self, texts: &[&Text], error: &Error) -> Failure {
+        let scope = self.scope(&[]);
+        match texts.iter().any(|text| text.lacks_own(&scope)) {
+            true => Failure::NotReady(error.to_string()),
+            false => Failure::Rejected(Rejection::Malformed),
+        }
+    }
+}
+
+fn is_rejection(failure: &Failure) -> bool {
+    match failure {
+        Failure::Rejected(_) => true,
+        Failure::NotReady(_) | Failure::Wants(_) => false,
+    }
+}
+
+/// The text of the list at a pointer.
+fn list<'a>(body: &'a [u8], pointer: &Pointer) -> Option<&'a str> {
+    let text = std::str::from_utf8(body).ok()?;
+    let found = scan::find(text, pointer).ok().flatten()?.text;
+    found.starts_with('[').then_some(found)
+}
+
+/// The scopes with `item`, where a text of the check may name it.
+fn with_item(check: &Demand, scopes: &[Scope], item: &str) -> Result<Vec<Scope>, Failure> {
+    if matches!(check.proof, Proof::Token { .. }) && check.require.is_empty() {
+        return Ok(scopes.to_vec());
+    }
+    let item: Json = serde_json::from_str(item).map_err(|_| Rejection::NoItems)?;
+    Ok(scopes.iter().map(|scope| scope.with("item", item.clone())).collect())
+}

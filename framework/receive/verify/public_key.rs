@@ -1,0 +1,134 @@
+//! Signatures by a private key: reading public keys however they are written, and verifying with them.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{self, ParsedPublicKey, UnparsedPublicKey, VerificationAlgorithm};
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use rustls::pki_types::CertificateDer;
+use serde_json::Value as Json;
+
+use super::encoding::base64;
+use super::{Failure, Matter, Rejection, jwk, signed};
+use crate::connector::model::{Algorithm, AlgorithmChoice, KeyFormat, Signed};
+
+/// Bytes that a key, a certificate or a set of keys may have.
+const LONGEST: usize = 256 << 10;
+
+/// A public key, as it was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PublicKey {
+    /// What it is called in a set of keys.
+    pub id: Option<String>,
+    /// The one algorithm that it is for, as RFC 7518 names it.
+    pub algorithm: Option<String>,
+    /// The key alone, or its SubjectPublicKeyInfo.
+    pub bytes: Vec<u8>,
+}
+
+impl PublicKey {
+    /// Reads keys; a set of them may have several. The error completes "the key … is".
+    pub(super) fn read(text: &[u8], format: Option<KeyFormat>) -> Result<Vec<Self>, String> {
+        if text.len() > LONGEST {
+            return Err(format!("longer than {LONGEST} bytes"));
+        }
+        let text = text.trim_ascii();
+        let alone = |bytes: Option<Vec<u8>>, word: &str| match bytes.filter(|bytes| !bytes.is_empty()) {
+            Some(bytes) => Ok(vec![Self { id: None, algorithm: None, bytes }]),
+            None => Err(format!("not {word}")),
+        };
+        match format.unwrap_or_else(|| look(text)) {
+            KeyFormat::Hex => alone(HEXLOWER_PERMISSIVE.decode(text).ok(), "hexadecimal"),
+            KeyFormat::Base64 => alone(base64(text), "base64"),
+            KeyFormat::Pem => alone(pem(text, &["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"]), "a public key in PEM"),
+            KeyFormat::X509Pem => alone(pem(text, &["CERTIFICATE"]), "a certificate in PEM"),
+            KeyFormat::Jwk => jwk::read(text),
+        }
+    }
+
+    /// Whether an algorithm can verify with it.
+    pub(super) fn fits(&self, algorithm: Algorithm) -> bool {
+        self.is_for(algorithm) && ParsedPublicKey::new(verifier(algorithm, &[]), &self.bytes).is_ok()
+    }
+
+    /// Whether it verifies a signature.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], tag: &[u8]) -> bool {
+        self.is_for(algorithm)
+            && UnparsedPublicKey::new(verifier(algorithm, tag), &self.bytes).verify(message, tag).is_ok()
+    }
+
+    fn is_for(&self, algorithm: Algorithm) -> bool {
+        self.algorithm.as_deref().is_none_or(|only| jwk::name(algorithm) == Some(only))
+    }
+}
+
+/// Checks the signature; gives the names that `require` may use.
+pub(super) fn check(
+    matter: &Matter<'_>,
+    algorithm: &AlgorithmChoice,
+    signed: &Signed,
+    keys: &Arc<[PublicKey]>,
+) -> Result<Vec<(&'static str, Json)>, Failure> {
+    let algorithm = match algorithm {
+        AlgorithmChoice::Fixed(algorithm) => *algorithm,
+        AlgorithmChoice::By { value, map } => {
+            let name = value.render(&matter.scope(&[])).map_err(|error| matter.lacking(&[value], &error))?;
+            *map.get(&name).ok_or(Rejection::Algorithm)?
+        }
+    };
+    let given = signed::read(matter, signed)?;
+    for message in signed::messages(matter, signed, &given, 1)? {
+        for tag in &given.signatures {
+            if keys.iter().any(|key| key.verifies(algorithm, &message, tag)) {
+                return Ok(given.names);
+            }
+        }
+    }
+    Err(Rejection::Wrong.into())
+}
+
+/// How a key is written that nobody said it of.
+fn look(text: &[u8]) -> KeyFormat {
+    match text {
+        [b'-', ..] => KeyFormat::Pem,
+        [b'{', ..] => KeyFormat::Jwk,
+        _ => KeyFormat::Base64,
+    }
+}
+
+/// The first block of PEM (RFC 7468) with one of these labels; of a certificate the key in it.
+fn pem(text: &[u8], labels: &[&str]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    labels.iter().find_map(|label| {
+        let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+        let (inner, _) = rest.split_once(&format!("-----END {label}-----"))?;
+        let packed: String = inner.split_ascii_whitespace().collect();
+        let der = BASE64.decode(packed.as_bytes()).ok()?;
+        if *label == "CERTIFICATE" { of_certificate(der) } else { Some(der) }
+    })
+}
+
+/// The SubjectPublicKeyInfo of a certificate. Who issued it and how long it is good does not count here: what
+/// is trusted is the place it was fetched from.
+fn of_certificate(der: Vec<u8>) -> Option<Vec<u8>> {
+    let der = CertificateDer::from(der);
+    let parsed = rustls::server::ParsedCertificate::try_from(&der).ok()?;
+    Some(parsed.subject_public_key_info().as_ref().to_vec())
+}
+
+/// The verifier. ECDSA signatures are DER, or r and s one after the other, which their length tells.
+fn verifier(algorithm: Algorithm, tag: &[u8]) -> &'static dyn VerificationAlgorithm {
+    match algorithm {
+        Algorithm::Ed25519 => &signature::ED25519,
+        Algorithm::EcdsaP256Sha256 if tag.len() == 64 => &signature::ECDSA_P256_SHA256_FIXED,
+        Algorithm::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+        Algorithm::EcdsaP384Sha384 if tag.len() == 96 => &signature::ECDSA_P384_SHA384_FIXED,
+        Algorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+        Algorithm::RsaPkcs1Sha1 => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+        Algorithm::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::RsaPkcs1Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::RsaPkcs1Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::RsaPssSha256 => &signature::RSA_PSS_2048_8192_SHA256,
+        Algorithm::RsaPssSha384 => &signature::RSA_PSS_2048_8192_SHA384,
+        Algorithm::RsaPssSha512 => &signature::RSA_PSS_2048_8192_SHA512,
+    }
+}

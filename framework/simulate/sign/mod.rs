@@ -1,0 +1,234 @@
+//! What the receiver verifies, made: the stand-in proves who it is as the spec says the vendor does.
+//!
+//! Called by the sender for each attempt, since a signature may hold the time. It uses the newest secrets, and
+//! key pairs of its own where the spec has public keys. What a spec requires besides is made true where it is a
+//! comparison with a name of the request.
+
+mod keys;
+mod write;
+
+use std::sync::Arc;
+
+use aws_lc_rs::{digest, hmac};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use self::write::{composed, put};
+use super::guard::basic;
+use super::invert::write_time;
+use crate::connector::instance::Instance;
+use crate::connector::model::{
+    Demand, Grammar, Hash, Proof, Signature, Signed, SignedTime, TimePlace, Verify,
+};
+use crate::connector::pick::{Pick, Pointer};
+use crate::connector::template::{RequestFacts, Scope};
+use crate::error::{Error, Kind, Result};
+
+/// A push before it is sent: what the signature may be made from.
+#[derive(Debug, Clone)]
+pub struct Unsigned {
+    /// The receiver's public URL, as the vendor knows it.
+    pub url: url::Url,
+    /// The headers so far.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// One thing that is signed: the push, or an item of it.
+struct Matter<'a> {
+    instance: &'a Instance,
+    check: &'a Demand,
+    /// Where the item stands in the body.
+    item: Option<Pointer>,
+    now: Timestamp,
+}
+
+/// Signs a push. `Err` where the spec verifies something that a stand-in cannot make.
+pub fn sign(instance: &Instance, push: &mut Unsigned, now: Timestamp) -> Result<()> {
+    for check in played(&instance.connector.receiver.verify) {
+        let items = match &check.each {
+            None => vec![None],
+            Some(each) => write::items(&push.body, each).into_iter().map(Some).collect(),
+        };
+        for item in items {
+            Matter { instance, check, item, now }.sign(push)?;
+        }
+    }
+    Ok(())
+}
+
+/// The checks that a push passes: of those of which one is enough, the first. Hashes of the body come first,
+/// since others may sign them.
+fn played(verify: &Verify) -> Vec<&Demand> {
+    let mut checks = match verify {
+        Verify::One(check) => vec![&**check],
+        Verify::AllOf(all) => all.iter().flat_map(played).collect(),
+        Verify::AnyOf(any) => any.first().map(played).unwrap_or_default(),
+    };
+    checks.sort_by_key(|check| !matches!(check.proof, Proof::Digest { .. }));
+    checks
+}
+
+impl Matter<'_> {
+    fn sign(&self, push: &mut Unsigned) -> Result<()> {
+        self.meet(push)?;
+        match &self.check.proof {
+            Proof::Token { place, scheme, equals } => {
+                let Some(text) = equals.first() else { return Ok(()) };
+                let token = text.render(&self.scope(push, &[]))?;
+                let scheme = scheme.as_deref().map(|scheme| format!("{scheme} ")).unwrap_or_default();
+                self.put(push, place, &format!("{scheme}{token}"))
+            }
+            Proof::Basic { username, password } => {
+                let scope = self.scope(push, &[]);
+                let username = username.as_ref().map(|text| text.render(&scope)).transpose()?;
+                let pair = format!("{}:{}", username.as_deref().unwrap_or("stand-in"), password.render(&scope)?);
+                set_header(&mut push.headers, "authorization", &basic(&pair))
+            }
+            Proof::Hmac { hash, keys, signed } => self.signed(push, signed, |scope, message| {
+                let key = keys::shared(keys, scope)?;
+                Ok(hmac::sign(&hmac::Key::new(keys::hmac_algorithm(*hash), &key), message).as_ref().to_vec())
+            }),
+            Proof::Digest { hash, signed } => self.signed(push, signed, |_, message| {
+                Ok(digest::digest(digest_algorithm(*hash), message).as_ref().to_vec())
+            }),
+            Proof::PublicKey { .. } | Proof::Jwt(_) => {
+                Err(Error::new(Kind::Finding, "the stand-in cannot sign in this way yet"))
+            }
+        }
+    }
+
+    /// Writes the time, builds the message, signs it and writes the signature.
+    fn signed(
+        &self,
+        push: &mut Unsigned,
+        signed: &Signed,
+        tag: impl Fn(&Scope, &[u8]) -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        let Some(message) = signed.messages.first() else { return Ok(()) };
+        let mut pairs = Map::new();
+        let mut names = Vec::new();
+        if let Some(SignedTime { place, format, .. }) = &signed.timestamp {
+            let time = write_time(*format, self.now, None);
+            let text = time.as_str().map_or_else(|| time.to_string(), str::to_owned);
+            match place {
+                TimePlace::Pair(name) => {
+                    pairs.insert(name.clone(), Json::from(text.as_str()));
+                }
+                TimePlace::At(places) => match places.first() {
+                    Some(place) => self.put(push, place, &text)?,
+                    None => {}
+                },
+            }
+            names.push(("timestamp", Json::from(text)));
+        }
+        self.fill(push, &message.names(), &signed.signature, &mut pairs)?;
+        names.push(("signature", Json::Object(pairs.clone())));
+        let scope = self.scope(push, &names);
+        let tag = tag(&scope, &message.render_bytes(&scope)?)?;
+        let text = composed(&signed.signature, &pairs, &tag);
+        match signed.signature.places.first() {
+            Some(place) => self.put(push, place, &text),
+            None => Ok(()),
+        }
+    }
+
+    /// Headers and pairs that the message names and nobody has written.
+    fn fill(
+        &self,
+        push: &mut Unsigned,
+        names: &[String],
+        signature: &Signature,
+        pairs: &mut Map<String, Json>,
+    ) -> Result<()> {
+        for name in names {
+            if let Some(header) = name.strip_prefix("request.headers.")
+                && !push.headers.contains_key(header)
+            {
+                set_header(&mut push.headers, header, "stand-in")?;
+            }
+            if let (Some(pair), Grammar::Pairs { .. }) = (name.strip_prefix("signature."), &signature.grammar) {
+                pairs.entry(pair).or_insert_with(|| Json::from("stand-in"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes true what the spec requires besides, the body first and what may be worked out of it after.
+    fn meet(&self, push: &mut Unsigned) -> Result<()> {
+        let mut equalities = Vec::new();
+        for condition in &self.check.require {
+            equalities.extend(condition.definitions());
+        }
+        let order = |name: &str| ["request.json.", "item.", "request.query.", "request.headers."]
+            .iter()
+            .position(|root| name.starts_with(root));
+        equalities.sort_by_key(|(name, _)| order(name));
+        for (name, text) in equalities {
+            let place = if let Some(name) = name.strip_prefix("request.query.") {
+                Pick::Query(name.to_owned())
+            } else if let Some(name) = name.strip_prefix("request.headers.") {
+                Pick::Header(name.to_owned())
+            } else if let Some(path) = name.strip_prefix("request.json.") {
+                Pick::Body(Pointer(path.split('.').map(str::to_owned).collect()))
+            } else if let Some(path) = name.strip_prefix("item.") {
+                Pick::Item(Pointer(path.split('.').map(str::to_owned).collect()))
+            } else {
+                continue;
+            };
+            let value = text.render(&self.scope(push, &[]))?;
+            self.put(push, &place, &value)?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, push: &mut Unsigned, place: &Pick, text: &str) -> Result<()> {
+        put(push, self.item.as_ref(), place, text)
+    }
+
+    /// The names that the receiver's templates will see.
+    fn scope(&self, push: &Unsigned, names: &[(&'static str, Json)]) -> Scope {
+        let mut scope = self.instance.scope().with_request(Arc::new(facts(push)));
+        if let Some(item) = &self.item {
+            let body: Json = serde_json::from_slice(&push.body).unwrap_or(Json::Null);
+            scope = scope.with("item", item.resolve(&body).cloned().unwrap_or(Json::Null));
+        }
+        names.iter().fold(scope, |scope, (name, value)| scope.with(name, value.clone()))
+    }
+}
+
+fn digest_algorithm(hash: Hash) -> &'static digest::Algorithm {
+    match hash {
+        Hash::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        Hash::Sha256 => &digest::SHA256,
+        Hash::Sha384 => &digest::SHA384,
+        Hash::Sha512 => &digest::SHA512,
+    }
+}
+
+/// Sets a header, the value marked sensitive.
+pub fn set_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<()> {
+    let name = HeaderName::try_from(name)
+        .map_err(|e| Error::new(Kind::Finding, format!("`{name}` is no header name")).because(e))?;
+    let mut value = HeaderValue::try_from(text).map_err(|_| {
+        Error::new(Kind::Configuration, format!("what `{name}` shall carry is no header value"))
+    })?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+/// What the receiver's templates will see of the request.
+fn facts(push: &Unsigned) -> RequestFacts {
+    RequestFacts {
+        method: http::Method::POST,
+        url: push.url.to_string(),
+        path: push.url.path().to_owned(),
+        query: push.url.query().unwrap_or_default().to_owned(),
+        headers: push.headers.clone(),
+        body: Bytes::copy_from_slice(&push.body),
+    }
+}
