@@ -67,6 +67,11 @@ impl Text {
         }
     }
 
+    /// The same; `None` where it is `omit`.
+    pub fn render_bytes_if(&self, scope: &Scope) -> Result<Option<Vec<u8>>> {
+        self.text(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))
+    }
+
     /// The value with its type; `None` where it is `omit`.
     pub fn value(&self, scope: &Scope) -> Result<Option<Json>> {
         self.data(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))

@@ -86,7 +86,14 @@ pub(super) fn refused(refused: &Refused, endpoint: Option<&Endpoint>) -> Answer 
         }
     }
     if let (Refused::Rejected(_), Some(endpoint)) = (refused, endpoint)
-        && endpoint.instance.connector.receiver.verify.checks().iter().any(|c| matches!(c.proof, Proof::Basic { .. }))
+        && endpoint
+            .instance
+            .connector
+            .receiver
+            .verify
+            .checks()
+            .iter()
+            .any(|c| matches!(c.proof, Proof::Basic { .. }))
     {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"receiver\""));
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, RwLock};
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value as Json};
 
+use super::sign::made_for;
 use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::{Connector, Proof, Required, SecretSpec, Setting};
 use crate::connector::secret::Secret;
@@ -43,7 +44,9 @@ pub fn fill(
     choose(connector, &given, &mut settings, provisioned)?;
     for setting in &connector.settings {
         if !settings.contains_key(&setting.name) && is_required(&setting.required, &settings)? {
-            settings.insert(setting.name.clone(), invent(setting)?);
+            let key = made_for(connector, &format!("settings.{}", setting.name))?;
+            let value = key.map_or_else(|| invent(setting), |key| Ok(Json::String(key)))?;
+            settings.insert(setting.name.clone(), value);
         }
     }
     let mut secrets = given_secrets;
@@ -167,6 +170,9 @@ fn make_up(connector: &Connector, secret: &SecretSpec) -> Result<String> {
     let mut random = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "there is no randomness"))?;
     let own = format!("secrets.{}", secret.name);
+    if let Some(key) = made_for(connector, &own)? {
+        return Ok(key);
+    }
     let checks = connector.receiver.verify.checks();
     let keys = checks.iter().find_map(|check| match &check.proof {
         Proof::Hmac { keys, .. } if keys.texts.iter().any(|key| key.names().contains(&own)) => Some(keys),

@@ -27,6 +27,7 @@ use crate::connector::instance::Instance;
 use crate::deliver::config::SinkConfig;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Kind, Result};
+use crate::provision::state::Memory;
 use crate::provision::{Provisioner, What, is_automatic};
 use crate::queue::State;
 use crate::queue::local::Local;
@@ -155,16 +156,17 @@ impl Life {
         let store = Local::open(simulation.folder.path(), simulation.queue, clock.clone())?;
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let books = Books::keep(checked.clone(), ledger.clone(), bar.clone());
+        let state: Arc<dyn State> = store.clone();
         let sender = Arc::new(Sender {
             instance: member.instance.clone(),
             transport: loopback,
             receiver,
             public_url: member.instance.receiver_url.clone().expect("`at_base` gave it one"),
             clock: clock.clone(),
+            memory: Memory::new(member.instance.id.clone(), state.clone()),
             ledger: ledger.clone(),
             shuffle: faults,
         });
-        let state: Arc<dyn State> = store.clone();
         let provisioner = Provisioner::new(member.instance.clone(), caller.clone(), state, clock.clone());
         let (stop, stopped) = watch::channel(false);
         let world = World {

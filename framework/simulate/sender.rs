@@ -10,19 +10,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
+use serde_json::Value as Json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ledger::Ledger;
 use super::plan::{Plan, Push};
 use super::routes::authority;
-use super::sign::{Unsigned, set_header, sign};
+use super::sign::{Unsigned, needs_state, set_header, sign};
 use super::transport::led_to;
 use crate::call::{Request, Response, Transport};
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::StatusRange;
 use crate::error::{Error, Kind, Result, escaped};
+use crate::provision::state::Memory;
 
 /// How often a vendor tries that does not say.
 const ATTEMPTS: u32 = 3;
@@ -47,6 +49,8 @@ pub struct Sender {
     pub public_url: url::Url,
     /// The time, for signatures and events.
     pub clock: Arc<dyn Clock>,
+    /// What the instance saved of the vendor's answers: a key may be among it.
+    pub memory: Memory,
     /// The books.
     pub ledger: Arc<Mutex<Ledger>>,
     /// Whether pushes change places on the way, where the spec promises no order.
@@ -140,10 +144,18 @@ impl Sender {
         Ok(Fate::Refused(said))
     }
 
+    /// What the instance saved, where signing takes it.
+    async fn state(&self) -> Result<Json> {
+        match needs_state(&self.instance) {
+            true => Ok(self.memory.read().await?.names()),
+            false => Ok(Json::Null),
+        }
+    }
+
     /// One attempt: signed anew, with the vendor's patience. The inner error says why there is no answer.
     async fn attempt(&self, push: &Push) -> Result<Result<Response, String>> {
         let to = (&self.public_url, self.receiver);
-        let request = request(&self.instance, push, to, self.clock.now())?;
+        let request = request(&self.instance, &self.state().await?, push, to, self.clock.now())?;
         let patience = self.instance.connector.receiver.sender.timeout.unwrap_or(Duration::from_secs(30));
         Ok(match tokio::time::timeout(patience, self.transport.send(request)).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -154,8 +166,10 @@ impl Sender {
 }
 
 /// A push as a request: signed as the vendor would sign it for its URL, and led to where the receiver listens.
+/// `state` is what the instance saved of the vendor's answers.
 pub fn request(
     instance: &Instance,
+    state: &Json,
     push: &Push,
     (public_url, receiver): (&url::Url, SocketAddr),
     now: Timestamp,
@@ -166,7 +180,7 @@ pub fn request(
         set_header(&mut headers, name, value)?;
     }
     let mut unsigned = Unsigned { url: public_url.clone(), headers, body: push.body.clone() };
-    sign(instance, &mut unsigned, now)?;
+    sign(instance, state, &mut unsigned, now)?;
     set_header(&mut unsigned.headers, "host", &authority(public_url))?;
     let url = led_to(&unsigned.url, receiver)
         .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::answer::{Answer, Incoming, refusal};
 use super::invert::{fresh_like, merge_deep, merge_top, replace_equal, write};
 use super::routes::{self, Effect, Named, Route};
+use super::sign::made_for;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Body, Call, Resource};
 use crate::connector::pick::{Pick, Pointer};
@@ -134,9 +135,12 @@ impl Shelf {
         for name in routes::saved_names(spec) {
             let example = places(spec, &name).find_map(|pointer| pointer.resolve(&spec.healthy_example));
             // The id is new each time; other values that a call saves are as the example shows them.
-            let value = match example {
-                Some(example) if name != "id" => example.clone(),
-                example => fresh_like(example, self.number()),
+            // A public key is the stand-in's own.
+            let key = made_for(&instance.connector, &format!("state.{}.{name}", spec.name))?;
+            let value = match (key, example) {
+                (Some(key), _) => Json::String(key),
+                (None, Some(example)) if name != "id" => example.clone(),
+                (None, example) => fresh_like(example, self.number()),
             };
             if let Some(example) = example {
                 replace_equal(&mut thing.object, example, &value);

@@ -20,6 +20,7 @@ use super::guard::Guard;
 use super::routes::{self, Route};
 use super::shape;
 use super::shelf::Shelf;
+use super::sign::published;
 use crate::call::mask::Mask;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
@@ -83,6 +84,9 @@ impl Vendor {
 
     async fn receive(&self, request: http::Request<hyper::body::Incoming>) -> http::Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
+        if let Some(key) = self.published(&parts) {
+            return http::Response::new(Full::new(Bytes::from(key)));
+        }
         let answer = match Limited::new(body, BODY_CAP).collect().await {
             Ok(body) => {
                 let incoming = Incoming::read(&parts, body.to_bytes());
@@ -99,6 +103,18 @@ impl Vendor {
             Err(_) => Answer::empty(413),
         };
         answer.into_response()
+    }
+
+    /// The vendor's public key, where it is asked for that.
+    fn published(&self, parts: &http::request::Parts) -> Option<String> {
+        let host = parts.headers.get("host").and_then(|value| value.to_str().ok())?;
+        match published(&self.instance, &parts.method, host, parts.uri.path()) {
+            Ok(key) => key,
+            Err(error) => {
+                tracing::warn!(%error, "the stand-in cannot publish its key");
+                None
+            }
+        }
     }
 
     /// The answer to one request: token, route, fault, who, shape, effect.

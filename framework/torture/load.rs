@@ -228,7 +228,8 @@ impl Sender {
     fn request(&self, push: &Push, wrong_key: bool) -> Result<Request> {
         let subject = &self.load.subject;
         let instance = if wrong_key { &subject.stranger } else { &subject.instance };
-        request(instance, push, (subject.public_url(), self.receiver), self.load.clock.now())
+        let to = (subject.public_url(), self.receiver);
+        request(instance, &serde_json::Value::Null, push, to, self.load.clock.now())
     }
 
     async fn send(&self, push: &Push) -> Result<Fate> {

@@ -214,8 +214,8 @@ pub enum Here {
 }
 
 use Here::{
-    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Message, Proof, Reply, Request, Respond, Update,
-    Var, Where,
+    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Message, Proof, Reply, Request, Respond,
+    Update, Var, Where,
 };
 
 /// One row of the table: a name, its parts (none: any), where it exists, and that in words.
@@ -234,8 +234,8 @@ pub struct Row {
 const PROVISION: &[Here] = &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var];
 /// There, and where requests are answered.
 const STATEFUL: &[Here] = &[
-    Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Request, Message, Proof, Reply,
-    Respond,
+    Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Request, Message, Proof,
+    Reply, Respond,
 ];
 
 /// Names, and where each exists.
@@ -304,12 +304,7 @@ pub const TABLE: &[Row] = &[
         places: &[Message, Proof, Var],
         words: "in `message` and `require` of a verify that has a `timestamp`",
     },
-    Row {
-        root: "claims",
-        parts: &[],
-        places: &[Proof, Var],
-        words: "in `require` of the verify kind `jwt`",
-    },
+    Row { root: "claims", parts: &[], places: &[Proof, Var], words: "in `require` of the verify kind `jwt`" },
     Row {
         root: "batch",
         parts: &["accepted", "duplicates", "dead"],

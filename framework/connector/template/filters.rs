@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::{digest, hmac, rand};
-use data_encoding::{BASE64, BASE64URL_NOPAD, BASE64_NOPAD, DecodeError, HEXLOWER, HEXLOWER_PERMISSIVE};
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, DecodeError, HEXLOWER, HEXLOWER_PERMISSIVE};
 use jiff::{SignedDuration, Timestamp};
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, Value};

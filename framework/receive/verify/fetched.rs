@@ -123,7 +123,9 @@ impl Fetched {
     /// Fetches a key. The error says why it is not to be had now.
     pub(in crate::receive) async fn fetch(&self, want: &Want) -> Result<(), String> {
         let turn = self.shelf().document(&want.url).turn.clone();
-        let _turn = tokio::time::timeout(PATIENCE, turn.lock()).await.map_err(|_| "it is being fetched".to_owned())?;
+        let _turn = tokio::time::timeout(PATIENCE, turn.lock())
+            .await
+            .map_err(|_| "it is being fetched".to_owned())?;
         if !self.shelf().may_ask(want)? {
             return Ok(());
         }
@@ -143,15 +145,23 @@ impl Fetched {
                 let old = document.keys.is_some();
                 tracing::warn!(url = %shown(&want.url), why, old, "the vendor's key cannot be fetched");
                 // Old keys are looked at once more: they may do.
-                if old { Ok(()) } else { Err(format!("the key at {} cannot be had: {why}", shown(&want.url))) }
+                if old {
+                    Ok(())
+                } else {
+                    Err(format!("the key at {} cannot be had: {why}", shown(&want.url)))
+                }
             }
         }
     }
 
     async fn ask(&self, want: &Want) -> Result<Vec<PublicKey>, String> {
         metrics::counter!("forebay_key_fetches_total").increment(1);
-        let request =
-            Request { method: Method::GET, url: want.url.clone(), headers: HeaderMap::new(), body: Bytes::new() };
+        let request = Request {
+            method: Method::GET,
+            url: want.url.clone(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
         let answer = self.transport.send(request).await.map_err(|error| error.sentence)?;
         if answer.status != http::StatusCode::OK {
             return Err(format!("the answer is {}", answer.status));
@@ -198,7 +208,11 @@ impl Shelf {
             (self.minute, self.calls) = (Instant::now(), 0);
         }
         self.calls += 1;
-        if self.calls > CALLS_A_MINUTE { Err("too many keys were fetched this minute".to_owned()) } else { Ok(true) }
+        if self.calls > CALLS_A_MINUTE {
+            Err("too many keys were fetched this minute".to_owned())
+        } else {
+            Ok(true)
+        }
     }
 }
 

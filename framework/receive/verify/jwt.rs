@@ -38,7 +38,8 @@ impl Token {
             return Err(Rejection::Malformed);
         }
         let mut parts = value.split(|byte| *byte == b'.');
-        let (Some(head), Some(claims), Some(tag), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(head), Some(claims), Some(tag), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(Rejection::Malformed);
         };
@@ -102,9 +103,8 @@ impl Token {
                     | Algorithm::RsaPssSha384
                     | Algorithm::RsaPssSha512 => None,
                 };
-                let named = |key: &&PublicKey| {
-                    self.key_id.is_none() || key.id.is_none() || key.id == self.key_id
-                };
+                let named =
+                    |key: &&PublicKey| self.key_id.is_none() || key.id.is_none() || key.id == self.key_id;
                 width.is_none_or(|width| self.tag.len() == width)
                     && keys.iter().filter(named).any(|key| key.verifies(private, &self.message, &self.tag))
             }

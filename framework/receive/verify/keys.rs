@@ -12,8 +12,8 @@ use super::encoding::{base64, decode};
 use super::hmac::algorithm;
 use super::public_key::PublicKey;
 use crate::connector::model::{
-    Algorithm, AlgorithmChoice, Demand, Encoding, Jwt, JwtAlgorithm, KeyEncoding, KeyFormat, KeySource, KeyTexts,
-    Proof, Verify,
+    Algorithm, AlgorithmChoice, Demand, Encoding, Jwt, JwtAlgorithm, KeyEncoding, KeyFormat, KeySource,
+    KeyTexts, Proof, Verify,
 };
 use crate::connector::secret::Secret;
 use crate::connector::template::{Scope, Vars};
@@ -81,10 +81,10 @@ impl Expected {
     /// Renders it. The error says what is not known yet.
     pub(super) fn new(proof: &Proof, scopes: &[Scope]) -> Result<Self> {
         match proof {
-            Proof::Token { equals, .. } => {
-                let render = |scope: &Scope| equals.iter().map(|text| text.render(scope)).collect();
-                texts(scopes, render)
-            }
+            Proof::Token { equals, .. } => texts(scopes, |scope| {
+                let found = equals.iter().filter_map(|text| text.render_bytes_if(scope).transpose());
+                found.map(|bytes| String::from_utf8(bytes?).map_err(|_| bad_key("no text"))).collect()
+            }),
             Proof::Basic { username, password } => texts(scopes, |scope| {
                 let password = password.render(scope)?;
                 if password.is_empty() {
@@ -143,7 +143,7 @@ fn texts(scopes: &[Scope], render: impl Fn(&Scope) -> Result<Vec<String>>) -> Re
             }
         }
     }
-    Ok(Expected::Texts(values))
+    if values.is_empty() { Err(empty()) } else { Ok(Expected::Texts(values)) }
 }
 
 /// The texts of keys in every generation, without the prefix.
@@ -152,8 +152,9 @@ fn all_texts(keys: &KeyTexts, scopes: &[Scope]) -> Result<Vec<Vec<u8>>> {
     let mut found: Vec<Vec<u8>> = Vec::new();
     for scope in scopes {
         for text in &keys.texts {
-            // A key that is worked out, `secrets.a | sha256`, is bytes and no text.
-            let text = text.render_bytes(scope)?;
+            // A key that is worked out, `secrets.a | sha256`, is bytes and no text; one that may be left out is
+            // `omit`.
+            let Some(text) = text.render_bytes_if(scope)? else { continue };
             let text = text.strip_prefix(prefix).unwrap_or(&text).to_vec();
             if text.is_empty() {
                 return Err(empty());
@@ -162,6 +163,9 @@ fn all_texts(keys: &KeyTexts, scopes: &[Scope]) -> Result<Vec<Vec<u8>>> {
                 found.push(text);
             }
         }
+    }
+    if found.is_empty() {
+        return Err(empty());
     }
     Ok(found)
 }

@@ -270,8 +270,9 @@ impl Prover<'_> {
             Proof::Hmac { signed, .. } => hmac::check(matter, signed, expected)?,
             Proof::Digest { hash, signed } => digest::check(matter, *hash, signed)?,
             Proof::PublicKey { algorithm, keys, format, signed } => {
-                let keys = self.public_keys(matter, keys, *format, expected)?;
-                public_key::check(matter, algorithm, signed, &keys)?
+                // What can be told without a key is told before one is fetched.
+                let given = public_key::Given::read(matter, algorithm, signed)?;
+                given.check(&self.public_keys(matter, keys, *format, expected)?)?
             }
             Proof::Jwt(jwt) => {
                 let claims = self.token(matter, jwt, expected)?;
@@ -332,7 +333,9 @@ impl Matter<'_> {
             match condition.holds(&scope) {
                 Ok(true) => {}
                 Ok(false) => return Err(Rejection::Required.into()),
-                Err(error) if condition.lacks_own(&scope) => return Err(Failure::NotReady(error.to_string())),
+                Err(error) if condition.lacks_own(&scope) => {
+                    return Err(Failure::NotReady(error.to_string()));
+                }
                 Err(_) => return Err(Rejection::Required.into()),
             }
         }

@@ -1,7 +1,5 @@
 //! Signatures by a private key: reading public keys however they are written, and verifying with them.
 
-use std::sync::Arc;
-
 use aws_lc_rs::signature::{self, ParsedPublicKey, UnparsedPublicKey, VerificationAlgorithm};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use rustls::pki_types::CertificateDer;
@@ -39,7 +37,9 @@ impl PublicKey {
         match format.unwrap_or_else(|| look(text)) {
             KeyFormat::Hex => alone(HEXLOWER_PERMISSIVE.decode(text).ok(), "hexadecimal"),
             KeyFormat::Base64 => alone(base64(text), "base64"),
-            KeyFormat::Pem => alone(pem(text, &["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"]), "a public key in PEM"),
+            KeyFormat::Pem => {
+                alone(pem(text, &["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"]), "a public key in PEM")
+            }
             KeyFormat::X509Pem => alone(pem(text, &["CERTIFICATE"]), "a certificate in PEM"),
             KeyFormat::Jwk => jwk::read(text),
         }
@@ -61,29 +61,41 @@ impl PublicKey {
     }
 }
 
-/// Checks the signature; gives the names that `require` may use.
-pub(super) fn check(
-    matter: &Matter<'_>,
-    algorithm: &AlgorithmChoice,
-    signed: &Signed,
-    keys: &Arc<[PublicKey]>,
-) -> Result<Vec<(&'static str, Json)>, Failure> {
-    let algorithm = match algorithm {
-        AlgorithmChoice::Fixed(algorithm) => *algorithm,
-        AlgorithmChoice::By { value, map } => {
-            let name = value.render(&matter.scope(&[])).map_err(|error| matter.lacking(&[value], &error))?;
-            *map.get(&name).ok_or(Rejection::Algorithm)?
-        }
-    };
-    let given = signed::read(matter, signed)?;
-    for message in signed::messages(matter, signed, &given, 1)? {
-        for tag in &given.signatures {
-            if keys.iter().any(|key| key.verifies(algorithm, &message, tag)) {
-                return Ok(given.names);
+/// What a request brings, before any key is looked at.
+pub(super) struct Given {
+    algorithm: Algorithm,
+    given: signed::Given,
+    messages: Vec<Vec<u8>>,
+}
+
+impl Given {
+    /// Reads it.
+    pub(super) fn read(
+        matter: &Matter<'_>,
+        algorithm: &AlgorithmChoice,
+        signed: &Signed,
+    ) -> Result<Self, Failure> {
+        let algorithm = match algorithm {
+            AlgorithmChoice::Fixed(algorithm) => *algorithm,
+            AlgorithmChoice::By { value, map } => {
+                let name = value.render(&matter.scope(&[]));
+                let name = name.map_err(|error| matter.lacking(&[value], &error))?;
+                *map.get(&name).ok_or(Rejection::Algorithm)?
             }
-        }
+        };
+        let given = signed::read(matter, signed)?;
+        let messages = signed::messages(matter, signed, &given, 1)?;
+        Ok(Self { algorithm, given, messages })
     }
-    Err(Rejection::Wrong.into())
+
+    /// Checks the signature; gives the names that `require` may use.
+    pub(super) fn check(self, keys: &[PublicKey]) -> Result<Vec<(&'static str, Json)>, Failure> {
+        let verifies =
+            |message: &[u8], tag: &[u8]| keys.iter().any(|key| key.verifies(self.algorithm, message, tag));
+        let tags = &self.given.signatures;
+        let any = self.messages.iter().any(|message| tags.iter().any(|tag| verifies(message, tag)));
+        if any { Ok(self.given.names) } else { Err(Rejection::Wrong.into()) }
+    }
 }
 
 /// How a key is written that nobody said it of.

@@ -71,7 +71,8 @@ pub(super) fn messages(
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let mut messages = Vec::new();
     for scope in matter.scopes.iter().take(generations.max(1)) {
-        let scope = given.names.iter().fold(scope.clone(), |scope, (name, value)| scope.with(name, value.clone()));
+        let scope =
+            given.names.iter().fold(scope.clone(), |scope, (name, value)| scope.with(name, value.clone()));
         for text in &signed.messages {
             match text.render_bytes(&scope) {
                 Ok(message) => messages.push(message),
@@ -104,7 +105,8 @@ impl Reader<'_> {
             Grammar::List { separator } => {
                 let text = std::str::from_utf8(value).map_err(|_| Rejection::Malformed)?;
                 for member in text.split(separator.as_str()) {
-                    let tag = member.trim().as_bytes().strip_prefix(prefix).and_then(|text| self.decoded(text));
+                    let tag =
+                        member.trim().as_bytes().strip_prefix(prefix).and_then(|text| self.decoded(text));
                     if let Some(tag) = tag {
                         self.keep(tag)?;
                     }

@@ -22,7 +22,9 @@ impl<'a> Subject<'a> {
     pub(super) fn one(&self, place: &'a Pick) -> Result<Cow<'a, [u8]>, Rejection> {
         let body = match (place, self.item) {
             (Pick::Item(_), Some(item)) => item.as_bytes(),
-            (Pick::Item(_) | Pick::Body(_) | Pick::Header(_) | Pick::Query(_) | Pick::Form(_), _) => self.body,
+            (Pick::Item(_) | Pick::Body(_) | Pick::Header(_) | Pick::Query(_) | Pick::Form(_), _) => {
+                self.body
+            }
         };
         match self.head.pick(place, body) {
             Found::Nothing => Err(Rejection::Missing),

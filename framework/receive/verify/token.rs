@@ -1,9 +1,9 @@
 //! A secret value at a place, and HTTP Basic.
 
+use super::Rejection;
 use super::encoding::base64;
 use super::keys::Expected;
 use super::subject::{Subject, after_scheme};
-use super::Rejection;
 use crate::connector::model::Proof;
 use crate::connector::pick::Pick;
 use crate::connector::secret::Secret;

@@ -1,9 +1,16 @@
-//! The keys that the stand-in signs with.
+//! The keys that the stand-in signs with, and what it publishes of them.
 
 use aws_lc_rs::hmac;
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
+use http::Method;
+use serde_json::json;
 
-use crate::connector::model::{Hash, KeyEncoding, KeyTexts};
+use super::pairs;
+use crate::connector::instance::Instance;
+use crate::connector::model::{
+    Algorithm, AlgorithmChoice, Connector, Demand, Hash, Jwt, JwtAlgorithm, KeyEncoding, KeyFormat,
+    KeySource, KeyTexts, Proof,
+};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 
@@ -34,4 +41,129 @@ pub(super) fn hmac_algorithm(hash: Hash) -> hmac::Algorithm {
         Hash::Sha384 => hmac::HMAC_SHA384,
         Hash::Sha512 => hmac::HMAC_SHA512,
     }
+}
+
+/// How the stand-in signs a token.
+pub(super) fn token_algorithm(jwt: &Jwt) -> Option<JwtAlgorithm> {
+    jwt.algorithms.first().copied()
+}
+
+/// The private keys that a check takes: how they sign, where their public halves are found, and how those are
+/// written. `None` where it takes none.
+fn asymmetric(demand: &Demand) -> Option<(Vec<Algorithm>, &KeySource, Option<KeyFormat>)> {
+    match &demand.proof {
+        Proof::PublicKey { algorithm, keys, format, .. } => {
+            let all = match algorithm {
+                AlgorithmChoice::Fixed(algorithm) => vec![*algorithm],
+                AlgorithmChoice::By { map, .. } => map.values().copied().collect(),
+            };
+            Some((all, keys, *format))
+        }
+        Proof::Jwt(jwt) => {
+            let all = jwt.algorithms.iter().filter_map(|known| match known {
+                JwtAlgorithm::Private(algorithm) => Some(*algorithm),
+                JwtAlgorithm::Shared(_) => None,
+            });
+            let all: Vec<Algorithm> = all.collect();
+            // Tokens are mostly checked with a set of keys.
+            let fetched = matches!(jwt.keys, KeySource::Fetched(_));
+            let format = jwt.format.or(fetched.then_some(KeyFormat::Jwk));
+            (!all.is_empty()).then_some((all, &jwt.keys, format))
+        }
+        Proof::Token { .. } | Proof::Basic { .. } | Proof::Hmac { .. } | Proof::Digest { .. } => None,
+    }
+}
+
+/// The stand-in's public key, where a name of the spec (`secrets.public_key`) is such a key.
+pub fn made_for(connector: &Connector, name: &str) -> Result<Option<String>> {
+    let checks = connector.receiver.verify.checks();
+    for (algorithms, source, format) in checks.into_iter().filter_map(asymmetric) {
+        let KeySource::Named(keys) = source else { continue };
+        if keys.texts.iter().any(|text| text.names().iter().any(|known| known == name)) {
+            let prefix = keys.prefix.as_deref().unwrap_or_default();
+            return Ok(Some(format!("{prefix}{}", written(&algorithms, format)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// What is published at a URL where the vendor's keys are looked for.
+pub fn published(instance: &Instance, method: &Method, host: &str, path: &str) -> Result<Option<String>> {
+    if *method != Method::GET {
+        return Ok(None);
+    }
+    let asked = format!("https://{host}{path}");
+    let scope = instance.scope();
+    for (algorithms, source, format) in
+        instance.connector.receiver.verify.checks().into_iter().filter_map(asymmetric)
+    {
+        let KeySource::Fetched(url) = source else { continue };
+        let here = match &url.only {
+            Some(only) => only.is_match(&asked),
+            None => url.url.render(&scope).is_ok_and(|known| known.split('?').next() == Some(&asked)),
+        };
+        if here {
+            return written(&algorithms, format).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The public key of these algorithms, which share one where there is one.
+fn written(algorithms: &[Algorithm], format: Option<KeyFormat>) -> Result<String> {
+    let nobody = || Error::new(Kind::Finding, "verify names no algorithm that the stand-in can sign with");
+    let first = *algorithms.iter().find(|known| pairs::can_sign(**known)).ok_or_else(nobody)?;
+    let key = pairs::public(first)?;
+    Ok(match format.unwrap_or(KeyFormat::Base64) {
+        KeyFormat::Hex => HEXLOWER.encode(&key),
+        KeyFormat::Base64 => BASE64.encode(&key),
+        KeyFormat::Pem => pem("PUBLIC KEY", &key),
+        KeyFormat::X509Pem => pem("CERTIFICATE", &certificate(&key)),
+        KeyFormat::Jwk => {
+            let mut keys = Vec::new();
+            for algorithm in algorithms.iter().filter(|known| pairs::can_sign(**known)) {
+                let jwk = pairs::jwk(*algorithm)?;
+                if !keys.contains(&jwk) {
+                    keys.push(jwk);
+                }
+            }
+            json!({"keys": keys}).to_string()
+        }
+    })
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64.encode(der);
+    let lines: Vec<&str> =
+        (0..text.len()).step_by(64).filter_map(|at| text.get(at..text.len().min(at + 64))).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// A certificate (RFC 5280 section 4.1) that says nothing but the key, and that nobody signed: what is taken
+/// of it is the key alone.
+fn certificate(key: &[u8]) -> Vec<u8> {
+    // sha256WithRSAEncryption
+    let algorithm = der(
+        0x30,
+        &[der(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b]), der(0x05, &[])].concat(),
+    );
+    let nobody = der(0x30, &[]);
+    let validity = der(0x30, &[der(0x17, b"200101000000Z"), der(0x17, b"491231235959Z")].concat());
+    let version = der(0xa0, &der(0x02, &[2]));
+    let parts = [version, der(0x02, &[1]), algorithm.clone(), nobody.clone(), validity, nobody, key.to_vec()]
+        .concat();
+    der(0x30, &[der(0x30, &parts), algorithm, der(0x03, &[0, 0])].concat())
+}
+
+/// One value of DER.
+fn der(tag: u8, inner: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(inner.len()).expect("a certificate of one key is short").to_be_bytes();
+    let mut out = vec![tag];
+    match (inner.len(), length) {
+        (0..0x80, [_, low]) => out.push(low),
+        (0x80..0x100, [_, low]) => out.extend([0x81, low]),
+        (_, [high, low]) => out.extend([0x82, high, low]),
+    }
+    out.extend_from_slice(inner);
+    out
 }

@@ -5,6 +5,8 @@
 //! comparison with a name of the request.
 
 mod keys;
+mod pairs;
+mod token;
 mod write;
 
 use std::sync::Arc;
@@ -15,12 +17,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
+pub use self::keys::{made_for, published};
 use self::write::{composed, put};
 use super::guard::basic;
 use super::invert::write_time;
 use crate::connector::instance::Instance;
 use crate::connector::model::{
-    Demand, Grammar, Hash, Proof, Signature, Signed, SignedTime, TimePlace, Verify,
+    Algorithm, AlgorithmChoice, Demand, Grammar, Hash, Proof, Signature, Signed, SignedTime, TimePlace,
+    Verify,
 };
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::template::{RequestFacts, Scope};
@@ -40,24 +44,37 @@ pub struct Unsigned {
 /// One thing that is signed: the push, or an item of it.
 struct Matter<'a> {
     instance: &'a Instance,
-    check: &'a Demand,
+    state: &'a Json,
+    demand: &'a Demand,
     /// Where the item stands in the body.
     item: Option<Pointer>,
     now: Timestamp,
 }
 
-/// Signs a push. `Err` where the spec verifies something that a stand-in cannot make.
-pub fn sign(instance: &Instance, push: &mut Unsigned, now: Timestamp) -> Result<()> {
-    for check in played(&instance.connector.receiver.verify) {
-        let items = match &check.each {
+/// Signs a push; `state` is what the instance saved of the vendor's answers. `Err` where the spec verifies something that a stand-in cannot make.
+pub fn sign(instance: &Instance, state: &Json, push: &mut Unsigned, now: Timestamp) -> Result<()> {
+    for demand in played(&instance.connector.receiver.verify) {
+        let items = match &demand.each {
             None => vec![None],
             Some(each) => write::items(&push.body, each).into_iter().map(Some).collect(),
         };
         for item in items {
-            Matter { instance, check, item, now }.sign(push)?;
+            Matter { instance, state, demand, item, now }.sign(push)?;
         }
     }
     Ok(())
+}
+
+/// Whether signing takes what the instance saved.
+pub fn needs_state(instance: &Instance) -> bool {
+    let checks = instance.connector.receiver.verify.checks();
+    let texts = checks.iter().flat_map(|demand| {
+        let messages = demand.proof.signed().into_iter().flat_map(|signed| &signed.messages);
+        demand.proof.key_texts().into_iter().chain(messages)
+    });
+    let mut names = texts.flat_map(|text| text.names());
+    // A var may lead there too.
+    names.any(|name| name.starts_with("state.") || name.starts_with("vars."))
 }
 
 /// The checks that a push passes: of those of which one is enough, the first. Hashes of the body come first,
@@ -75,7 +92,7 @@ fn played(verify: &Verify) -> Vec<&Demand> {
 impl Matter<'_> {
     fn sign(&self, push: &mut Unsigned) -> Result<()> {
         self.meet(push)?;
-        match &self.check.proof {
+        match &self.demand.proof {
             Proof::Token { place, scheme, equals } => {
                 let Some(text) = equals.first() else { return Ok(()) };
                 let token = text.render(&self.scope(push, &[]))?;
@@ -85,7 +102,8 @@ impl Matter<'_> {
             Proof::Basic { username, password } => {
                 let scope = self.scope(push, &[]);
                 let username = username.as_ref().map(|text| text.render(&scope)).transpose()?;
-                let pair = format!("{}:{}", username.as_deref().unwrap_or("stand-in"), password.render(&scope)?);
+                let pair =
+                    format!("{}:{}", username.as_deref().unwrap_or("stand-in"), password.render(&scope)?);
                 set_header(&mut push.headers, "authorization", &basic(&pair))
             }
             Proof::Hmac { hash, keys, signed } => self.signed(push, signed, |scope, message| {
@@ -95,10 +113,39 @@ impl Matter<'_> {
             Proof::Digest { hash, signed } => self.signed(push, signed, |_, message| {
                 Ok(digest::digest(digest_algorithm(*hash), message).as_ref().to_vec())
             }),
-            Proof::PublicKey { .. } | Proof::Jwt(_) => {
-                Err(Error::new(Kind::Finding, "the stand-in cannot sign in this way yet"))
+            Proof::PublicKey { algorithm, signed, .. } => {
+                let algorithm = self.algorithm(push, algorithm)?;
+                self.signed(push, signed, |_, message| pairs::sign(algorithm, message))
+            }
+            Proof::Jwt(jwt) => {
+                let defined = self.demand.require.iter().flat_map(|condition| condition.definitions());
+                let token = token::made(jwt, defined, &self.scope(push, &[]), self.now)?;
+                let scheme = jwt.scheme.as_deref().map(|scheme| format!("{scheme} ")).unwrap_or_default();
+                self.put(push, &jwt.place, &format!("{scheme}{token}"))
             }
         }
+    }
+
+    /// How a push is signed: as it says itself, or else as it is made to say.
+    fn algorithm(&self, push: &mut Unsigned, choice: &AlgorithmChoice) -> Result<Algorithm> {
+        let (value, map) = match choice {
+            AlgorithmChoice::Fixed(algorithm) => return Ok(*algorithm),
+            AlgorithmChoice::By { value, map } => (value, map),
+        };
+        let said = value.render(&self.scope(push, &[])).ok().and_then(|name| map.get(&name).copied());
+        if let Some(algorithm) = said.filter(|algorithm| pairs::can_sign(*algorithm)) {
+            return Ok(algorithm);
+        }
+        let able = map.iter().find(|(_, algorithm)| pairs::can_sign(**algorithm));
+        let place = value.lone_name().as_deref().and_then(place_of);
+        let (Some((name, algorithm)), Some(place)) = (able, place) else {
+            return Err(Error::new(
+                Kind::Finding,
+                "the stand-in cannot sign in the way that the sample says",
+            ));
+        };
+        self.put(push, &place, name)?;
+        Ok(*algorithm)
     }
 
     /// Writes the time, builds the message, signs it and writes the signature.
@@ -150,7 +197,8 @@ impl Matter<'_> {
             {
                 set_header(&mut push.headers, header, "stand-in")?;
             }
-            if let (Some(pair), Grammar::Pairs { .. }) = (name.strip_prefix("signature."), &signature.grammar) {
+            if let (Some(pair), Grammar::Pairs { .. }) = (name.strip_prefix("signature."), &signature.grammar)
+            {
                 pairs.entry(pair).or_insert_with(|| Json::from("stand-in"));
             }
         }
@@ -160,25 +208,17 @@ impl Matter<'_> {
     /// Makes true what the spec requires besides, the body first and what may be worked out of it after.
     fn meet(&self, push: &mut Unsigned) -> Result<()> {
         let mut equalities = Vec::new();
-        for condition in &self.check.require {
+        for condition in &self.demand.require {
             equalities.extend(condition.definitions());
         }
-        let order = |name: &str| ["request.json.", "item.", "request.query.", "request.headers."]
-            .iter()
-            .position(|root| name.starts_with(root));
+        let order = |name: &str| {
+            ["request.json.", "item.", "request.query.", "request.headers."]
+                .iter()
+                .position(|root| name.starts_with(root))
+        };
         equalities.sort_by_key(|(name, _)| order(name));
         for (name, text) in equalities {
-            let place = if let Some(name) = name.strip_prefix("request.query.") {
-                Pick::Query(name.to_owned())
-            } else if let Some(name) = name.strip_prefix("request.headers.") {
-                Pick::Header(name.to_owned())
-            } else if let Some(path) = name.strip_prefix("request.json.") {
-                Pick::Body(Pointer(path.split('.').map(str::to_owned).collect()))
-            } else if let Some(path) = name.strip_prefix("item.") {
-                Pick::Item(Pointer(path.split('.').map(str::to_owned).collect()))
-            } else {
-                continue;
-            };
+            let Some(place) = place_of(&name) else { continue };
             let value = text.render(&self.scope(push, &[]))?;
             self.put(push, &place, &value)?;
         }
@@ -191,12 +231,27 @@ impl Matter<'_> {
 
     /// The names that the receiver's templates will see.
     fn scope(&self, push: &Unsigned, names: &[(&'static str, Json)]) -> Scope {
-        let mut scope = self.instance.scope().with_request(Arc::new(facts(push)));
+        let mut scope =
+            self.instance.scope().with("state", self.state.clone()).with_request(Arc::new(facts(push)));
         if let Some(item) = &self.item {
             let body: Json = serde_json::from_slice(&push.body).unwrap_or(Json::Null);
             scope = scope.with("item", item.resolve(&body).cloned().unwrap_or(Json::Null));
         }
         names.iter().fold(scope, |scope, (name, value)| scope.with(name, value.clone()))
+    }
+}
+
+/// The place that a name of the request stands for.
+fn place_of(name: &str) -> Option<Pick> {
+    let path = |path: &str| Pointer(path.split('.').map(str::to_owned).collect());
+    if let Some(name) = name.strip_prefix("request.query.") {
+        Some(Pick::Query(name.to_owned()))
+    } else if let Some(name) = name.strip_prefix("request.headers.") {
+        Some(Pick::Header(name.to_ascii_lowercase()))
+    } else if let Some(name) = name.strip_prefix("request.json.") {
+        Some(Pick::Body(path(name)))
+    } else {
+        name.strip_prefix("item.").map(|name| Pick::Item(path(name)))
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn composed(signature: &Signature, pairs: &Map<String, Json>, tag: &[
     match &signature.grammar {
         Grammar::Plain | Grammar::List { .. } => format!("{prefix}{tag}"),
         Grammar::Pairs { separator, name } => {
-            let before = pairs.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
+            let before =
+                pairs.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
             let all: Vec<String> = before.chain([format!("{name}={tag}")]).collect();
             format!("{prefix}{}", all.join(separator))
         }

@@ -16,11 +16,8 @@ impl Compiler {
     /// A JSON Web Token.
     pub(super) fn jwt(&mut self, at: &At<'_>) -> Option<Proof> {
         let place = self.place(at);
-        let algorithms: Vec<JwtAlgorithm> = at
-            .get("algorithms")?
-            .items()
-            .filter_map(|at| at.text().and_then(JwtAlgorithm::named))
-            .collect();
+        let algorithms: Vec<JwtAlgorithm> =
+            at.get("algorithms")?.items().filter_map(|at| at.text().and_then(JwtAlgorithm::named)).collect();
         let keys = self.jwt_keys(at, &algorithms);
         let issuers = self.some_texts(at, "issuer", Here::Request);
         let audiences = self.some_texts(at, "audience", Here::Request);

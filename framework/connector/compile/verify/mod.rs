@@ -71,7 +71,11 @@ impl Compiler {
         Some(Demand { number: own, proof: proof?, each, require })
     }
 
-    fn condition_besides(&mut self, at: &At<'_>, kind: &str) -> Option<crate::connector::template::Condition> {
+    fn condition_besides(
+        &mut self,
+        at: &At<'_>,
+        kind: &str,
+    ) -> Option<crate::connector::template::Condition> {
         let condition = self.condition(at, Here::Proof)?;
         if kind != "jwt" && names(&condition.names(), "claims") {
             self.report(
