@@ -320,6 +320,22 @@ fn any_spec_can_be_simulated() {
     }
 }
 
+/// What the receiver verifies the stand-in signs: a connector for every way to do it, each simulated.
+#[test]
+fn the_stand_in_signs_what_verify_checks() {
+    let mut folders: Vec<_> =
+        std::fs::read_dir(root().join("tests/signers")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() >= 9);
+    for folder in folders {
+        let data = tempfile::tempdir().unwrap();
+        let (code, out, said) = simulate(folder.to_str().unwrap(), data.path(), &["--events", "40"]);
+        assert_eq!(code, 0, "{}\n{out}\n{said}", folder.display());
+        let rows = ["events sent", "delivered", "rejected", "left over"];
+        assert_eq!(rows.map(|name| row(&said, name)), [40, 40, 0, 0], "{said}");
+    }
+}
+
 #[test]
 fn a_sink_that_loses_records_is_found_out() {
     let data = tempfile::tempdir().unwrap();

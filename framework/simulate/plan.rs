@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::events::{Event, Maker};
 use super::invert::write;
 use super::ledger::{Mark, mark_of};
+use super::sign::shape;
 use crate::connector::model::{Connector, Decode, OnReuse};
 use crate::connector::pick::Pointer;
 use crate::error::Result;
@@ -45,6 +46,8 @@ pub struct Plan {
     maker: Maker,
     shape: Shape,
     most: u64,
+    /// A signature in the body changes it: nothing comes again or broken, since it would be signed anew.
+    signed_body: bool,
     on_reuse: OnReuse,
     next: u64,
     pushes: u64,
@@ -74,7 +77,7 @@ impl Plan {
         let each = receiver.records.each.iter().find(|p| p.0.is_empty()).or(receiver.records.each.first());
         let each = each.cloned().unwrap_or_default();
         let shape = match receiver.decode {
-            _ if maker.is_alone() => Shape::Single,
+            _ if maker.is_alone() || shape::alone(connector) => Shape::Single,
             Decode::JsonLines { also_json } if each.0.is_empty() => Shape::Lines { also_json },
             Decode::JsonLines { .. } => Shape::Document { each },
             Decode::Json => Shape::Document { each },
@@ -82,7 +85,20 @@ impl Plan {
         let (next, dice) = (0, 0x9e37_79b9_7f4a_7c15);
         let on_reuse = receiver.event.on_reuse;
         let remembered = VecDeque::with_capacity(REMEMBERED);
-        Ok(Self { maker, shape, most, on_reuse, next, pushes: 0, broken: 0, dice, remembered, last: None })
+        let signed_body = shape::in_body(connector);
+        Ok(Self {
+            maker,
+            shape,
+            most,
+            signed_body,
+            on_reuse,
+            next,
+            pushes: 0,
+            broken: 0,
+            dice,
+            remembered,
+            last: None,
+        })
     }
 
     /// The next push, with events up to number `until`; `None` when there are no more.
@@ -98,7 +114,7 @@ impl Plan {
             Shape::Single => 1,
             Shape::Lines { .. } | Shape::Document { .. } => 1 + self.roll(self.most),
         };
-        if self.is_broken_turn() && !matches!(self.shape, Shape::Lines { .. }) {
+        if self.is_broken_turn() && !self.signed_body && !matches!(self.shape, Shape::Lines { .. }) {
             return Some(self.broken_body(now));
         }
         Some(self.fill(size, until, now))
@@ -106,7 +122,7 @@ impl Plan {
 
     /// Other bytes under ids that are stored; asked for when everything before is acknowledged.
     pub fn reused(&mut self, how_many: u64, now: Timestamp) -> Vec<Push> {
-        if !self.maker.has_ids() {
+        if !self.maker.has_ids() || self.signed_body {
             return Vec::new();
         }
         let numbers: Vec<u64> =
@@ -152,6 +168,7 @@ impl Plan {
             self.next += 1;
             if n % AGAIN_EVERY == 1 % AGAIN_EVERY
                 && self.maker.has_ids()
+                && !self.signed_body
                 && !matches!(self.shape, Shape::Single)
             {
                 let (copy, mark) =
@@ -173,7 +190,7 @@ impl Plan {
         };
         // Where copies cannot stand in one body with the others, every so often the whole request comes again.
         let whole = !self.maker.has_ids() || matches!(self.shape, Shape::Single);
-        if whole && (self.pushes % AGAIN_EVERY == 1) {
+        if whole && !self.signed_body && (self.pushes % AGAIN_EVERY == 1) {
             self.last = Some(push.clone());
         }
         push

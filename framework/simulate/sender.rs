@@ -14,9 +14,10 @@ use serde_json::Value as Json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, mark_of};
 use super::plan::{Plan, Push};
 use super::routes::authority;
+use super::sign::shape;
 use super::sign::{Unsigned, needs_state, set_header, sign};
 use super::transport::led_to;
 use crate::call::{Request, Response, Transport};
@@ -110,7 +111,15 @@ impl Sender {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn push(self: Arc<Self>, push: Push) -> Result<Fate> {
+    async fn push(self: Arc<Self>, mut push: Push) -> Result<Fate> {
+        if shape::in_body(&self.instance.connector) {
+            // The records are those that are signed.
+            let to = (&self.public_url, self.receiver);
+            let signed = request(&self.instance, &self.state().await?, &push, to, self.clock.now())?;
+            push.body = signed.body.to_vec();
+            let records = shape::records(&self.instance.connector, &push.body);
+            push.good = records.iter().map(|record| mark_of(record.as_bytes())).collect();
+        }
         self.books().send(&push);
         let rule = &self.instance.connector.receiver.sender;
         let rounds = if rule.gives_up_after.is_some() { ROUNDS } else { 1 };

@@ -6,6 +6,7 @@
 
 mod keys;
 mod pairs;
+pub mod shape;
 mod token;
 mod write;
 
