@@ -16,6 +16,7 @@ mod kill;
 mod main_job;
 mod provisioning;
 mod queue;
+mod queue_model;
 mod receiving;
 mod simulation;
 mod sinks;

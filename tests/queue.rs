@@ -85,7 +85,7 @@ pub fn batch(instance: &str, records: Vec<Checked>) -> Batch {
     }
 }
 
-fn letter(bytes: &str, sink: Option<&str>) -> DeadLetter {
+pub fn letter(bytes: &str, sink: Option<&str>) -> DeadLetter {
     DeadLetter {
         what: if sink.is_some() { DeadWhat::Record } else { DeadWhat::Body },
         reason: if sink.is_some() { DeadReason::SinkRefused } else { DeadReason::Undecodable },
@@ -653,111 +653,6 @@ async fn dead_letters_and_sinks_on_the_command_line() {
         (output.status.code().unwrap(), (), String::from_utf8(output.stderr).unwrap())
     };
     assert!(code == 2 && err.contains("no store"), "{err}");
-}
-
-mod model {
-    //! The queue against a simple model of itself: whatever is done in whatever order.
-
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        /// Ids with one of two contents.
-        Append(Vec<(u8, bool)>),
-        /// A sink takes at most so many and acknowledges a part of them.
-        Deliver { sink: bool, most: usize, part: usize },
-        /// Closed and opened again.
-        Reopen,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => prop::collection::vec((0u8..30, any::<bool>()), 0..8).prop_map(Step::Append),
-            4 => (any::<bool>(), 1usize..20, 0usize..20)
-                .prop_map(|(sink, most, part)| Step::Deliver { sink, most, part }),
-            1 => Just(Step::Reopen),
-        ]
-    }
-
-    #[derive(Default)]
-    struct Model {
-        log: Vec<String>,
-        seen: BTreeMap<u8, BTreeSet<bool>>,
-        dead: usize,
-        at: [usize; 2],
-    }
-
-    impl Model {
-        fn append(&mut self, records: &[(u8, bool)]) -> Receipt {
-            let mut receipt = Receipt::default();
-            for (id, content) in records {
-                let seen = self.seen.entry(*id).or_default();
-                if seen.contains(content) {
-                    receipt.duplicates += 1;
-                } else if seen.is_empty() {
-                    self.log.push(format!("{id} {content}"));
-                    receipt.stored += 1;
-                } else {
-                    self.dead += 1;
-                    receipt.dead += 1;
-                }
-                seen.insert(*content);
-            }
-            receipt
-        }
-    }
-
-    async fn play(steps: Vec<Step>) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut local = open(folder.path());
-        let mut model = Model::default();
-        register(&local, "acme", &["a", "b"]).await;
-        for step in steps {
-            match step {
-                Step::Append(records) => {
-                    let checked =
-                        records.iter().map(|(id, c)| checked(&id.to_string(), format!("{id} {c}"))).collect();
-                    let receipt = local.append(batch("acme", checked)).await.unwrap();
-                    assert_eq!(receipt, model.append(&records));
-                }
-                Step::Deliver { sink, most, part } => {
-                    let (index, name) = if sink { (0, "a") } else { (1, "b") };
-                    let left = &model.log[model.at[index]..];
-                    if left.is_empty() {
-                        continue;
-                    }
-                    let chunk = local.read(&key("acme", name), most, 1 << 20).await.unwrap().unwrap();
-                    assert_eq!(chunk.origin, Origin::Log { from: Position(model.at[index] as u64) });
-                    let found = texts(&chunk);
-                    assert_eq!(found, left[..most.min(left.len())]);
-                    let part = part.min(found.len());
-                    local.advance(&key("acme", name), &chunk, done(part)).await.unwrap();
-                    model.at[index] += part;
-                }
-                Step::Reopen => {
-                    local.close().await.unwrap();
-                    drop(local);
-                    local = open(folder.path());
-                }
-            }
-        }
-        for (index, name) in [(0, "a"), (1, "b")] {
-            assert_eq!(drain(&local, &key("acme", name)).await, model.log[model.at[index]..]);
-        }
-        assert_eq!(letters(folder.path(), "acme").len(), model.dead);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
-        #[test]
-        fn the_queue_does_what_a_simple_model_does(steps in prop::collection::vec(step(), 1..40)) {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(play(steps));
-        }
-    }
 }
 
 #[tokio::test]
