@@ -435,3 +435,24 @@ async fn a_flipped_byte_anywhere_costs_at_most_what_it_hit_and_nothing_gets_stuc
         assert!(worst <= 150, "{worst}");
     }
 }
+
+#[test]
+fn a_database_that_is_cut_to_nothing_or_gone_is_said_and_not_taken_for_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data/forebay.db");
+    for round in 0..3 {
+        let running = crate::support::Running::start(&mut crate::main_job::manual(folder.path()), 1);
+        let event = crate::main_job::event(&round.to_string());
+        let headers = [("x-api-key", crate::main_job::KEY)];
+        let (status, _) = crate::support::post(&running.urls[0], &headers, event.as_bytes()).unwrap();
+        assert_eq!(status, 200, "round {round}");
+        // The first start finds nothing, and that is how it is.
+        assert_eq!(running.said().contains("its file is empty or gone"), round > 0, "{}", running.said());
+        assert!(running.stop().success());
+        assert!(!folder.path().join("data/forebay.db-wal").exists(), "a log would tell more");
+        match round {
+            0 => drop(std::fs::File::create(&file).unwrap()),
+            _ => std::fs::remove_file(&file).unwrap(),
+        }
+    }
+}

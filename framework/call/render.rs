@@ -59,8 +59,41 @@ fn build(call: &Call, scope: &Scope) -> Result<Draft> {
         }
     }
     headers.append(&mut own);
-    let url = with_query(call.url.render(scope)?, &call.query, scope)?;
+    let url = call.url.render(scope)?;
+    stays_in_place(call, &url, scope)?;
+    let url = with_query(url, &call.query, scope)?;
     Ok(Draft { method: call.method.clone(), url, headers, body, secret_in_url: call.secret_in_url })
+}
+
+/// Refuses a URL in which a value is more than a part of the path: an id such as `../../x?y`, which the other
+/// side may have made up, would lead to another place of the same host. A URL that is one value whole is its own.
+fn stays_in_place(call: &Call, url: &str, scope: &Scope) -> Result<()> {
+    let var = |name: String| scope.vars().get(name.strip_prefix("vars.")?);
+    let whole = call.url.lone_name().is_some_and(|name| {
+        !name.starts_with("vars.") || var(name).is_some_and(|text| text.lone_name().is_some())
+    });
+    if whole {
+        return Ok(());
+    }
+    let path = url.split('?').next().unwrap_or_default();
+    // Before the third slash stand the scheme and the host. URLs are read with `%2e` for a dot.
+    let climbs = path
+        .split('/')
+        .skip(3)
+        .any(|part| matches!(&*part.replace("%2e", ".").replace("%2E", "."), "." | ".."));
+    let asks = url.contains('?')
+        && !call.url.source().contains('?')
+        && !scope.vars().iter().any(|(_, text)| text.source().contains('?'));
+    if climbs || asks || url.contains(['#', '\\']) {
+        return Err(Error::new(
+            Kind::Configuration,
+            "a value in the URL holds `..`, `?`, `#` or a backslash, and would lead to another place",
+        )
+        .help(
+            "a value in a URL is a part of its path: `| urlencode` writes other characters as such a part",
+        ));
+    }
+    Ok(())
 }
 
 /// The request of a draft: a URL that may be called, headers that are headers.

@@ -294,6 +294,11 @@ fn told(error: &reqwest::Error, host: &str) -> TransportError {
             return TransportError { sent, passing, sentence };
         }
         last = escaped(&cause.to_string(), 200);
+        // The error's type is private to the client; a test holds its words.
+        if last.contains("proxy authorization required") {
+            let sentence = "the proxy refuses calls without a user and a password (407): give them with --proxy, as http://USER:PASSWORD@HOST:PORT";
+            return refusal(sentence.to_owned());
+        }
         source = cause.source();
     }
     let what = match (error.is_timeout(), sent) {

@@ -5,10 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use jsonschema::error::ValidationErrorKind;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::document::Document;
 use super::load;
+use super::mistake::Place;
+use super::path::Path;
+use super::source::Source;
 use crate::error::{Error, Kind, Result, escaped};
 
 /// The language of cases; shipped with the program.
@@ -178,10 +183,20 @@ pub fn read(text: &str, place: &str) -> Result<Case> {
         .map_err(|e| Error::new(Kind::Io, "schemas/case.json is no JSON").because(e))?;
     let validator = jsonschema::draft202012::new(&schema)
         .map_err(|e| Error::new(Kind::Io, "schemas/case.json is no schema").because(e.to_string()))?;
+    let (document, _) = Document::parse(Source::new(place, text));
     let mistakes: Vec<String> = validator
         .iter_errors(&values)
         .map(|error| {
-            format!("{}: {}", key(&error.instance_path().to_string()), escaped(&error.to_string(), 300))
+            let pointer = error.instance_path().to_string();
+            let path = Path::from_pointer(&pointer);
+            let at = match error.kind() {
+                ValidationErrorKind::AdditionalProperties { unexpected } if !unexpected.is_empty() => {
+                    Place::key(&path.join(unexpected[0].clone()))
+                }
+                _ => Place::value(&path),
+            };
+            let line = document.span(&at).line;
+            format!("line {line}: {}: {}", key(&pointer), escaped(&error.to_string(), 300))
         })
         .collect();
     if !mistakes.is_empty() {
@@ -214,6 +229,8 @@ mod tests {
         assert!(error.starts_with("a.yaml: "), "{error}");
         assert!(error.contains("steps[0].reconcile.exchanges[0].request.call"), "{error}");
         assert!(error.contains("steps[0].reconcile.exchanges[0].answer.status"), "{error}");
-        assert!(error.contains("steps[1]: "), "{error}");
+        assert!(error.contains("line 4: steps[1]: "), "{error}");
+        let error = read("title: x\nsteps: []\nrecrods: 1\n", "a.yaml").unwrap_err().to_string();
+        assert!(error.contains("line 3: the case: ") && error.contains("recrods"), "{error}");
     }
 }

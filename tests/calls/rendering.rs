@@ -128,3 +128,18 @@ fn a_call_is_shown_as_curl_with_its_secrets_masked() {
         assert!(shown.contains(part) && !shown.contains("nobody"), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a_value_in_a_url_stays_the_part_of_the_path_that_it_is() {
+    for word in ["../../x?y", "..", ".", "a/../b", "%2e%2E", ".%2e/x", "a?b", "a#b", "a\\..\\b"] {
+        let said = unmade("word_in_url", word).await.to_string();
+        assert!(said.contains("would lead to another place") && said.contains("urlencode"), "{said}");
+        assert!(!said.contains(word) || word == "." || word == "..", "{said}");
+    }
+    for (word, path) in
+        [("lst_1", "/lst_1"), ("a..b", "/a..b"), ("v1/hooks/7", "/v1/hooks/7"), ("a b", "/a%20b")]
+    {
+        let seen = sent("word_in_url", &[("word", json!(word))]).await;
+        assert!(seen.line().starts_with(&format!("GET {path} ")), "{}", seen.line());
+    }
+}

@@ -297,3 +297,12 @@ async fn http_2_is_spoken_where_the_server_offers_it() {
     assert_eq!(get(with_root, &local(at)).await.unwrap().body, "HTTP/2.0");
     server.abort();
 }
+
+#[tokio::test]
+async fn a_proxy_that_wants_credentials_is_a_refusal_and_not_tried_for_ever() {
+    let proxy = Server::start(|_, _| answer(407, "proxy-authenticate: Basic realm=x\r\n", "")).await;
+    let through = Options { proxy: Url::parse(&format!("http://{}", proxy.at)).ok(), ..options() };
+    let error = get(through, "https://vendor.example/").await.unwrap_err();
+    assert!(!error.passing && !error.sent, "{error:?}");
+    assert!(error.sentence.contains("--proxy") && error.sentence.contains("407"), "{}", error.sentence);
+}

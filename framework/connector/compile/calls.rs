@@ -40,7 +40,7 @@ impl Compiler {
         let call = at.has("call").then(|| self.call(at, shared, here)).flatten();
         let until = at.get("until").and_then(|until| {
             let condition = self.condition(&until, Here::Answer);
-            let every = at.get("every").and_then(|at| self.duration(&at));
+            let every = at.get("every").and_then(|at| self.pause(&at));
             let at_most = at.get("at_most").and_then(|at| self.duration(&at));
             Some(Until { condition: condition?, every: every?, at_most: at_most? })
         });

@@ -51,6 +51,10 @@ impl Compiler {
         let receiver = self.receiver(top);
         let output = self.output(top);
         let samples = self.samples(top);
+        if let Some(guide) = top.get("guide") {
+            // The page of the connector shows it; here it only has to be there.
+            self.file(&guide);
+        }
         self.prove(top);
         if let Some(receiver) = &receiver {
             self.prove_samples(top, receiver, &samples);

@@ -119,7 +119,7 @@ impl Compiler {
     fn check<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>) -> Option<Check> {
         let call = self.call(at, shared, Here::Check);
         let current = at.get("current").map_or(Some(Pointer::default()), |at| self.pointer(&at));
-        let every = at.get("every").map_or(Some(CHECK_EVERY), |at| self.duration(&at));
+        let every = at.get("every").map_or(Some(CHECK_EVERY), |at| self.pause(&at));
         let healthy = at.get("healthy").and_then(|at| self.condition(&at, Here::Current));
         let gone = at.get("gone").and_then(|at| self.condition(&at, Here::Answer));
         Some(Check { call: call?, current: current?, every: every?, healthy, gone })

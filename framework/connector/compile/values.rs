@@ -82,6 +82,21 @@ impl Compiler {
         duration
     }
 
+    /// A time between two tries: none at all would never rest.
+    pub fn pause(&mut self, at: &At<'_>) -> Option<Duration> {
+        let pause = self.duration(at)?;
+        if pause.is_zero() {
+            let text = at.text().unwrap_or_default();
+            self.report(
+                Mistake::new(Code::BadDuration, Place::value(&at.path), format!("`{text}` is no pause"))
+                    .help(
+                        "it is done again and again with this much time in between: 5m, or 1s at the least",
+                    ),
+            );
+        }
+        Some(pause)
+    }
+
     /// Statuses: numbers and classes such as `2xx`.
     pub fn statuses(&mut self, at: &At<'_>) -> Vec<StatusRange> {
         at.items().filter_map(|at| self.status_range(&at)).collect()

@@ -49,6 +49,11 @@ impl Scope {
         Self { names: self.names.clone(), vars: vars.clone() }
     }
 
+    /// The vars that texts of this scope can use.
+    pub fn vars(&self) -> &Vars {
+        &self.vars
+    }
+
     fn with_value(&self, name: &'static str, value: Value) -> Self {
         let mut names = Vec::with_capacity(self.names.len() + 1);
         names.extend(self.names.iter().filter(|(known, _)| *known != name).cloned());

@@ -13,6 +13,9 @@ use super::{salvage, schema, space};
 use crate::points;
 use crate::queue::limits::Limits;
 
+/// Stands in a folder once it has a store: an empty database is new, or one that lost everything.
+const MADE: &str = "made";
+
 /// When the whole database is read and checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
@@ -94,12 +97,19 @@ pub(super) fn make(folder: &Path) -> Result<(), Fault> {
     if file < schema::PAGE && (file > 0 || log > 0) {
         return Err(Fault::damaged("its file is cut off in the first page"));
     }
+    let made = folder.join(MADE);
+    if file == 0 && made.exists() {
+        return Err(Fault::damaged("there was a store in this folder, and its file is empty or gone"));
+    }
     // SQLite gives its other files the mode of this one.
     drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
     std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     let mut key = [0; 16];
     SystemRandom::new().fill(&mut key).map_err(|_| Fault::broken("the system has no random numbers"))?;
     schema::create(folder, &key)?;
+    if !made.exists() {
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&made)?;
+    }
     File::open(folder)?.sync_all()?;
     Ok(())
 }
