@@ -23,6 +23,12 @@ impl Bits {
         new
     }
 
+    /// Puts everything in that is in the other.
+    pub fn join(&mut self, other: &Self) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
     /// Takes everything out.
     pub fn clear(&mut self) {
         self.0.clear();
@@ -46,7 +52,10 @@ mod tests {
         let mut bits = Bits::default();
         assert!(!bits.has(64) && bits.put(64) && !bits.put(64) && bits.has(64));
         assert!(!bits.has(63) && !bits.has(0) && !bits.has(1000));
+        let mut more = Bits::default();
+        more.put(3);
+        more.join(&bits);
         bits.clear();
-        assert!(!bits.has(64));
+        assert!(!bits.has(64) && more.has(64) && more.has(3));
     }
 }

@@ -60,7 +60,7 @@ struct Expected {
 /// The books.
 #[derive(Debug, Default)]
 pub struct Books {
-    numbers: HashMap<Mark, u32>,
+    numbers: HashMap<u64, u32>,
     /// In which epoch each event was answered first, from 1 on; 0: not yet. An injury ends an epoch.
     answered: Vec<u16>,
     dead: HashMap<Mark, Expected>,
@@ -79,11 +79,11 @@ impl Books {
         let mut numbers = Vec::with_capacity(push.good.len() + push.again.len());
         for mark in &push.good {
             let number = u32::try_from(self.answered.len()).unwrap_or(u32::MAX);
-            self.numbers.insert(*mark, number);
+            self.numbers.insert(short(*mark), number);
             self.answered.push(0);
             numbers.push(number);
         }
-        numbers.extend(push.again.iter().filter_map(|mark| self.numbers.get(mark)));
+        numbers.extend(push.again.iter().filter_map(|mark| self.numbers.get(&short(*mark))));
         self.answers.copies += push.again.len() as u64;
         for mark in &push.dead {
             self.dead.entry(*mark).or_default();
@@ -124,7 +124,7 @@ impl Books {
 
     /// The number of a record.
     pub fn number(&self, record: &[u8]) -> Option<u32> {
-        self.numbers.get(&mark_of(record)).copied()
+        self.numbers.get(&short(mark_of(record))).copied()
     }
 
     /// A dead letter stands in the store.
@@ -153,29 +153,33 @@ impl Books {
                 continue;
             }
             match self.harm(*epoch) {
-                Harm::None => missing.lost += 1,
-                Harm::MustBeSaid => missing.must_be_said += 1,
-                Harm::CannotBeTold => missing.cannot_be_told += 1,
+                (false, false) => missing.lost += 1,
+                (true, false) => missing.database += 1,
+                (false, true) => missing.log += 1,
+                (true, true) => missing.either += 1,
             }
         }
         missing
     }
 
-    /// What the injuries may have done to a record that was answered in this epoch and got nowhere.
-    fn harm(&self, epoch: u16) -> Harm {
-        let mut harm = Harm::None;
-        for injury in self.injuries.iter().skip(usize::from(epoch) - 1) {
-            // Every sink had everything: whatever is missing later was not in these files.
-            if injury.behind == 0 {
-                break;
+    /// Whether damage to the database, and whether damage to its log, may have harmed a record that was answered
+    /// in this epoch and got nowhere.
+    fn harm(&self, epoch: u16) -> (bool, bool) {
+        let after = self.injuries.iter().skip(usize::from(epoch) - 1);
+        // Where every sink had everything, whatever is missing later did not stand in these files.
+        after.take_while(|injury| injury.behind > 0).fold((false, false), |(database, log), injury| {
+            match injury.damage {
+                Damage::FlipDatabase | Damage::CutDatabase => (true, log),
+                Damage::FlipLog | Damage::CutLog => (database, true),
+                Damage::TornLog => (database, log),
             }
-            match (injury.damage.harms(), injury.damage.can_be_told()) {
-                (true, false) => return Harm::CannotBeTold,
-                (true, true) => harm = Harm::MustBeSaid,
-                (false, _) => {}
-            }
-        }
-        harm
+        })
+    }
+
+    /// Records that damaged logs may have held, at most.
+    pub fn in_logs(&self) -> u64 {
+        let log = |injury: &&Injury| matches!(injury.damage, Damage::FlipLog | Damage::CutLog);
+        self.injuries.iter().filter(log).map(|injury| injury.behind).fold(0, u64::saturating_add)
     }
 
     /// How the dead letters are.
@@ -201,10 +205,9 @@ impl Books {
     }
 }
 
-enum Harm {
-    None,
-    MustBeSaid,
-    CannotBeTold,
+/// Half a mark: among a few million records of our own making two alike are not to be expected.
+fn short(mark: Mark) -> u64 {
+    mark as u64
 }
 
 /// Records that were answered 2xx and are not in a sink.
@@ -212,10 +215,22 @@ enum Harm {
 pub struct Missing {
     /// No injury explains it.
     pub lost: u64,
-    /// They stood in a database that was damaged: the store must have counted them.
-    pub must_be_said: u64,
-    /// They stood in a log that was damaged, which cannot be told from one that was never longer.
-    pub cannot_be_told: u64,
+    /// A damaged database may have held it: then the store has counted it.
+    pub database: u64,
+    /// The damaged end of a log may have held it: what is left of it looks like a log that was never longer, so
+    /// that nobody can count what is gone.
+    pub log: u64,
+    /// The one or the other.
+    pub either: u64,
+}
+
+impl Missing {
+    /// Of those that damage explains: what the store has counted, and what nobody can, when the store says that
+    /// it lost so many.
+    pub fn explained(&self, said: u64) -> (u64, u64) {
+        let counted = self.either.min(said.saturating_sub(self.database));
+        (self.database + counted, self.log + self.either - counted)
+    }
 }
 
 /// The dead letters of broken events.
@@ -242,10 +257,16 @@ pub struct Letters {
 pub struct SinkBook {
     there: Bits,
     settled: Bits,
+    /// Settled before the last damage.
+    forgiven: Bits,
+    /// Came again since then.
+    spent: Bits,
     /// Distinct records.
     pub delivered: u64,
     /// Records that came again, as at-least-once allows this sink.
     pub again: u64,
+    /// Records that came again after the store was damaged and may have forgotten that they are there.
+    pub forgotten: u64,
     /// Records that came again, beyond that.
     pub beyond: u64,
     /// Records that nobody sent.
@@ -259,10 +280,15 @@ impl SinkBook {
             self.strange += 1;
             return;
         };
-        match (self.there.put(number), self.settled.has(number)) {
-            (true, _) => self.delivered += 1,
-            (false, false) => self.again += 1,
-            (false, true) => self.beyond += 1,
+        if self.there.put(number) {
+            self.delivered += 1;
+        } else if !self.settled.has(number) && !self.forgiven.has(number) {
+            self.again += 1;
+        } else if !self.settled.has(number) || (self.forgiven.has(number) && self.spent.put(number)) {
+            // Once because the cursor is forgotten, and once because the id is, when a copy of it is sent.
+            self.forgotten += 1;
+        } else {
+            self.beyond += 1;
         }
     }
 
@@ -273,6 +299,108 @@ impl SinkBook {
 
     /// The files of the store were damaged: it may have forgotten what this sink has.
     pub fn forgive(&mut self) {
+        self.forgiven.join(&self.settled);
         self.settled.clear();
+        self.spent.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(good: &[&str], dead: &[&str]) -> Push {
+        let marks = |texts: &[&str]| texts.iter().map(|text| mark_of(text.as_bytes())).collect();
+        Push { good: marks(good), dead: marks(dead), ..Push::default() }
+    }
+
+    fn answered(books: &mut Books, push: Push) -> Issued {
+        let issued = books.issue(push);
+        books.send(&issued);
+        books.answer(&issued);
+        issued
+    }
+
+    fn sink(books: &Books, records: &[&str]) -> SinkBook {
+        let mut sink = SinkBook::default();
+        records.iter().for_each(|record| sink.take(books.number(record.as_bytes())));
+        sink
+    }
+
+    #[test]
+    fn what_was_answered_and_is_in_no_sink_is_lost() {
+        let mut books = Books::default();
+        answered(&mut books, push(&["a", "b"], &[]));
+        books.issue(push(&["never answered"], &[]));
+        let (whole, part) = (sink(&books, &["b", "a"]), sink(&books, &["a", "never answered"]));
+        assert_eq!(books.missing(&[&whole]), Missing::default());
+        assert_eq!(books.missing(&[&whole, &part]), Missing { lost: 1, ..Missing::default() });
+        assert_eq!((books.issued(), books.acknowledged(), part.delivered), (3, 2, 2));
+        assert_eq!(sink(&books, &["a", "nobody's"]).strange, 1);
+    }
+
+    #[test]
+    fn damage_explains_only_what_it_can_have_harmed() {
+        let missing = |injuries: &[(Damage, u64)]| {
+            let mut books = Books::default();
+            answered(&mut books, push(&["before"], &[]));
+            for (damage, behind) in injuries {
+                books.injure(Injury { damage: *damage, behind: *behind });
+            }
+            answered(&mut books, push(&["after"], &[]));
+            books.missing(&[&SinkBook::default()])
+        };
+        let lost = Missing { lost: 1, ..Missing::default() };
+        assert_eq!(missing(&[(Damage::CutDatabase, 1)]), Missing { database: 1, ..lost });
+        assert_eq!(missing(&[(Damage::FlipLog, 1)]), Missing { log: 1, ..lost });
+        assert_eq!(missing(&[(Damage::TornLog, 1), (Damage::CutLog, 1)]), Missing { log: 1, ..lost });
+        assert_eq!(missing(&[(Damage::FlipDatabase, 1), (Damage::CutLog, 1)]), Missing { either: 1, ..lost });
+        assert_eq!(missing(&[(Damage::TornLog, 1)]), Missing { lost: 2, ..lost }, "it harms nothing");
+        // Every sink had everything: it was not in the files that were damaged.
+        assert_eq!(missing(&[(Damage::CutLog, 0)]), Missing { lost: 2, ..lost });
+        assert_eq!(missing(&[(Damage::TornLog, 0), (Damage::CutLog, 1)]), Missing { lost: 2, ..lost });
+    }
+
+    #[test]
+    fn what_the_store_counts_is_set_against_the_database_first() {
+        let missing = Missing { lost: 0, database: 3, log: 2, either: 4 };
+        assert_eq!(missing.explained(0), (3, 6));
+        assert_eq!(missing.explained(5), (5, 4));
+        assert_eq!(missing.explained(100), (7, 2));
+    }
+
+    #[test]
+    fn what_is_settled_must_not_come_again_but_after_damage() {
+        let mut sink = SinkBook::default();
+        sink.take(Some(1));
+        sink.take(Some(1));
+        assert_eq!((sink.delivered, sink.again, sink.beyond, sink.forgotten), (1, 1, 0, 0));
+        sink.settle(1);
+        sink.take(Some(1));
+        assert_eq!((sink.delivered, sink.again, sink.beyond, sink.forgotten), (1, 1, 1, 0));
+        sink.forgive();
+        for _ in 0..3 {
+            sink.take(Some(1));
+            sink.settle(1);
+        }
+        assert_eq!((sink.delivered, sink.again, sink.beyond, sink.forgotten), (1, 1, 2, 2));
+    }
+
+    #[test]
+    fn a_broken_event_is_there_as_often_as_it_was_sent_at_most() {
+        let mut books = Books::default();
+        let issued = answered(&mut books, push(&[], &["{"]));
+        assert_eq!(books.letters(), Letters { expected: 1, lost: 1, ..Letters::default() });
+        books.bury(b"{");
+        assert_eq!(books.letters(), Letters { expected: 1, found: 1, ..Letters::default() });
+        books.bury(b"{");
+        assert_eq!((books.letters().again, books.letters().beyond), (1, 1));
+        books.send(&issued);
+        assert_eq!((books.letters().again, books.letters().beyond), (1, 0));
+        books.bury(b"never sent");
+        assert_eq!(books.letters().strange, 1);
+        books.injure(Injury { damage: Damage::CutLog, behind: 0 });
+        answered(&mut books, push(&[], &["["]));
+        assert_eq!((books.letters().lost, books.letters().injured), (1, 0), "[ came after the damage");
     }
 }

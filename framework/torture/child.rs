@@ -4,10 +4,10 @@
 //! says goes to a file, from which the ready line and what the store says of losses are read.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -161,24 +161,20 @@ pub struct Said {
     pub panics: u64,
 }
 
-/// Reads the whole log of all children.
-pub fn said(log: &Path) -> Result<Said> {
-    let io = |e: std::io::Error| {
-        Error::new(Kind::Io, "what the children said cannot be read").at(log.display().to_string()).because(e)
-    };
+/// Reads what children said.
+pub fn said(log: impl BufRead) -> Result<Said> {
     let mut said = Said::default();
-    for line in BufReader::new(File::open(log).map_err(io)?).split(b'\n') {
-        let line = line.map_err(io)?;
+    for line in log.split(b'\n') {
+        let line =
+            line.map_err(|e| Error::new(Kind::Io, "what the children said cannot be read").because(e))?;
         let Ok(line) = serde_json::from_slice::<Json>(&line) else {
             said.panics += u64::from(String::from_utf8_lossy(&line).contains("panicked at"));
             continue;
         };
-        let error = line.get("level").is_some_and(|level| level == "ERROR");
-        if !error {
-            continue;
+        if line.get("level").is_some_and(|level| level == "ERROR") {
+            said.lost += line.get("lost").and_then(Json::as_u64).unwrap_or(0);
+            said.damages += u64::from(line.get("kept").is_some());
         }
-        said.lost += line.get("lost").and_then(Json::as_u64).unwrap_or(0);
-        said.damages += u64::from(line.get("kept").is_some());
     }
     Ok(said)
 }

@@ -40,6 +40,8 @@ struct Inside {
     book: SinkBook,
     /// What the last request that was answered 2xx carried.
     last: Vec<u32>,
+    /// Children that have ended: what they sent may be noted after their end.
+    children: u64,
     requests: u64,
     failed: u64,
 }
@@ -58,6 +60,7 @@ impl Collector {
     /// The child has ended. After a graceful end the store knows of the last request, too.
     pub fn child_ended(&self, gracefully: bool) {
         let mut inside = self.inside();
+        inside.children += 1;
         let last = std::mem::take(&mut inside.last);
         if gracefully {
             last.into_iter().for_each(|number| inside.book.settle(number));
@@ -118,6 +121,7 @@ impl Collector {
         if request.method() == Method::CONNECT {
             return Ok(say(StatusCode::BAD_GATEWAY, Answer::Empty));
         }
+        let child = self.inside().children;
         let Ok(body) = Limited::new(request.into_body(), BODY_CAP).collect().await else {
             return Err(Broken);
         };
@@ -134,17 +138,17 @@ impl Collector {
             }
             Mood::Hangs => {
                 let _ = tokio::time::timeout(HANGS, mood.wait_for(|mood| *mood != Mood::Hangs)).await;
-                self.note(None, false);
+                self.note(child, None, false);
                 return Err(Broken);
             }
         };
         let taken = status.is_success().then_some(&body);
-        self.note(taken, now != Mood::BreaksOff);
+        self.note(child, taken, now != Mood::BreaksOff);
         Ok(say(status, answer))
     }
 
-    /// Notes a request: the records it carried, where they are taken, and whether the child will know.
-    fn note(&self, taken: Option<&Bytes>, known: bool) {
+    /// Notes a request of a child: the records it carried, where they are taken, and whether it will know.
+    fn note(&self, child: u64, taken: Option<&Bytes>, known: bool) {
         let numbers: Vec<Option<u32>> = {
             let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
             let lines = taken.into_iter().flat_map(|body| body.split(|byte| *byte == b'\n'));
@@ -153,11 +157,15 @@ impl Collector {
         let mut inside = self.inside();
         inside.requests += 1;
         inside.failed += u64::from(taken.is_none() || !known);
-        // The one before was answered, and the child goes on: its cursor has moved.
-        let before = std::mem::take(&mut inside.last);
-        before.into_iter().for_each(|number| inside.book.settle(number));
+        // A child that is dead gets no answer, and says nothing of the next one's cursor.
+        let lives = child == inside.children;
+        if lives {
+            // The request before was answered, and the child goes on: its cursor has moved.
+            let before = std::mem::take(&mut inside.last);
+            before.into_iter().for_each(|number| inside.book.settle(number));
+        }
         numbers.iter().for_each(|number| inside.book.take(*number));
-        if known {
+        if lives && known {
             inside.last = numbers.into_iter().flatten().collect();
         }
     }
@@ -210,5 +218,54 @@ impl Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         matches!(self, Self::Empty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::ledger::mark_of;
+    use crate::simulate::plan::Push;
+
+    fn collector(records: &[&str]) -> Arc<Collector> {
+        let mut books = Books::default();
+        let good = records.iter().map(|record| mark_of(record.as_bytes())).collect();
+        books.issue(Push { good, ..Push::default() });
+        Collector::new(Arc::new(Mutex::new(books)))
+    }
+
+    fn post(collector: &Collector, body: &'static str, known: bool) -> (u64, u64) {
+        let child = collector.inside().children;
+        collector.note(child, Some(&Bytes::from_static(body.as_bytes())), known);
+        let (book, _, _) = collector.book();
+        (book.again, book.beyond)
+    }
+
+    #[test]
+    fn only_what_the_child_may_not_know_to_be_taken_comes_again() {
+        // The answer was lost: it may come again, and is then known.
+        let one = collector(&["a", "b"]);
+        assert_eq!(post(&one, "a\n", false), (0, 0));
+        assert_eq!(post(&one, "a\n", true), (1, 0));
+        assert_eq!(post(&one, "a\n", true), (1, 1), "the same child has moved its cursor");
+        // In flight at a kill: the last request may come again, the one before may not.
+        let one = collector(&["a", "b"]);
+        post(&one, "a\n", true);
+        post(&one, "b\n", true);
+        one.child_ended(false);
+        assert_eq!(post(&one, "b\n", true), (1, 0));
+        assert_eq!(post(&one, "a\n", true), (1, 1));
+        // So it is with a request that is noted only when its child is dead, and the next one has begun.
+        let one = collector(&["a", "b"]);
+        one.child_ended(false);
+        post(&one, "b\n", true);
+        one.note(0, Some(&Bytes::from_static(b"a\n")), true);
+        assert_eq!(post(&one, "a\n", true), (1, 0));
+        // After a graceful end nothing may.
+        let one = collector(&["a"]);
+        post(&one, "a\n", true);
+        one.child_ended(true);
+        assert_eq!(post(&one, "a\n", true), (0, 1));
+        assert_eq!(one.book().0.delivered, 1);
     }
 }

@@ -3,8 +3,10 @@
 //! `cli` calls [`run`]. The world comes in as arguments: the program, the folder, the listener, the time.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -35,8 +37,10 @@ const RATE: f64 = 1000.0;
 const MOST_OF_A_PUSH: u64 = 20;
 /// Events of one torture, at most: what ten minutes and more of it make, and what the books have memory for.
 const MOST: u64 = 2_000_000;
-/// Bytes beyond what it holds that a store gets which is to be full.
-const ROOM: u64 = 256 << 10;
+/// Bytes beyond its database that a store gets which is to be full: little more than an empty one takes.
+const ROOM: u64 = 192 << 10;
+/// Starts that fail, one after the other, until the rounds are given up.
+const FAILED_STARTS: u32 = 3;
 /// How long nothing may happen in the last run before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a wait looks.
@@ -103,9 +107,13 @@ struct Life {
     say: Say,
     shutdown: watch::Receiver<bool>,
     done: Done,
+    /// Whether the store was damaged.
+    harmed: bool,
     /// How long each sink's file was when the store was damaged.
     injured: Vec<Vec<u64>>,
     troubles: Vec<String>,
+    /// Starts that failed, one after the other.
+    failed_starts: u32,
 }
 
 impl Life {
@@ -155,8 +163,10 @@ impl Life {
             say: torture.say,
             shutdown: torture.shutdown,
             done: Done::default(),
+            harmed: false,
             injured,
             troubles: Vec::new(),
+            failed_starts: 0,
         })
     }
 
@@ -166,6 +176,10 @@ impl Life {
             let Some(round) = self.schedule.next() else { break };
             self.done.rounds += 1;
             self.round(&round).await?;
+            if self.failed_starts >= FAILED_STARTS {
+                self.trouble("the rounds end: the child cannot be started any more");
+                break;
+            }
         }
         Ok(())
     }
@@ -196,8 +210,12 @@ impl Life {
     /// Starts a child. `None`: it cannot be started, which is noted.
     async fn child(&mut self) -> Result<Option<Child>> {
         match Child::start(&self.start).await {
-            Ok(child) => Ok(Some(child)),
+            Ok(child) => {
+                self.failed_starts = 0;
+                Ok(Some(child))
+            }
             Err(error) if error.kind == Kind::Finding => {
+                self.failed_starts += 1;
                 self.trouble(&error.to_string());
                 Ok(None)
             }
@@ -211,6 +229,10 @@ impl Life {
         if self.troubles.len() < 20 {
             self.troubles.push(format!("round {}: {what}", self.done.rounds));
         }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.load.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn suffer(&mut self, round: &Round, child: &mut Child) -> Result<()> {
@@ -230,10 +252,13 @@ impl Life {
             self.done.stops += 1;
             told.push_str(", SIGSTOP");
         }
-        self.rest(begun, round.lasts).await;
         if round.quota {
+            // Full for the first half, and then what waits gets its room.
+            self.rest(begun, round.lasts / 2).await;
+            self.collector.behave(Mood::Well);
             told.push_str(", hardly any room");
         }
+        self.rest(begun, round.lasts).await;
         told.push_str(if round.killed { ", kill -9" } else { ", SIGTERM" });
         (self.say)(&told);
         Ok(())
@@ -258,7 +283,9 @@ impl Life {
             return Ok(false);
         }
         // A sink that hangs would hold the end up to its bound.
-        self.collector.behave(Mood::Well);
+        if round.mood == Mood::Hangs {
+            self.collector.behave(Mood::Well);
+        }
         child.signal(Signal::TERM)?;
         let status = child.end().await?;
         self.done.graceful += 1;
@@ -279,7 +306,8 @@ impl Life {
         (self.say)(&format!("round {}: {told}; {behind} records were not in every sink", self.done.rounds));
         self.done.damages += 1;
         if damage.harms() {
-            self.load.books.lock().unwrap_or_else(PoisonError::into_inner).injure(Injury { damage, behind });
+            self.books().injure(Injury { damage, behind });
+            self.harmed = true;
             self.collector.forgive();
             for (injured, length) in self.injured.iter_mut().zip(lengths) {
                 injured.push(length);
@@ -294,10 +322,9 @@ impl Life {
         Ok(store.sinks(&self.load.subject.instance.id)?.iter().map(|sink| sink.behind).sum())
     }
 
-    /// Bytes of the store.
+    /// Bytes of the database, without its log.
     fn size(&self) -> u64 {
-        let size = |name: &str| std::fs::metadata(self.folder.join(name)).map_or(0, |data| data.len());
-        size("forebay.db") + size("forebay.db-wal")
+        std::fs::metadata(self.folder.join("forebay.db")).map_or(0, |data| data.len())
     }
 
     async fn last_run(&mut self) -> Result<()> {
@@ -363,9 +390,11 @@ impl Life {
             stored,
             sinks,
             missing,
+            in_logs: books.in_logs(),
             letters: books.letters(),
-            said: child::said(&self.start.log)?,
+            said: child::said(BufReader::new(open(&self.start.log)?))?,
             troubles: self.troubles,
+            harmed: self.harmed,
             folder: self.folder,
         })
     }
@@ -390,6 +419,11 @@ impl Life {
         let sinks = store.sinks(id)?;
         Ok(sinks.iter().map(|sink| sink.cursor.position.0 + sink.behind).max().unwrap_or(0))
     }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path)
+        .map_err(|e| Error::new(Kind::Io, "cannot be read").at(path.display().to_string()).because(e))
 }
 
 /// How long a file is, to the end of its last whole line.

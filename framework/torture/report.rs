@@ -61,12 +61,16 @@ pub struct Report {
     pub sinks: Vec<SinkAccount>,
     /// What is missing in any of them.
     pub missing: Missing,
+    /// Records that damaged logs may have held, at most.
+    pub in_logs: u64,
     /// Dead letters.
     pub letters: Letters,
     /// What the store said of losses.
     pub said: Said,
     /// What went wrong beside the sums.
     pub troubles: Vec<String>,
+    /// Whether the store was damaged: then it may have forgotten places in its log.
+    pub harmed: bool,
     /// Where everything is kept.
     pub folder: PathBuf,
 }
@@ -86,8 +90,16 @@ impl Report {
             find(book.beyond, format!("records came again to the sink `{name}`, and must not"));
             find(book.strange, format!("records in the sink `{name}` were never sent"));
         }
-        let unsaid = self.missing.must_be_said.saturating_sub(self.said.lost);
-        find(unsaid, "records were lost with a damaged database, and the store did not say so".to_owned());
+        let uncounted = self.missing.database.saturating_sub(self.said.lost);
+        find(
+            uncounted,
+            "records were lost with a damaged database, and the store did not count them".to_owned(),
+        );
+        let in_logs = self.missing.explained(self.said.lost).1;
+        find(in_logs.saturating_sub(self.in_logs), "more records are lost than damaged logs held".to_owned());
+        if !self.harmed {
+            find(self.stored.abs_diff(answered), "places in the log are too many or too few".to_owned());
+        }
         let l = &self.letters;
         find(l.lost, "broken events were answered 2xx and are in no dead letter".to_owned());
         find(l.beyond, "dead letters are there more often than they were sent".to_owned());
@@ -142,64 +154,96 @@ pub fn read(path: &Path, books: &Books, injured: &[u64]) -> Result<SinkBook> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (d, a, l) = (&self.done, &self.answers, &self.letters);
+        let (d, a, s) = (&self.done, &self.answers, &self.said);
         let (issued, answered) = self.events;
         writeln!(f, "torture of seed {}: {:.1} s, {} rounds", self.seed, self.took.as_secs_f64(), d.rounds)?;
-        writeln!(
-            f,
-            "  done      {} kill -9, {} SIGSTOP, {} graceful stops, {} rounds with a failing sink, {} without room, {} damaged files",
-            d.kills, d.stops, d.graceful, d.sinks, d.quotas, d.damages
+        let mut row = |name: &str, text: String| writeln!(f, "  {name:<10}{text}");
+        row("done", format!("{} kill -9, {} SIGSTOP, {} graceful stops", d.kills, d.stops, d.graceful))?;
+        row("", format!("{} rounds with a failing sink, {} with hardly any room", d.sinks, d.quotas))?;
+        row("", format!("{} damaged files", d.damages))?;
+        row(
+            "requests",
+            format!("{} answered 2xx, {} answered 503, {} not answered", a.taken, a.later, a.none),
         )?;
+        row("", format!("{} with a wrong key refused", a.strangers))?;
+        row("events", format!("{issued} issued, {answered} answered 2xx, {} copies on top", a.copies))?;
+        row("", format!("{} places in the log", self.stored))?;
+        if d.damages > 0 {
+            row("store", format!("said {} times that it is damaged, counted {} as lost", s.damages, s.lost))?;
+        }
+        writeln!(f, "\n  {:52}| after damage", "")?;
         writeln!(
             f,
-            "  requests  {} answered 2xx, {} answered 503, {} without an answer, {} with a wrong key refused",
-            a.taken, a.later, a.none, a.strangers
-        )?;
-        writeln!(
-            f,
-            "  events    {issued} issued, {answered} answered, {} copies on top, {} stored",
-            a.copies, self.stored
-        )?;
-        writeln!(
-            f,
-            "  dead      {} broken events answered, {} dead-lettered, {} of them again",
-            l.expected, l.found, l.again
-        )?;
-        writeln!(f)?;
-        writeln!(
-            f,
-            "  {:<12}{:>10}{:>10}{:>16}{:>16}{:>10}{:>10}",
-            "sink", "delivered", "lost", "lost to damage", "of it untold", "repeated", "beyond"
+            "  {}",
+            columns(["sink", "delivered", "lost", "repeated", "beyond", "counted", "in logs", "again"])
         )?;
         for SinkAccount { name, book, missing } in &self.sinks {
-            writeln!(
-                f,
-                "  {:<12}{:>10}{:>10}{:>16}{:>16}{:>10}{:>10}",
-                name,
-                book.delivered,
-                missing.lost,
-                missing.must_be_said + missing.cannot_be_told,
-                missing.cannot_be_told,
-                book.again,
-                book.beyond
-            )?;
+            let (counted, in_log) = missing.explained(s.lost);
+            let figures =
+                [book.delivered, missing.lost, book.again, book.beyond, counted, in_log, book.forgotten];
+            writeln!(f, "  {}", line(name, figures))?;
         }
-        writeln!(f)?;
-        if d.damages > 0 {
-            writeln!(
-                f,
-                "  the store said {} times that something is damaged, and counted {} records as lost",
-                self.said.damages, self.said.lost
-            )?;
-        }
+        let l = &self.letters;
+        writeln!(f, "  {}", line("dead", [l.found, l.lost, l.again, l.beyond, 0, l.injured, 0]))?;
         let findings = self.findings();
         if findings.is_empty() {
-            return write!(
-                f,
-                "nothing that was answered is lost, and nothing came again beyond what its sink allows"
-            );
+            return write!(f, "\nnothing is lost, and nothing came again beyond what its sink allows");
         }
-        write!(f, "found, with everything kept in {}:", self.folder.display())?;
+        write!(f, "\nfound, with everything kept in {}:", self.folder.display())?;
         findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
+    }
+}
+
+fn line(name: &str, figures: [u64; 7]) -> String {
+    let [a, b, c, d, e, f, g] = figures.map(|figure| figure.to_string());
+    columns([name, &a, &b, &c, &d, &e, &f, &g])
+}
+
+fn columns([name, a, b, c, d, e, f, g]: [&str; 8]) -> String {
+    format!("{name:<12}{a:>10}{b:>10}{c:>10}{d:>10}|{e:>8}{f:>8}{g:>8}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::ledger::mark_of;
+    use crate::simulate::plan::Push;
+    use crate::torture::books::Issued;
+
+    fn books(records: &[&str]) -> Books {
+        let mut books = Books::default();
+        let good = records.iter().map(|record| mark_of(record.as_bytes())).collect();
+        let issued: Issued = books.issue(Push { good, ..Push::default() });
+        books.answer(&issued);
+        books
+    }
+
+    fn account(books: &Books, text: &str, injured: &[u64]) -> (u64, u64, u64, u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.jsonl");
+        std::fs::write(&path, text).unwrap();
+        let book = read(&path, books, injured).unwrap();
+        (books.missing(&[&book]).lost, book.beyond, book.forgotten, book.strange)
+    }
+
+    #[test]
+    fn a_line_that_is_gone_or_doubled_or_changed_is_found_in_a_file() {
+        let books = books(&["one", "two", "three"]);
+        assert_eq!(account(&books, "one\ntwo\nthree\n", &[]), (0, 0, 0, 0));
+        assert_eq!(account(&books, "one\nthree\n", &[]), (1, 0, 0, 0));
+        assert_eq!(account(&books, "one\ntwo\ntwo\nthree\n", &[]), (0, 1, 0, 0));
+        assert_eq!(account(&books, "one\ntw0\nthree\n", &[]), (1, 0, 0, 1));
+        assert_eq!(account(&books, "", &[]), (3, 0, 0, 0));
+    }
+
+    #[test]
+    fn what_stood_there_before_damage_may_come_again_behind_it() {
+        let books = books(&["one", "two"]);
+        assert_eq!(account(&books, "one\none\ntwo\n", &[4]), (0, 0, 1, 0));
+        assert_eq!(account(&books, "one\none\none\none\ntwo\n", &[4]), (0, 1, 2, 0));
+        assert_eq!(account(&books, "one\ntwo\ntwo\n", &[4]), (0, 1, 0, 0), "both behind it");
+        // A line that the kill before the damage tore.
+        assert_eq!(account(&books, "one\ntw\ntwo\n", &[4]), (0, 0, 0, 0));
+        assert_eq!(account(&books, "one\ntwo\ntw\n", &[4]), (0, 0, 0, 1));
     }
 }

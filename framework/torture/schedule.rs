@@ -55,15 +55,6 @@ pub enum Damage {
 }
 
 impl Damage {
-    /// Whether what it destroys can be told by looking at the files that are left. A log that is merely shorter
-    /// is as good as one that was never longer.
-    pub fn can_be_told(self) -> bool {
-        match self {
-            Self::FlipDatabase | Self::CutDatabase | Self::TornLog => true,
-            Self::FlipLog | Self::CutLog => false,
-        }
-    }
-
     /// Whether it destroys anything that was synced.
     pub fn harms(self) -> bool {
         match self {
@@ -188,6 +179,10 @@ impl Iterator for Schedule {
             Card::Sink(mood) => round.mood = mood,
             // A store fills up where a sink does not take anything.
             Card::Quota => (round.quota, round.mood) = (true, Mood::Refuses),
+            Card::Damaged(damage @ (Damage::FlipDatabase | Damage::CutDatabase)) => {
+                // A graceful end copies the log into the database, and the sink that failed has left records there.
+                (round.damage, round.mood, round.killed) = (Some(damage), Mood::Refuses, false);
+            }
             Card::Damaged(damage) => round.damage = Some(damage),
         }
         Some(round)
@@ -241,10 +236,10 @@ mod tests {
             assert_eq!(damages.len(), 5);
             let mut moods: Vec<Mood> = rounds.iter().map(|round| round.mood).collect();
             moods.retain(|mood| *mood != Mood::Well);
-            assert_eq!(moods.len(), 5, "four of their own, and one that fills the store");
+            assert_eq!(moods.len(), 7, "four of their own, one that fills the store, two before damage");
             assert_eq!(rounds.iter().filter(|round| round.quota).count(), 1);
             assert_eq!(rounds.iter().filter(|round| round.stopped.is_some()).count(), 1);
-            assert_eq!(rounds.iter().filter(|round| round.killed).count(), CARDS.len() - 1);
+            assert_eq!(rounds.iter().filter(|round| round.killed).count(), CARDS.len() - 3);
         }
     }
 

@@ -107,7 +107,7 @@ impl Subject {
         let connector = std::path::absolute(&self.instance.connector.file)
             .map_err(|e| Error::new(Kind::Io, "the connector's place is unknown").because(e))?;
         let configuration = json!({
-            "data_dir": ".",
+            "data_dir": self.folder,
             "receiver": {"listen": "127.0.0.1:0", "public_url": PUBLIC_URL},
             "queue": queue,
             "instances": [{
