@@ -12,10 +12,23 @@ use crate::support::{eventually, forebay};
 
 /// A torture of so many minutes in a folder.
 fn torture(folder: &Path, minutes: &str, more: &[&str]) -> Command {
+    torture_of("connectors/auth0-log-stream", folder, minutes, more)
+}
+
+fn torture_of(connector: &str, folder: &Path, minutes: &str, more: &[&str]) -> Command {
     let mut command = forebay();
-    command.args(["torture", "connectors/auth0-log-stream", "--minutes", minutes, "--data-dir"]);
+    command.args(["torture", connector, "--minutes", minutes, "--data-dir"]);
     command.arg(folder).args(more);
     command
+}
+
+/// A figure of the table: the row of a name, and a column.
+fn figure(output: &Output, row: &str, column: usize) -> u64 {
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line =
+        table.lines().find(|line| line.trim_start().starts_with(&format!("{row} "))).unwrap_or_default();
+    let figures: Vec<&str> = line.split([' ', '|']).filter(|word| !word.is_empty()).collect();
+    figures.get(column).and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("no {row}:\n{table}"))
 }
 
 fn told(output: &Output) -> String {
@@ -45,9 +58,40 @@ fn nothing_is_lost_and_nothing_twice_under_every_fault() {
     ] {
         assert!(told.contains(fault), "no `{fault}` in\n{told}");
     }
-    let done = String::from_utf8_lossy(&output.stdout).into_owned();
-    let kills: u64 = done.split_once("done ").unwrap().1.trim().split(' ').next().unwrap().parse().unwrap();
-    assert!(kills >= 8, "{told}");
+    assert!(figure(&output, "done", 1) >= 8, "{told}");
+    assert!(figure(&output, "http", 1) > 1000, "hardly any load\n{told}");
+}
+
+#[test]
+fn without_damage_every_answered_event_is_in_every_sink_whatever_the_connector() {
+    // Signed with a time, always provisioned, a document with items in it, an order to keep.
+    let folder = TempDir::new().unwrap();
+    let more = ["--seed", "4", "--without", "damage", "--set", "region=south"];
+    let output = torture_of("tests/specs/harbour-alerts", folder.path(), "0.1", &more).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let issued = figure(&output, "events", 1);
+    assert!(issued > 500, "{}", told(&output));
+    for sink in ["http", "file"] {
+        let row: Vec<u64> = (1..8).map(|column| figure(&output, sink, column)).collect();
+        assert_eq!([row[0], row[1], row[3]], [issued, 0, 0], "{}", told(&output));
+        assert_eq!(row[4..], [0, 0, 0], "nothing was damaged: {}", told(&output));
+    }
+    assert_eq!(figure(&output, "file", 3), 0, "a file never has a record twice: {}", told(&output));
+    assert!(std::fs::read_to_string(folder.path().join("torture/forebay.yaml")).unwrap().contains("south"));
+}
+
+#[test]
+fn an_interrupted_torture_still_gives_its_account() {
+    let folder = TempDir::new().unwrap();
+    let mut command = torture(folder.path(), "10", &["--seed", "6"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let records = folder.path().join("torture/records.jsonl");
+    eventually("records", || std::fs::metadata(&records).is_ok_and(|data| data.len() > 0));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(figure(&output, "file", 1) > 0);
 }
 
 /// Starts a torture without damage and with a file of the test's, lets `tamper` at the file once it has some
