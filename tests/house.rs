@@ -47,7 +47,7 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("fail::", &["points.rs"]),
 ];
 
-fn sources() -> Vec<(PathBuf, String)> {
+fn under(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -59,10 +59,16 @@ fn sources() -> Vec<(PathBuf, String)> {
         }
     }
     let mut found = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("framework");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     walk(&root, &mut found);
-    assert!(found.len() > 20, "the house is empty");
     found.into_iter().map(|(path, text)| (path.strip_prefix(&root).unwrap().to_owned(), text)).collect()
+}
+
+/// The product.
+fn sources() -> Vec<(PathBuf, String)> {
+    let found = under("framework");
+    assert!(found.len() > 20, "the house is empty");
+    found
 }
 
 /// The code of a file without its comments and without its own tests.
@@ -108,7 +114,9 @@ fn heavy_crates_are_named_in_one_place() {
 #[test]
 fn every_file_says_what_it_is_and_keeps_to_its_subject() {
     let mut wrong = Vec::new();
-    for (path, text) in sources() {
+    let bench = under("bench");
+    assert!(bench.len() > 5, "the benchmark is not where it was");
+    for (path, text) in sources().into_iter().chain(bench) {
         if !text.starts_with("//!") {
             wrong.push(format!("{} has no //! header", path.display()));
         }
