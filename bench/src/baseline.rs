@@ -72,7 +72,6 @@ pub fn serve(work: Work) -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let service = service.clone();
             tokio::spawn(async move {
                 // A client that goes away is no news.
                 let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

@@ -120,7 +120,7 @@ async fn run(step: Step, rounds: usize, folder: &Path) -> io::Result<Duration> {
                     store.append(batch).await.map_err(|refusal| Error::other(format!("{refusal:?}")))?;
                 }
                 if step == Step::Deliver {
-                    deliver(&*store, &key, &mut sink).await?;
+                    deliver(&store, &key, &mut sink).await?;
                 }
             }
         }
