@@ -1,5 +1,6 @@
-//! Promise: whichever write, sync or opening of a file fails, nothing acked is lost, nothing is in the file twice,
-//! nothing gets stuck; and after a failed sync nothing more is acked until the store was reopened and checked.
+//! Promise: whichever write, sync or opening of a file fails, and at whichever the process is killed, nothing acked is
+//! lost, nothing is in the file twice, nothing gets stuck; and after a failed sync nothing more is acked until the
+//! store was reopened and checked.
 //!
 //! A small scripted life of a store and its file sink runs under strace, once for each of its system calls, which
 //! fails there: the first of each thread, the second, and so on until a run has no call left to harm. The process
@@ -7,8 +8,9 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -108,10 +110,11 @@ fn place() -> TempDir {
     if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap()
 }
 
-/// Which calls fail, how, and what else the trace shows.
+/// Which calls are harmed, how, and what else the trace shows.
 struct Harm {
     calls: &'static str,
-    error: &'static str,
+    /// As strace has it: `error=EIO`, `signal=KILL`.
+    how: &'static str,
     shown: &'static str,
 }
 
@@ -120,9 +123,13 @@ fn harmed(harm: &Harm, when: usize) -> Vec<Call> {
     let outer = place();
     let trace = outer.path().join("trace");
     let mut command = Command::new("strace");
-    command.args(["-f", "--seccomp-bpf", "-qq", "-y", "-s", "32", "-o"]).arg(&trace);
+    if harm.how.starts_with("error") {
+        // Only what is traced stops the child, which is faster; signals are not injected this way.
+        command.arg("--seccomp-bpf");
+    }
+    command.args(["-f", "-qq", "-y", "-s", "32", "-o"]).arg(&trace);
     command.args(["-e", &format!("trace={}{}", harm.calls, harm.shown)]);
-    command.args(["-e", &format!("inject={}:error={}:when={when}", harm.calls, harm.error)]);
+    command.args(["-e", &format!("inject={}:{}:when={when}", harm.calls, harm.how)]);
     // The files of the store and of the sink, and their folders, whose names are synced too.
     let data = outer.path().join("data");
     let files = ["forebay.db", "forebay.db-wal", "forebay.db-shm", "lock"].map(|name| data.join(name));
@@ -132,11 +139,12 @@ fn harmed(harm: &Harm, when: usize) -> Vec<Call> {
     if !harm.shown.is_empty() {
         command.arg("-P").arg(outer.path().join("said"));
     }
-    command.arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "each_call::child", "--ignored", "--nocapture", "--test-threads=1"]);
-    command.env("FOREBAY_TEST_FOLDER", outer.path()).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let what = format!("{} {} at call {when}", harm.calls, harm.error);
+    let what = format!("{} {} at call {when}", harm.calls, harm.how);
+    let mut output = lived(command.arg(std::env::current_exe().unwrap()), outer.path());
+    if output.status.signal() == Some(KILLED) {
+        // Whoever sends begins anew after a kill, and sends everything again.
+        output = lived(&mut Command::new(std::env::current_exe().unwrap()), outer.path());
+    }
     assert!(
         output.status.success(),
         "{what}:\n{}{}",
@@ -147,6 +155,15 @@ fn harmed(harm: &Harm, when: usize) -> Vec<Call> {
     let found = std::fs::read(outer.path().join("out.jsonl")).unwrap();
     assert!(found == expected, "{what}: {}", String::from_utf8_lossy(&found));
     calls(&String::from_utf8_lossy(&std::fs::read(&trace).unwrap()))
+}
+
+/// What SIGKILL ends a process with; strace ends as what it traced.
+const KILLED: i32 = 9;
+
+/// Runs the child to its end.
+fn lived(command: &mut Command, outer: &Path) -> Output {
+    command.args(["--exact", "each_call::child", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env("FOREBAY_TEST_FOLDER", outer).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Harms call after call until there is none left. Returns how many there were.
@@ -160,7 +177,7 @@ fn each(harm: &Harm, look: impl Fn(&[Call], usize) + Sync) -> usize {
                     let when = next.fetch_add(1, Ordering::SeqCst);
                     assert!(when < MOST, "there is no end of calls");
                     let calls = harmed(harm, when);
-                    let injected = calls.iter().filter(|call| call.injected()).count();
+                    let injected = calls.iter().filter(|call| call.harmed()).count();
                     if injected == 0 {
                         return;
                     }
@@ -171,28 +188,35 @@ fn each(harm: &Harm, look: impl Fn(&[Call], usize) + Sync) -> usize {
         }
     });
     let hit = hit.into_inner();
-    println!("{} {}: {hit} calls failed, one after the other", harm.calls, harm.error);
+    println!("{} {}: {hit} calls, one after the other", harm.calls, harm.how);
     hit
 }
 
 const WRITES: &str = "write,pwrite64,writev,pwritev,ftruncate";
 const SYNCS: &str = "fsync,fdatasync";
+const ANY: &str = "write,pwrite64,writev,pwritev,ftruncate,fsync,fdatasync";
 
 #[test]
 fn each_write_that_finds_the_disk_full_costs_nothing_acked() {
-    let hit = each(&Harm { calls: WRITES, error: "ENOSPC", shown: "" }, |_, _| {});
+    let hit = each(&Harm { calls: WRITES, how: "error=ENOSPC", shown: "" }, |_, _| {});
     assert!(hit > 40, "{hit}");
 }
 
 #[test]
 fn each_write_that_fails_costs_nothing_acked() {
-    let hit = each(&Harm { calls: WRITES, error: "EIO", shown: "" }, |_, _| {});
+    let hit = each(&Harm { calls: WRITES, how: "error=EIO", shown: "" }, |_, _| {});
     assert!(hit > 40, "{hit}");
 }
 
 #[test]
+fn a_kill_at_each_write_and_each_sync_costs_nothing_acked() {
+    let hit = each(&Harm { calls: ANY, how: "signal=KILL", shown: "" }, |_, _| {});
+    assert!(hit > 60, "{hit}");
+}
+
+#[test]
 fn each_file_that_cannot_be_opened_is_opened_later() {
-    let hit = each(&Harm { calls: "openat", error: "EMFILE", shown: "" }, |_, _| {});
+    let hit = each(&Harm { calls: "openat", how: "error=EMFILE", shown: "" }, |_, _| {});
     assert!(hit > 10, "{hit}");
 }
 
@@ -200,7 +224,7 @@ fn each_file_that_cannot_be_opened_is_opened_later() {
 fn after_each_sync_that_fails_nothing_is_acked_until_the_store_was_reopened_and_checked() {
     let checked = AtomicUsize::new(0);
     let shown = ",write,openat,pread64";
-    let hit = each(&Harm { calls: SYNCS, error: "EIO", shown }, |calls, when| {
+    let hit = each(&Harm { calls: SYNCS, how: "error=EIO", shown }, |calls, when| {
         let seen =
             acks_are_earned(calls).unwrap_or_else(|why| panic!("sync {when}: {why}\n{}", story(calls)));
         checked.fetch_add(seen, Ordering::SeqCst);

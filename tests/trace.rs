@@ -24,6 +24,11 @@ impl Call {
         self.text.ends_with("(INJECTED)")
     }
 
+    /// Whether a test had it fail, or had the process killed at it.
+    pub fn harmed(&self) -> bool {
+        self.injected() || self.result() == "?"
+    }
+
     /// What its file descriptor stands for.
     pub fn on(&self) -> &str {
         let shown = self.text.split_once('<').map_or("", |(_, rest)| rest);

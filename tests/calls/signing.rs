@@ -1,6 +1,7 @@
 //! Every kind of auth, byte for byte, and the life of a fetched token.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use forebay::call::failure::CallError;
@@ -200,6 +201,24 @@ async fn after_a_401_the_token_is_fetched_anew_once() {
     let error = bench.call("find", Repeat::Safe).await.map(|_| ()).unwrap_err();
     assert!(matches!(&error, CallError::Refused(f) if f.sentence == "Expired token"), "{error:?}");
     assert_eq!(server.lines().len(), 4, "token, call, token, call: {:?}", server.lines());
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_costs_at_most_one_more_token() {
+    let expired = Arc::new(AtomicBool::new(false));
+    let old = expired.clone();
+    let server = picky(move |token| old.load(Ordering::SeqCst) && token != "Bearer token-2").await;
+    let bench = Bench::new(server.at, "form", &[]);
+    const MONTH: i64 = 30 * 86_400;
+    for (step, fetched) in [(0, 1), (-3600, 1), (MONTH, 2), (-MONTH, 2)] {
+        bench.clock.forward(step);
+        bench.call("find", Repeat::Safe).await.unwrap();
+        assert_eq!(tokens(&server), fetched, "after {step} s");
+    }
+    // By our clock the token is good for a month; the vendor knows better, and is believed.
+    expired.store(true, Ordering::SeqCst);
+    bench.call("find", Repeat::Safe).await.unwrap();
+    assert_eq!(tokens(&server), 3);
 }
 
 #[tokio::test]
