@@ -160,7 +160,7 @@ fn file_of(test: &str) -> Option<(PathBuf, &str)> {
         module.strip_suffix("::tests").map(|module| format!("framework/{}", module.replace("::", "/")));
     let inside = format!("tests/{}", module.replace("::", "/"));
     let candidates = [beside, Some(inside)].into_iter().flatten();
-    let mut files = candidates.flat_map(|path| [format!("{path}.rs"), format!("{path}/mod.rs")]);
+    let files = candidates.flat_map(|path| [format!("{path}.rs"), format!("{path}/mod.rs")]);
     Some((files.map(|path| root().join(path)).find(|path| path.is_file())?, name))
 }
 
