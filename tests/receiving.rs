@@ -2,6 +2,7 @@
 
 mod captured;
 mod keys;
+mod proofs;
 pub mod stage;
 
 use std::time::Duration;

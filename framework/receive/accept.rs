@@ -205,7 +205,7 @@ async fn proven(
             Ok(verified) => return Ok(verified),
             Err(Failure::Rejected(rejection)) => return Err(rejection.into()),
             Err(Failure::NotReady(detail)) => return Err(Refused::NotReady(detail)),
-            Err(Failure::Wants(want)) => fetched.fetch(&want).await.map_err(Refused::NotReady)?,
+            Err(Failure::Wants(want)) => fetched.fetch(&want, now).await.map_err(Refused::NotReady)?,
         }
     }
     Err(Refused::NotReady("the request names too many keys".to_owned()))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay::call::{Request, Response, Transport, TransportError};
-use forebay::connector::clock::SystemClock;
+use forebay::connector::clock::{Clock, SystemClock};
 use forebay::connector::instance::{Instance, InstanceId};
 use forebay::connector::model::Connector;
 use forebay::connector::secret::{LiveSecret, Secret};
@@ -166,10 +166,12 @@ impl Stage {
         Self::on(instance, limits, tls, memory.clone(), memory).await
     }
 
-    /// `vendor` is whom the receiver asks for keys.
-    pub async fn asking(instance: Arc<Instance>, vendor: Arc<dyn Transport>) -> Self {
+    /// `vendor` is whom the receiver asks for keys, at the time of a clock.
+    pub async fn asking(instance: Arc<Instance>, vendor: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         let memory = Arc::new(Memory::default());
-        Self::at(instance, Limits::default(), None, memory.clone(), memory, vendor).await
+        let limits = Limits::default();
+        let endpoint = Endpoint::new(instance, memory.clone(), clock, vendor, &limits).unwrap();
+        Self::of(endpoint, limits, None, memory).await
     }
 
     pub async fn on(
@@ -179,18 +181,12 @@ impl Stage {
         queue: Arc<dyn Queue>,
         memory: Arc<Memory>,
     ) -> Self {
-        Self::at(instance, limits, tls, queue, memory, Arc::new(Nowhere)).await
+        let clock = Arc::new(SystemClock);
+        let endpoint = Endpoint::new(instance, queue, clock, Arc::new(Nowhere), &limits).unwrap();
+        Self::of(endpoint, limits, tls, memory).await
     }
 
-    async fn at(
-        instance: Arc<Instance>,
-        limits: Limits,
-        tls: Option<Arc<Tls>>,
-        queue: Arc<dyn Queue>,
-        memory: Arc<Memory>,
-        vendor: Arc<dyn Transport>,
-    ) -> Self {
-        let endpoint = Endpoint::new(instance, queue, Arc::new(SystemClock), vendor, &limits).unwrap();
+    async fn of(endpoint: Arc<Endpoint>, limits: Limits, tls: Option<Arc<Tls>>, memory: Arc<Memory>) -> Self {
         let router = Arc::new(Router::new([endpoint.clone()]).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

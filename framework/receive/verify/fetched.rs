@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tokio::time::Instant;
+use jiff::Timestamp;
 use url::Url;
 
 use super::public_key::PublicKey;
@@ -39,19 +39,19 @@ pub(in crate::receive) struct Fetched {
 struct Shelf {
     documents: HashMap<String, Document>,
     /// The minute that is counted, and the calls in it.
-    minute: Instant,
+    minute: Timestamp,
     calls: u32,
 }
 
 #[derive(Clone)]
 struct Document {
     keys: Option<Arc<[PublicKey]>>,
-    /// When they came.
-    at: Instant,
+    /// When they came, by the receiver's clock.
+    at: Timestamp,
     /// When they were last asked for at the vendor, and whether that failed.
-    asked: Option<(Instant, bool)>,
+    asked: Option<(Timestamp, bool)>,
     /// When a request last used them.
-    used: Instant,
+    used: Timestamp,
     /// Held by whoever asks the vendor.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -62,7 +62,7 @@ pub(in crate::receive) struct Want {
     url: Url,
     format: Option<KeyFormat>,
     /// What is known came then, and is not enough.
-    newer_than: Option<Instant>,
+    newer_than: Option<Timestamp>,
 }
 
 /// Keys of a URL.
@@ -70,13 +70,13 @@ pub(super) struct Set {
     /// The keys.
     pub keys: Arc<[PublicKey]>,
     want: Want,
-    at: Instant,
+    age: Duration,
 }
 
 impl Set {
     /// What it means that a key is not among them: nothing, where they were asked for just now.
     pub(super) fn unknown(self) -> Failure {
-        match self.at.elapsed() < PAUSE {
+        match self.age < PAUSE {
             true => Failure::Rejected(Rejection::UnknownKey),
             false => Failure::Wants(self.want),
         }
@@ -86,7 +86,7 @@ impl Set {
 impl Fetched {
     /// Nothing is fetched yet.
     pub(in crate::receive) fn new(transport: Arc<dyn Transport>) -> Self {
-        let shelf = Shelf { documents: HashMap::new(), minute: Instant::now(), calls: 0 };
+        let shelf = Shelf { documents: HashMap::new(), minute: Timestamp::UNIX_EPOCH, calls: 0 };
         Self { transport, shelf: Mutex::new(shelf) }
     }
 
@@ -111,37 +111,38 @@ impl Fetched {
             return Err(Failure::Wants(Want { url, format, newer_than: None }));
         };
         let want = Want { url, format, newer_than: Some(document.at) };
-        let age = document.at.elapsed();
-        let failing = document.asked.is_some_and(|(at, failed)| failed && at.elapsed() < PAUSE);
+        let now = matter.now;
+        let age = since(document.at, now);
+        let failing = document.asked.is_some_and(|(at, failed)| failed && since(at, now) < PAUSE);
         if age > at.cache && !(failing && age < at.cache * 2) {
             return Err(Failure::Wants(want));
         }
-        document.used = Instant::now();
-        Ok(Set { keys, want, at: document.at })
+        document.used = now;
+        Ok(Set { keys, want, age })
     }
 
     /// Fetches a key. The error says why it is not to be had now.
-    pub(in crate::receive) async fn fetch(&self, want: &Want) -> Result<(), String> {
-        let turn = self.shelf().document(&want.url).turn.clone();
+    pub(in crate::receive) async fn fetch(&self, want: &Want, now: Timestamp) -> Result<(), String> {
+        let turn = self.shelf().document(&want.url, now).turn.clone();
         let _turn = tokio::time::timeout(PATIENCE, turn.lock())
             .await
             .map_err(|_| "it is being fetched".to_owned())?;
-        if !self.shelf().may_ask(want)? {
+        if !self.shelf().may_ask(want, now)? {
             return Ok(());
         }
         let found = tokio::time::timeout(PATIENCE, self.ask(want)).await;
         let found = found.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
         let mut shelf = self.shelf();
-        let document = shelf.document(&want.url);
+        let document = shelf.document(&want.url, now);
         match found {
             Ok(keys) => {
                 document.keys = Some(keys.into());
-                document.at = Instant::now();
+                document.at = now;
                 document.asked = Some((document.at, false));
                 Ok(())
             }
             Err(why) => {
-                document.asked = Some((Instant::now(), true));
+                document.asked = Some((now, true));
                 let old = document.keys.is_some();
                 tracing::warn!(url = %shown(&want.url), why, old, "the vendor's key cannot be fetched");
                 // Old keys are looked at once more: they may do.
@@ -176,36 +177,39 @@ impl Fetched {
 
 impl Shelf {
     /// The document of a URL; the one that was not used longest makes room.
-    fn document(&mut self, url: &Url) -> &mut Document {
+    fn document(&mut self, url: &Url, now: Timestamp) -> &mut Document {
         if !self.documents.contains_key(url.as_str()) && self.documents.len() >= MOST {
             let oldest = self.documents.iter().min_by_key(|(_, known)| (known.keys.is_some(), known.used));
             if let Some(oldest) = oldest.map(|(url, _)| url.clone()) {
                 self.documents.remove(&oldest);
             }
         }
-        self.documents.entry(url.as_str().to_owned()).or_insert_with(|| {
-            let now = Instant::now();
-            Document { keys: None, at: now, asked: None, used: now, turn: Arc::default() }
+        self.documents.entry(url.as_str().to_owned()).or_insert_with(|| Document {
+            keys: None,
+            at: now,
+            asked: None,
+            used: now,
+            turn: Arc::default(),
         })
     }
 
     /// Whether the vendor is to be asked; `false`: somebody else just did. The error says why it is not.
-    fn may_ask(&mut self, want: &Want) -> Result<bool, String> {
-        let document = self.document(&want.url);
+    fn may_ask(&mut self, want: &Want, now: Timestamp) -> Result<bool, String> {
+        let document = self.document(&want.url, now);
         let newer = document.keys.is_some() && want.newer_than.is_none_or(|known| document.at > known);
         if newer {
             return Ok(false);
         }
         if let Some((at, failed)) = document.asked {
             let pause = if failed { PAUSE_AFTER_FAILURE } else { PAUSE };
-            if at.elapsed() < pause {
+            if since(at, now) < pause {
                 return Err(format!("{} was asked for its key just now", shown(&want.url)));
             }
         }
         // Said before it is done: a request that is given up in the middle counts too.
-        document.asked = Some((Instant::now(), true));
-        if self.minute.elapsed() >= Duration::from_secs(60) {
-            (self.minute, self.calls) = (Instant::now(), 0);
+        document.asked = Some((now, true));
+        if since(self.minute, now) >= Duration::from_secs(60) {
+            (self.minute, self.calls) = (now, 0);
         }
         self.calls += 1;
         if self.calls > CALLS_A_MINUTE {
@@ -214,6 +218,11 @@ impl Shelf {
             Ok(true)
         }
     }
+}
+
+/// How far apart two times lie; a clock that was set back makes what is known old, not young for long.
+fn since(at: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(at).unsigned_abs()
 }
 
 /// Where a URL leads, without what may be secret.
