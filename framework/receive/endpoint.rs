@@ -129,7 +129,8 @@ impl Endpoint {
             .map(|scope| scope.with("state", Json::clone(&state)))
             .collect();
         let connector = &self.instance.connector;
-        let keys = Keys::new(&connector.receiver.verify, &connector.vars, &scopes);
+        let url_known = self.instance.receiver_url.is_some();
+        let keys = Keys::new(&connector.receiver.verify, &connector.vars, &scopes, url_known);
         let known = Arc::new(Known { secrets, state, scopes, scope, keys });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         known

@@ -112,13 +112,13 @@ impl Sender {
     }
 
     async fn push(self: Arc<Self>, mut push: Push) -> Result<Fate> {
+        // A body that is signed within is signed once: its records are those that are signed.
+        let mut once = None;
         if shape::in_body(&self.instance.connector) {
-            // The records are those that are signed.
-            let to = (&self.public_url, self.receiver);
-            let signed = request(&self.instance, &self.state().await?, &push, to, self.clock.now())?;
-            push.body = signed.body.to_vec();
-            let records = shape::records(&self.instance.connector, &push.body);
+            let signed = self.request(&push).await?;
+            let records = shape::records(&self.instance.connector, &signed.body);
             push.good = records.iter().map(|record| mark_of(record.as_bytes())).collect();
+            once = Some(signed);
         }
         self.books().send(&push);
         let rule = &self.instance.connector.receiver.sender;
@@ -130,7 +130,11 @@ impl Sender {
                 self.books().counts.retries += 1;
             }
             self.books().counts.requests += 1;
-            let wait = match self.attempt(&push).await? {
+            let request = match &once {
+                Some(signed) => signed.clone(),
+                None => self.request(&push).await?,
+            };
+            let wait = match self.attempt(request).await {
                 Ok(answer) if holds(&rule.success, answer.status, true) => return Ok(Fate::Accepted),
                 Ok(answer) => {
                     said = format!("{}: {}", answer.status, text_of(&answer.body));
@@ -153,24 +157,23 @@ impl Sender {
         Ok(Fate::Refused(said))
     }
 
-    /// What the instance saved, where signing takes it.
-    async fn state(&self) -> Result<Json> {
-        match needs_state(&self.instance) {
-            true => Ok(self.memory.read().await?.names()),
-            false => Ok(Json::Null),
-        }
+    /// A push as it is sent now, signed with what the instance saved where signing takes that.
+    async fn request(&self, push: &Push) -> Result<Request> {
+        let state = match needs_state(&self.instance) {
+            true => self.memory.read().await?.names(),
+            false => Json::Null,
+        };
+        request(&self.instance, &state, push, (&self.public_url, self.receiver), self.clock.now())
     }
 
-    /// One attempt: signed anew, with the vendor's patience. The inner error says why there is no answer.
-    async fn attempt(&self, push: &Push) -> Result<Result<Response, String>> {
-        let to = (&self.public_url, self.receiver);
-        let request = request(&self.instance, &self.state().await?, push, to, self.clock.now())?;
+    /// One attempt, with the vendor's patience. The error says why there is no answer.
+    async fn attempt(&self, request: Request) -> Result<Response, String> {
         let patience = self.instance.connector.receiver.sender.timeout.unwrap_or(Duration::from_secs(30));
-        Ok(match tokio::time::timeout(patience, self.transport.send(request)).await {
+        match tokio::time::timeout(patience, self.transport.send(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(error.sentence),
             Err(_) => Err(format!("no answer within {patience:?}")),
-        })
+        }
     }
 }
 

@@ -90,7 +90,7 @@ async fn pairs_are_read_by_their_names_and_a_time_that_stands_twice_is_refused()
 async fn any_key_any_header_and_any_message_accepts_and_what_is_not_ours_is_passed_over() {
     let stage = stage(
         "    kind: hmac\n    hash: sha256\n    \
-         key: [\"{{ secrets.key }}\", \"{{ secrets.other | sha256 }}\", \"{{ state.none | default(omit) }}\"]\n    \
+         key: [\"{{ secrets.key }}\", \"{{ secrets.other | sha256 }}\", \"{{ secrets.third | default(omit) }}\"]\n    \
          message: [\"{{ request.body }}\", \"{{ request.url | explicit_port }}{{ request.body }}\", \"{{ request.headers['x-never'] }}\"]\n    \
          signature: {header: [X-Sign, X-Sign-2], format: list, separator: \" \", prefix: \"v1,\", encoding: base64}\n",
     )
@@ -173,7 +173,7 @@ async fn all_of_wants_every_check_and_any_of_one() {
 async fn what_is_required_besides_must_hold() {
     let stage = stage(
         "    kind: token\n    header: X-Key\n    equals: \"{{ secrets.key }}\"\n    \
-         require: [request.headers['x-sum'] == request.body | sha256 | hex, request.json.type != request.headers['x-not']]\n",
+         require: [\"request.headers['x-sum'] == request.body | sha256 | hex\", \"request.json.type != request.headers['x-not']\"]\n",
     )
     .await;
     let sum = HEXLOWER.encode(digest::digest(&digest::SHA256, BODY.as_bytes()).as_ref());

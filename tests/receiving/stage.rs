@@ -85,7 +85,8 @@ pub fn connector(receiver: &str) -> Arc<Connector> {
     std::fs::write(path.join("sample.json"), r#"{"id": "1", "a": "1", "b": "2", "type": "s"}"#).unwrap();
     let spec = format!(
         "forebay: 1\nname: probe\ntitle: Probe\nvendor: Nobody\nsummary: Probes.\n\
-         secrets:\n  key: {{title: Key, description: The key.}}\n  other: {{title: Other, description: Another.}}\n\
+         secrets:\n  key: {{title: Key, description: The key.}}\n  other: {{title: Other, description: Another.}}\n  \
+         third: {{title: Third, description: One more.}}\n\
          receiver:\n{receiver}\n\
          output: {{schema: record.json}}\nsamples: [sample.json]\n"
     );

@@ -16,7 +16,7 @@ use crate::connector::model::{
     KeyTexts, Proof, Verify,
 };
 use crate::connector::secret::Secret;
-use crate::connector::template::{Scope, Vars};
+use crate::connector::template::{Scope, Text, Vars};
 use crate::error::{Error, Kind, Result};
 
 /// What requests are verified with, a check at a time.
@@ -48,10 +48,17 @@ pub(super) enum Expected {
 static NONE: Material = Material::Known(Expected::Nothing);
 
 impl Keys {
-    /// Renders what every check compares with, in a scope for each generation of the secrets.
-    pub(in crate::receive) fn new(verify: &Verify, vars: &Vars, scopes: &[Scope]) -> Self {
+    /// Renders what every check compares with, in a scope for each generation of the secrets. Where the public
+    /// URL is not known, what is made of it cannot be checked.
+    pub(in crate::receive) fn new(verify: &Verify, vars: &Vars, scopes: &[Scope], url_known: bool) -> Self {
         let material = |check: &Demand| {
-            if names_request(&check.proof, vars) {
+            let messages = check.proof.signed().map(|signed| signed.messages.iter().collect());
+            if !url_known && all_names(messages.unwrap_or_default(), vars).any(|name| name == "request.url") {
+                let why = "the vendor signs the receiver's public URL, which is not known: give --public-url";
+                return Material::Missing(why.to_owned());
+            }
+            let mut names = all_names(check.proof.key_texts(), vars);
+            if names.any(|name| matches!(name.split(['.', '[']).next(), Some("request" | "item"))) {
                 return Material::PerRequest;
             }
             match Expected::new(&check.proof, scopes) {
@@ -68,13 +75,13 @@ impl Keys {
     }
 }
 
-fn names_request(proof: &Proof, vars: &Vars) -> bool {
-    let mut names: Vec<String> = proof.key_texts().iter().flat_map(|text| text.names()).collect();
+/// What these texts name, and the vars too where one is among them: a var may use any other.
+fn all_names(texts: Vec<&Text>, vars: &Vars) -> impl Iterator<Item = String> {
+    let mut names: Vec<String> = texts.into_iter().flat_map(Text::names).collect();
     if names.iter().any(|name| name.starts_with("vars")) {
-        // A var may use any other: all of them are looked at.
         names.extend(vars.iter().flat_map(|(_, text)| text.names()));
     }
-    names.iter().any(|name| matches!(name.split(['.', '[']).next(), Some("request" | "item")))
+    names.into_iter()
 }
 
 impl Expected {

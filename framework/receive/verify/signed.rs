@@ -190,3 +190,49 @@ fn fresh(text: &str, time: &SignedTime, now: Timestamp) -> Result<(), Rejection>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::connector::model::Encoding;
+    use crate::receive::verify::public_key::PublicKey;
+
+    fn signature(grammar: Grammar, encoding: Encoding) -> Signature {
+        Signature { places: Vec::new(), grammar, prefix: Some("v1".to_owned()), encoding }
+    }
+
+    proptest! {
+        /// Whatever a stranger writes into a header: it is read in every grammar, and bounded.
+        #[test]
+        fn no_header_breaks_a_grammar(value in prop::collection::vec(any::<u8>(), 0..200), tail in "[vt1=,; \"a-f]{0,60}") {
+            let value = [b"v1".as_slice(), &value, tail.as_bytes()].concat();
+            for encoding in [Encoding::Hex, Encoding::Base64, Encoding::Base64Url] {
+                for grammar in [
+                    Grammar::Plain,
+                    Grammar::List { separator: ",".to_owned() },
+                    Grammar::Pairs { separator: ",".to_owned(), name: "v1".to_owned() },
+                ] {
+                    let signature = signature(grammar, encoding);
+                    let mut reader = Reader { signature: &signature, signatures: Vec::new(), pairs: Map::new() };
+                    let _ = reader.value(&value);
+                    prop_assert!(reader.signatures.len() <= MOST + 1);
+                    prop_assert!(reader.signatures.iter().all(|tag| !tag.is_empty() && tag.len() <= value.len()));
+                }
+            }
+        }
+
+        /// Whatever a server gives as a key.
+        #[test]
+        fn no_document_breaks_the_reading_of_keys(
+            head in "(-----BEGIN (PUBLIC KEY|CERTIFICATE|RSA PUBLIC KEY)-----|\\{\"keys\":\\[\\{\"kty\":\"(RSA|EC|OKP)\",|)",
+            tail in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let text = [head.as_bytes(), &tail].concat();
+            for key in PublicKey::read(&text, None).unwrap_or_default() {
+                prop_assert!(!key.verifies(crate::connector::model::Algorithm::Ed25519, b"message", b"tag"));
+            }
+        }
+    }
+}

@@ -33,7 +33,7 @@ impl Compiler {
 
     /// Where public keys are fetched, `only` where the URL is that.
     pub(super) fn key_url(&mut self, at: &At<'_>) -> Option<KeySource> {
-        let url = at.get("url").and_then(|at| self.text(&at, Here::Request));
+        let url = at.get("url").and_then(|at| self.url(&at, Here::Request, false));
         self.regex(at, "only");
         let source = at.text_of("only");
         let only = source.and_then(|only| regex::Regex::new(&format!("^(?:{only})$")).ok());
@@ -56,7 +56,7 @@ impl Compiler {
     /// The URL of a set of keys; nothing of a request is in it.
     pub(super) fn jwks_url(&mut self, at: &At<'_>) -> Option<KeySource> {
         let url_at = at.get("jwks_url")?;
-        let url = self.text(&url_at, Here::Request)?;
+        let url = self.url(&url_at, Here::Request, false)?;
         self.not_by_request(&url_at, &url);
         let cache = at.get("cache").and_then(|at| self.duration(&at)).unwrap_or(CACHE);
         Some(KeySource::Fetched(KeyUrl { url, only: None, cache }))
