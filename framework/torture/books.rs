@@ -184,7 +184,8 @@ impl Books {
 
     /// How the dead letters are.
     pub fn letters(&self) -> Letters {
-        let mut letters = Letters { strange: self.strange_letters, ..Letters::default() };
+        let (strange, damaged) = (self.strange_letters, self.damaged_letters);
+        let mut letters = Letters { strange, damaged, ..Letters::default() };
         for expected in self.dead.values() {
             letters.found += u64::from(expected.found.min(1));
             letters.again += u64::from(expected.found.saturating_sub(1));
@@ -248,6 +249,8 @@ pub struct Letters {
     pub lost: u64,
     /// Gone, and they stood in files that were damaged.
     pub injured: u64,
+    /// There, but the store says that their bytes are damaged.
+    pub damaged: u64,
     /// There, and nobody sent it.
     pub strange: u64,
 }

@@ -155,6 +155,8 @@ impl Drop for Child {
 pub struct Said {
     /// Records that it counted as lost.
     pub lost: u64,
+    /// Dead letters that it counted as lost.
+    pub lost_letters: u64,
     /// How often it said that something is damaged and kept aside.
     pub damages: u64,
     /// Panics.
@@ -173,6 +175,7 @@ pub fn said(log: impl BufRead) -> Result<Said> {
         };
         if line.get("level").is_some_and(|level| level == "ERROR") {
             said.lost += line.get("lost").and_then(Json::as_u64).unwrap_or(0);
+            said.lost_letters += line.get("lost_letters").and_then(Json::as_u64).unwrap_or(0);
             said.damages += u64::from(line.get("kept").is_some());
         }
     }

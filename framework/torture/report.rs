@@ -184,7 +184,9 @@ impl fmt::Display for Report {
             writeln!(f, "  {}", line(name, figures))?;
         }
         let l = &self.letters;
-        writeln!(f, "  {}", line("dead", [l.found, l.lost, l.again, l.beyond, 0, l.injured, 0]))?;
+        let counted = l.injured.min(s.lost_letters + l.damaged);
+        let figures = [l.found, l.lost, l.again, l.beyond, counted, l.injured - counted, 0];
+        writeln!(f, "  {}", line("dead", figures))?;
         let findings = self.findings();
         if findings.is_empty() {
             return write!(f, "\nnothing is lost, and nothing came again beyond what its sink allows");

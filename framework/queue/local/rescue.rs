@@ -12,7 +12,7 @@ use super::block::{Sealed, crc, unseal};
 use super::fault::Fault;
 use super::known::{key, position_of};
 use super::schema::{self, POSITION_BITS};
-use super::{cursors, open};
+use super::{cursors, letters, open};
 use crate::connector::instance::InstanceId;
 use crate::points;
 
@@ -26,6 +26,8 @@ pub(super) struct Rescued {
     pub(super) records: u64,
     /// Dead letters.
     pub(super) letters: u64,
+    /// Dead letters that the old database says it had and that are gone; 0 where it does not say.
+    pub(super) lost_letters: u64,
     /// Records that some sink has not got and that are gone.
     pub(super) lost: u64,
 }
@@ -41,7 +43,9 @@ pub(super) fn rescue(old: &Connection, fresh: &Connection) -> Result<Rescued, Fa
     }
     let numbers = copy_instances(old, &tx)?;
     copy_cursors(old, &tx, &numbers)?;
-    let mut rescued = Rescued { letters: copy_letters(old, &tx)?, ..Rescued::default() };
+    let letters = copy_letters(old, &tx)?;
+    let had = letters::totals(old).map_or(0, |(letters, _)| letters);
+    let mut rescued = Rescued { letters, lost_letters: had.saturating_sub(letters), ..Rescued::default() };
     let blocks = copy_blocks(old, &tx)?;
     for number in numbers {
         let runs = blocks.get(&number).map_or(&[][..], Vec::as_slice);

@@ -57,6 +57,7 @@ pub(super) fn salvage(folder: &Path, fault: &Fault, now: i64) -> Result<Rescued,
         records = rescued.records,
         letters = rescued.letters,
         lost = rescued.lost,
+        lost_letters = rescued.lost_letters,
         "the damaged store is replaced; `lost` counts records that were not delivered to every sink"
     );
     Ok(rescued)
