@@ -42,8 +42,6 @@ struct Inside {
     last: Vec<u32>,
     /// Children that have ended: what they sent may be noted after their end.
     children: u64,
-    requests: u64,
-    failed: u64,
 }
 
 impl Collector {
@@ -77,10 +75,9 @@ impl Collector {
         self.inside().book.delivered
     }
 
-    /// What came, in how many requests, and how many of them were not answered 2xx.
-    pub fn book(&self) -> (SinkBook, u64, u64) {
-        let inside = self.inside();
-        (inside.book.clone(), inside.requests, inside.failed)
+    /// What came.
+    pub fn book(&self) -> SinkBook {
+        self.inside().book.clone()
     }
 
     fn inside(&self) -> std::sync::MutexGuard<'_, Inside> {
@@ -155,8 +152,6 @@ impl Collector {
             lines.filter(|line| !line.is_empty()).map(|line| books.number(line)).collect()
         };
         let mut inside = self.inside();
-        inside.requests += 1;
-        inside.failed += u64::from(taken.is_none() || !known);
         // A child that is dead gets no answer, and says nothing of the next one's cursor.
         let lives = child == inside.children;
         if lives {
@@ -237,7 +232,7 @@ mod tests {
     fn post(collector: &Collector, body: &'static str, known: bool) -> (u64, u64) {
         let child = collector.inside().children;
         collector.note(child, Some(&Bytes::from_static(body.as_bytes())), known);
-        let (book, _, _) = collector.book();
+        let book = collector.book();
         (book.again, book.beyond)
     }
 
@@ -266,6 +261,6 @@ mod tests {
         post(&one, "a\n", true);
         one.child_ended(true);
         assert_eq!(post(&one, "a\n", true), (0, 1));
-        assert_eq!(one.book().0.delivered, 1);
+        assert_eq!(one.book().delivered, 1);
     }
 }

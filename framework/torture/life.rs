@@ -371,8 +371,7 @@ impl Life {
         let _ = (&mut self.serving).await;
         let mut books = self.load.books.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = self.bury(&mut books)?;
-        let (http, _, _) = self.collector.book();
-        let mut kept = vec![(HTTP.to_owned(), http)];
+        let mut kept = vec![(HTTP.to_owned(), self.collector.book())];
         for ((name, path), injured) in self.load.subject.files().into_iter().zip(&self.injured) {
             kept.push((name, report::read(&path, &books, injured)?));
         }
