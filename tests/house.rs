@@ -143,3 +143,29 @@ fn nothing_in_the_framework_knows_a_vendor() {
         }
     }
 }
+
+/// The headers that the published signatures stand in, whoever sends them.
+#[test]
+fn nothing_in_the_framework_knows_a_vendors_header() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let mut headers = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let Ok(spec) = std::fs::read_to_string(entry.unwrap().path().join("connector.yaml")) else {
+            continue;
+        };
+        for part in spec.split("header: ").skip(1) {
+            let end = part.find([',', '}']).unwrap_or(part.len());
+            let end = if part.starts_with('[') { part.find(']').unwrap() } else { end };
+            headers.extend(
+                part[..end].trim_start_matches('[').split(',').map(|name| name.trim().to_lowercase()),
+            );
+        }
+    }
+    assert!(headers.len() >= 20 && headers.contains(&"x-slack-signature".to_owned()), "{headers:?}");
+    for (path, text) in sources() {
+        let lower = code(&text).to_lowercase();
+        for header in &headers {
+            assert!(!lower.contains(header.as_str()), "{} names {header}", path.display());
+        }
+    }
+}

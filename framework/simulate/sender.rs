@@ -33,6 +33,9 @@ const ATTEMPTS: u32 = 3;
 const ROUNDS: u32 = 10;
 /// Requests at once of a sender that keeps no order.
 const WIDTH: usize = 4;
+/// How often what signing takes is looked for, and how long a look waits.
+const MOST_LOOKS: u32 = 250;
+const LOOK: Duration = Duration::from_millis(20);
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Records under way at which the sender waits for the sinks.
@@ -157,13 +160,22 @@ impl Sender {
         Ok(Fate::Refused(said))
     }
 
-    /// A push as it is sent now, signed with what the instance saved where signing takes that.
+    /// A push as it is sent now, signed with what the instance saved where signing takes that. The vendor knows
+    /// what it answered before the instance has saved it, so that is waited for.
     async fn request(&self, push: &Push) -> Result<Request> {
-        let state = match needs_state(&self.instance) {
-            true => self.memory.read().await?.names(),
-            false => Json::Null,
-        };
-        request(&self.instance, &state, push, (&self.public_url, self.receiver), self.clock.now())
+        let to = (&self.public_url, self.receiver);
+        if !needs_state(&self.instance) {
+            return request(&self.instance, &Json::Null, push, to, self.clock.now());
+        }
+        let mut looks = 0;
+        loop {
+            let state = self.memory.read().await?.names();
+            match request(&self.instance, &state, push, to, self.clock.now()) {
+                Err(_) if looks < MOST_LOOKS => looks += 1,
+                made => return made,
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// One attempt, with the vendor's patience. The error says why there is no answer.

@@ -166,10 +166,11 @@ impl Matter<'_> {
                 TimePlace::Pair(name) => {
                     pairs.insert(name.clone(), Json::from(text.as_str()));
                 }
-                TimePlace::At(places) => match places.first() {
-                    Some(place) => self.put(push, place, &text)?,
-                    None => {}
-                },
+                TimePlace::At(places) => {
+                    if let Some(place) = places.first() {
+                        self.put(push, place, &text)?;
+                    }
+                }
             }
             names.push(("timestamp", Json::from(text)));
         }
