@@ -50,8 +50,8 @@ struct Document {
     at: Timestamp,
     /// When they were last asked for at the vendor, and whether that failed.
     asked: Option<(Timestamp, bool)>,
-    /// When a request last used them.
-    used: Timestamp,
+    /// When they last proved a sender; those that never did make room first.
+    proved: Option<Timestamp>,
     /// Held by whoever asks the vendor.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -103,7 +103,7 @@ impl Fetched {
             return Err(Rejection::KeyPlace.into());
         }
         let url = Url::parse(&text).map_err(|_| Rejection::KeyPlace)?;
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelf = self.shelf();
         let Some(document) = shelf.documents.get_mut(url.as_str()) else {
             return Err(Failure::Wants(Want { url, format, newer_than: None }));
         };
@@ -117,8 +117,14 @@ impl Fetched {
         if age > at.cache && !(failing && age < at.cache * 2) {
             return Err(Failure::Wants(want));
         }
-        document.used = now;
         Ok(Set { keys, want, age })
+    }
+
+    /// Notes that a set proved a sender: what strangers make up does not push it out.
+    pub(super) fn proved(&self, set: &Set, now: Timestamp) {
+        if let Some(document) = self.shelf().documents.get_mut(set.want.url.as_str()) {
+            document.proved = Some(now);
+        }
     }
 
     /// Fetches a key. The error says why it is not to be had now.
@@ -176,10 +182,10 @@ impl Fetched {
 }
 
 impl Shelf {
-    /// The document of a URL; the one that was not used longest makes room.
+    /// The document of a URL; the one that proved nobody, or not for the longest time, makes room.
     fn document(&mut self, url: &Url, now: Timestamp) -> &mut Document {
         if !self.documents.contains_key(url.as_str()) && self.documents.len() >= MOST {
-            let oldest = self.documents.iter().min_by_key(|(_, known)| (known.keys.is_some(), known.used));
+            let oldest = self.documents.iter().min_by_key(|(_, known)| (known.proved, known.at));
             if let Some(oldest) = oldest.map(|(url, _)| url.clone()) {
                 self.documents.remove(&oldest);
             }
@@ -188,7 +194,7 @@ impl Shelf {
             keys: None,
             at: now,
             asked: None,
-            used: now,
+            proved: None,
             turn: Arc::default(),
         })
     }

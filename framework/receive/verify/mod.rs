@@ -33,7 +33,7 @@ use self::keys::{Expected, Material};
 use self::subject::Subject;
 use super::request::Head;
 use super::scan;
-use crate::connector::model::{Demand, Jwt, KeySource, Proof, Verify};
+use crate::connector::model::{Demand, KeyFormat, KeySource, Proof, Verify};
 use crate::connector::pick::Pointer;
 use crate::connector::template::{RequestFacts, Scope, Text};
 use crate::error::Error;
@@ -208,47 +208,43 @@ impl Prover<'_> {
             Proof::PublicKey { algorithm, keys, format, signed } => {
                 // What can be told without a key is told before one is fetched.
                 let given = public_key::Given::read(matter, algorithm, signed)?;
-                given.check(&self.public_keys(matter, keys, *format, expected)?)?
+                self.with_keys(matter, (keys, *format), expected, None, |expected| match expected {
+                    Expected::Public(keys) => given.check(keys),
+                    Expected::Texts(_) | Expected::Hashes(_) | Expected::Nothing => {
+                        Err(Failure::NotReady("there is no public key".to_owned()))
+                    }
+                })?
             }
             Proof::Jwt(jwt) => {
-                let claims = self.token(matter, jwt, expected)?;
-                vec![("claims", claims)]
+                let token = jwt::Token::read(jwt, &matter.subject)?;
+                let source = (&jwt.keys, jwt.format);
+                let check = |expected: &Expected| token.check(matter, jwt, expected);
+                vec![("claims", self.with_keys(matter, source, expected, Some(&token), check)?)]
             }
         };
         matter.required(names)
     }
 
-    fn token(&self, matter: &Matter<'_>, jwt: &Jwt, expected: &Expected) -> Result<Json, Failure> {
-        let token = jwt::Token::read(jwt, &matter.subject)?;
-        let fetched;
-        let expected = match &jwt.keys {
-            KeySource::Named(_) => expected,
-            KeySource::Fetched(url) => {
-                let set = self.fetched.keys(matter, url, jwt.format)?;
-                if !token.is_known_to(&set.keys) {
-                    return Err(set.unknown());
-                }
-                fetched = Expected::Public(set.keys.clone());
-                &fetched
-            }
-        };
-        token.check(matter, jwt, expected)
-    }
-
-    fn public_keys(
+    /// Checks with the keys of the spec, or with those at a URL. A token may name a key that they lack.
+    fn with_keys<T>(
         &self,
         matter: &Matter<'_>,
-        source: &KeySource,
-        format: Option<crate::connector::model::KeyFormat>,
+        (source, format): (&KeySource, Option<KeyFormat>),
         expected: &Expected,
-    ) -> Result<Arc<[public_key::PublicKey]>, Failure> {
-        match (source, expected) {
-            (KeySource::Named(_), Expected::Public(keys)) => Ok(keys.clone()),
-            (KeySource::Fetched(url), _) => Ok(self.fetched.keys(matter, url, format)?.keys),
-            (KeySource::Named(_), Expected::Texts(_) | Expected::Hashes(_) | Expected::Nothing) => {
-                Err(Failure::NotReady("there is no public key".to_owned()))
-            }
+        token: Option<&jwt::Token>,
+        check: impl FnOnce(&Expected) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let url = match source {
+            KeySource::Named(_) => return check(expected),
+            KeySource::Fetched(url) => url,
+        };
+        let set = self.fetched.keys(matter, url, format)?;
+        if token.is_some_and(|token| !token.is_known_to(&set.keys)) {
+            return Err(set.unknown());
         }
+        let passed = check(&Expected::Public(set.keys.clone()))?;
+        self.fetched.proved(&set, matter.now);
+        Ok(passed)
     }
 }
 
