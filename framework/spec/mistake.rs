@@ -193,6 +193,8 @@ codes! {
     Contradiction = "FB506" Error,
     /// A condition that its own examples disprove.
     Disproved = "FB507" Error,
+    /// A signature that is as good from any other customer of the vendor.
+    AnyCustomer = "FB508" Warning,
 
     /// Part of the language that this version cannot run yet.
     NotBuilt = "FB601" Error,

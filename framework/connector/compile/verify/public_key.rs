@@ -3,7 +3,9 @@
 use super::super::names::Here;
 use super::super::reader::{At, Compiler};
 use super::keys::key_format;
-use crate::connector::model::{Algorithm, AlgorithmChoice, KeySource, Proof};
+use crate::connector::model::{Algorithm, AlgorithmChoice, KeySource, Proof, Signed};
+use crate::connector::template::{Condition, Text};
+use crate::spec::mistake::{Code, Mistake, Place};
 
 impl Compiler {
     /// A signature by a private key.
@@ -17,7 +19,35 @@ impl Compiler {
             None => self.public_keys(at).map(KeySource::Named),
         };
         let signed = self.signed(at);
+        if let (Some(KeySource::Fetched(_)), Some(signed)) = (&keys, &signed) {
+            self.is_meant_for_us(at, signed);
+        }
         Some(Proof::PublicKey { algorithm: algorithm?, keys: keys?, format: key_format(at), signed: signed? })
+    }
+
+    /// A key that the vendor publishes signs for all of its customers: something of ours should be in what it
+    /// signs, or in what is required besides.
+    fn is_meant_for_us(&mut self, at: &At<'_>, signed: &Signed) {
+        let mut all: Vec<String> = signed.messages.iter().flat_map(Text::names).collect();
+        let conditions = at.get("require").map(|at| at.one_or_many()).unwrap_or_default();
+        let compiled = conditions.iter().filter_map(|at| Condition::compile(at.text()?).ok());
+        all.extend(compiled.flat_map(|condition| condition.names()));
+        let ours = |name: &str| {
+            let root = name.split('.').next().unwrap_or_default();
+            matches!(root, "settings" | "secrets" | "state" | "receiver" | "instance")
+                || name == "request.url"
+        };
+        if self.defined.through_vars(&all).iter().any(|(name, _)| ours(name)) {
+            return;
+        }
+        self.report(
+            Mistake::new(
+                Code::AnyCustomer,
+                Place::key(&at.path.join("key_url")),
+                "the vendor signs for its other customers with this key too, and nothing says that a request is ours",
+            )
+            .help("hold what names us against what we know, `require: [request.json.account == settings.account]`"),
+        );
     }
 
     fn algorithm_by(&mut self, at: &At<'_>) -> Option<AlgorithmChoice> {
