@@ -40,6 +40,7 @@ pub type Description = (&'static str, Shape, Unit, &'static [&'static str], &'st
 pub const METRICS: &[Description] = &[
     ("forebay_requests_total", Shape::Counter, Unit::Count, &["instance"], "Requests that came to an instance's path"),
     ("forebay_rejected_total", Shape::Counter, Unit::Count, &["instance", "reason"], "Requests that were not accepted"),
+    ("forebay_key_fetches_total", Shape::Counter, Unit::Count, &[], "Calls for keys that vendors publish"),
     ("forebay_accept_errors_total", Shape::Counter, Unit::Count, &[], "Connections that could not be accepted"),
     ("forebay_tls_errors_total", Shape::Counter, Unit::Count, &[], "Connections that did not get through the TLS handshake"),
     ("forebay_connections_evicted_total", Shape::Counter, Unit::Count, &[], "Connections of strangers that were closed to make room"),
