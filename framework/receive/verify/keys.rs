@@ -145,7 +145,7 @@ fn texts(scopes: &[Scope], render: impl Fn(&Scope) -> Result<Vec<String>>) -> Re
     for scope in scopes {
         for text in render(scope)? {
             let secret = Secret::new(&text).ok_or_else(empty)?;
-            if !values.iter().any(|known| known.expose() == text) {
+            if !values.iter().any(|known| known.matches(text.as_bytes())) {
                 values.push(secret);
             }
         }
