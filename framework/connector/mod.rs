@@ -9,6 +9,7 @@ pub mod model;
 pub mod node;
 pub mod pick;
 pub mod record;
+pub(crate) mod scan;
 pub mod schema;
 pub mod secret;
 pub mod settings;

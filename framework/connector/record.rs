@@ -34,6 +34,10 @@ impl Checked {
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
+    /// The record alone.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
     /// What tells it from every other event of its instance: the picked id, or a hash of body and index.
     pub fn id(&self) -> &Bytes {
         &self.id

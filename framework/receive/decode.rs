@@ -7,13 +7,15 @@ use std::cell::OnceCell;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use memchr::{memchr_iter, memchr2};
 
 use super::events::{self, Item};
 use super::request::Head;
-use super::scan::{self, Span, Torn};
 use crate::connector::model::{Connector, Decode};
-use crate::connector::node::Parsed;
+use crate::connector::node::{Node, Parsed, Shape};
+use crate::connector::pick::Pointer;
 use crate::connector::record::{Checked, Record};
+use crate::connector::scan::{self, Span, Torn};
 use crate::error::escaped;
 use crate::queue::{DeadLetter, DeadReason, DeadWhat};
 
@@ -123,8 +125,9 @@ impl Work<'_, '_> {
 
     /// One document a line, each bounded by the body's cap alone.
     fn lines(&mut self, bytes: &[u8], also_json: bool) -> Result<(), Broken> {
-        let lines =
-            bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
+        let lines = ends.scan(0, |start, end| bytes.get(std::mem::replace(start, end + 1)..end));
+        let lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
         for (n, line) in lines.enumerate() {
             let before = (self.out.records.len(), self.out.dead.len(), self.index);
             let Err(Broken(detail)) = self.document_or_nothing(line) else { continue };
@@ -148,8 +151,25 @@ impl Work<'_, '_> {
     }
 
     /// One document: the list of its items is the first of `each` that is there; what is no list is a list
-    /// of one.
+    /// of one. A small document is read once, and its tree serves its items too.
     fn document(&mut self, text: &str) -> Result<(), Broken> {
+        if !scan::shallow(text, self.decoder.depth) {
+            return self.deep_document(text);
+        }
+        let parsed = Parsed::read(text).map_err(Broken)?;
+        let each = &self.decoder.connector.receiver.records.each;
+        let list = if each.is_empty() {
+            Some(parsed.root())
+        } else {
+            each.iter().find_map(|pointer| parsed.root().at(pointer))
+        };
+        let Some(list) = list else { return Err(nothing_at(each)) };
+        let Shape::List(items) = list.shape() else { return self.read_item(list) };
+        items.iter().try_for_each(|item| self.read_item(item))
+    }
+
+    /// One document that may nest deeper than the reader can bear: cut into items without a tree.
+    fn deep_document(&mut self, text: &str) -> Result<(), Broken> {
         let torn = |_: Torn| Broken(no_json(text));
         let each = &self.decoder.connector.receiver.records.each;
         let mut list = if each.is_empty() { Some(scan::whole(text).map_err(torn)?) } else { None };
@@ -159,10 +179,7 @@ impl Work<'_, '_> {
                 break;
             }
         }
-        let Some(list) = list else {
-            let places: Vec<_> = each.iter().map(|pointer| format!("`{pointer}`")).collect();
-            return Err(Broken(format!("there is nothing at {}", places.join(" or "))));
-        };
+        let Some(list) = list else { return Err(nothing_at(each)) };
         if list.text.len() < scan::trim(text).len() {
             self.beside(text)?;
         }
@@ -181,33 +198,40 @@ impl Work<'_, '_> {
         if shallow { Parsed::read(text).map(drop).map_err(Broken) } else { Ok(()) }
     }
 
-    /// One item: read, unwrapped, picked and checked. `Broken` where it is no JSON.
+    /// One item that was cut out: read, if it does not nest too deep. `Broken` where it is no JSON.
     fn item(&mut self, item: Span<'_>) -> Result<(), Broken> {
-        self.room()?;
-        let index = self.index;
-        self.index += 1;
         let records = &self.decoder.connector.receiver.records;
         let wrapping = records.unwrap.iter().map(|pointer| pointer.0.len()).max().unwrap_or(0);
         if item.depth > self.decoder.depth + wrapping {
+            self.room()?;
+            self.index += 1;
             let detail = format!("it nests {} deep, and {} is the bound", item.depth, self.decoder.depth);
             self.bury(DeadWhat::Record, DeadReason::TooDeep, self.cut(item.text), None, &detail);
             return Ok(());
         }
         let parsed = Parsed::read(item.text).map_err(Broken)?;
+        self.read_item(parsed.root())
+    }
+
+    /// One item that was read: unwrapped, picked and checked.
+    fn read_item(&mut self, item: Node<'_>) -> Result<(), Broken> {
+        self.room()?;
+        let index = self.index;
+        self.index += 1;
         let body = self.body.clone();
-        let seen = Item { text: item.text, tree: parsed.root(), body: &body, head: self.decoder.head };
+        let seen = Item { tree: item, body: &body, head: self.decoder.head };
         let id =
             events::id(seen, &self.decoder.connector.receiver.event.id, index).or_else(|| self.id.clone());
-        let Some((tree, text)) = self.unwrap(seen) else {
-            let places: Vec<_> = records.unwrap.iter().map(|pointer| format!("`{pointer}`")).collect();
-            let detail = format!("the item has nothing at {}", places.join(" or "));
-            self.bury(DeadWhat::Record, DeadReason::Undecodable, self.cut(item.text), id, &detail);
+        let Some(tree) = self.unwrap(item) else {
+            let unwrap = &self.decoder.connector.receiver.records.unwrap;
+            let detail = format!("the item has nothing at {}", places(unwrap));
+            self.bury(DeadWhat::Record, DeadReason::Undecodable, self.cut(item.raw()), id, &detail);
             return Ok(());
         };
         let event = &self.decoder.connector.receiver.event;
         let time = events::time(seen, &event.time, event.time_format);
         let record = Record {
-            bytes: self.record_bytes(text),
+            bytes: self.record_bytes(tree.raw()),
             tree,
             id: id.clone().unwrap_or_else(|| events::stand_in(self.body_hash(), index)),
             time,
@@ -219,23 +243,16 @@ impl Work<'_, '_> {
             }
             Err(failure) => {
                 let detail = failure.to_string();
-                self.bury(DeadWhat::Record, DeadReason::Schema, self.cut(item.text), id, &detail);
+                self.bury(DeadWhat::Record, DeadReason::Schema, self.cut(item.raw()), id, &detail);
             }
         }
         Ok(())
     }
 
-    /// The part of an item that is the record: in the tree, and in the text, by one rule.
-    fn unwrap<'i>(&self, item: Item<'i>) -> Option<(crate::connector::node::Node<'i>, &'i str)> {
+    /// The part of an item that is the record.
+    fn unwrap<'i>(&self, item: Node<'i>) -> Option<Node<'i>> {
         let unwrap = &self.decoder.connector.receiver.records.unwrap;
-        if unwrap.is_empty() {
-            return Some((item.tree, item.text));
-        }
-        unwrap.iter().find_map(|pointer| {
-            let tree = item.tree.at(pointer)?;
-            let span = scan::find(item.text, pointer).ok().flatten()?;
-            Some((tree, span.text))
-        })
+        if unwrap.is_empty() { Some(item) } else { unwrap.iter().find_map(|pointer| item.at(pointer)) }
     }
 
     fn known_type(&self, item: Item<'_>) -> Option<u16> {
@@ -250,7 +267,7 @@ impl Work<'_, '_> {
     /// The record's bytes as they came. Raw line breaks can only stand between tokens, and are taken out:
     /// the output is one line a record.
     fn record_bytes(&self, text: &str) -> Bytes {
-        if text.bytes().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        if memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
             text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
         } else {
             self.cut(text)
@@ -283,6 +300,16 @@ impl Work<'_, '_> {
             at: self.decoder.at,
         });
     }
+}
+
+/// What a document lacks.
+fn nothing_at(each: &[Pointer]) -> Broken {
+    Broken(format!("there is nothing at {}", places(each)))
+}
+
+fn places(pointers: &[Pointer]) -> String {
+    let places: Vec<_> = pointers.iter().map(|pointer| format!("`{pointer}`")).collect();
+    places.join(" or ")
 }
 
 /// What is wrong with a text that does not hang together.

@@ -10,9 +10,9 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
 use super::request::{Found, Head};
-use super::scan;
 use crate::connector::node::{Node, Number, Shape};
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
+use crate::connector::scan;
 
 /// The longest id that is kept as it is; a longer one is hashed.
 const LONGEST_ID: usize = 512;
@@ -20,12 +20,10 @@ const LONGEST_ID: usize = 512;
 /// An item as the picks see it.
 #[derive(Clone, Copy)]
 pub(super) struct Item<'a> {
-    /// Its text.
-    pub text: &'a str,
-    /// The same, read.
+    /// The item, read.
     pub tree: Node<'a>,
     /// The body it came in.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
     /// The head of its request; `None` for a dead letter that is decoded again.
     pub head: Option<&'a Head>,
 }
@@ -36,7 +34,15 @@ pub(super) struct Item<'a> {
 pub(super) fn id(item: Item<'_>, picks: &[Pick], index: usize) -> Option<Bytes> {
     let mut joined = match picks {
         [] => return None,
-        [pick] => text_at(item, pick)?.into_owned(),
+        [pick] => match text_at(item, pick)? {
+            // Mostly it stands in the body as it is, and needs no memory of its own.
+            Cow::Borrowed(text) if text.len() <= LONGEST_ID && matches!(pick, Pick::Item(_)) => {
+                return Some(
+                    part_of(item.body, text).unwrap_or_else(|| Bytes::copy_from_slice(text.as_bytes())),
+                );
+            }
+            text => text.into_owned(),
+        },
         many => {
             let mut joined = String::new();
             for (n, pick) in many.iter().enumerate() {
@@ -55,6 +61,13 @@ pub(super) fn id(item: Item<'_>, picks: &[Pick], index: usize) -> Option<Bytes> 
         return Some(Bytes::from(format!("sha256:{}", hash(joined.as_bytes()))));
     }
     (!joined.is_empty()).then(|| Bytes::from(joined))
+}
+
+/// A text as a part of the body, where it is one.
+fn part_of(body: &Bytes, text: &str) -> Option<Bytes> {
+    let start = (text.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+    let end = start + text.len();
+    (end <= body.len()).then(|| body.slice(start..end))
 }
 
 /// What stands in for an id that the vendor did not send.
@@ -92,20 +105,17 @@ fn text_at<'a>(item: Item<'a>, pick: &Pick) -> Option<Cow<'a, str>> {
 }
 
 fn in_tree<'a>(item: Item<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
-    match item.tree.at(pointer)?.shape() {
+    let found = item.tree.at(pointer)?;
+    match found.shape() {
         // A text that could not be read whole is taken as it is written: two ids must not become one.
-        Shape::Text(text) if text.contains('\u{fffd}') => written(item, pointer),
+        Shape::Text(text) if text.contains('\u{fffd}') => Some(Cow::Borrowed(found.raw())),
         Shape::Text(text) => Some(Cow::Borrowed(text)),
         Shape::Number(Number::Unsigned(number)) => Some(Cow::Owned(number.to_string())),
         Shape::Number(Number::Signed(number)) => Some(Cow::Owned(number.to_string())),
         // A double cannot hold every number that a vendor may write.
-        Shape::Number(Number::Float(_)) => written(item, pointer),
+        Shape::Number(Number::Float(_)) => Some(Cow::Borrowed(found.raw())),
         Shape::Null | Shape::Bool(_) | Shape::List(_) | Shape::Map(_) => None,
     }
-}
-
-fn written<'a>(item: Item<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
-    scan::find(item.text, pointer).ok().flatten().map(|span| Cow::Borrowed(span.text))
 }
 
 /// The text of a scalar that was cut out: of a text without its quotes, of a number as it stands.

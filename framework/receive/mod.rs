@@ -20,7 +20,6 @@ mod refused;
 mod request;
 mod router;
 mod rules;
-mod scan;
 mod server;
 mod tls;
 mod verify;

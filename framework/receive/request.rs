@@ -11,6 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use super::connections::Peer;
 use crate::connector::pick::{Pick, Pointer};
+use crate::connector::scan;
 
 /// A body that is still coming.
 pub type Incoming = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -90,8 +91,7 @@ fn parameters<'a>(encoded: &'a [u8], name: &str) -> Found<'a> {
 }
 
 fn in_body<'a>(body: &'a [u8], pointer: &Pointer) -> Found<'a> {
-    let span =
-        std::str::from_utf8(body).ok().and_then(|text| super::scan::find(text, pointer).ok().flatten());
+    let span = std::str::from_utf8(body).ok().and_then(|text| scan::find(text, pointer).ok().flatten());
     match span.and_then(|span| super::events::scalar(span.text)) {
         Some(Cow::Borrowed(text)) => Found::One(Cow::Borrowed(text.as_bytes())),
         Some(Cow::Owned(text)) => Found::One(Cow::Owned(text.into_bytes())),

@@ -32,9 +32,9 @@ use self::fetched::Want;
 use self::keys::{Expected, Material};
 use self::subject::Subject;
 use super::request::Head;
-use super::scan;
 use crate::connector::model::{Demand, KeyFormat, KeySource, Proof, Verify};
 use crate::connector::pick::Pointer;
+use crate::connector::scan;
 use crate::connector::template::{RequestFacts, Scope, Text};
 use crate::error::Error;
 

@@ -1,17 +1,19 @@
 //! Where values begin and end in JSON text: no recursion, no tree, however deep it nests.
 //!
-//! `decode` cuts bodies into items and items into records with it, and learns how deep each nests before
-//! the reader, which recurses, sees it. It checks only what stands between the values it cuts out; what is
-//! inside them the reader checks.
+//! `receive` cuts bodies into items with it and learns how deep each nests before the reader, which recurses,
+//! sees it; the reader goes over outermost containers with it. It checks only what stands between the values:
+//! what is inside them the reader checks.
 
 use std::borrow::Cow;
 
-use crate::connector::node::Parsed;
-use crate::connector::pick::Pointer;
+use memchr::memchr2;
+
+use super::node::Parsed;
+use super::pick::Pointer;
 
 /// One value, cut out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span<'a> {
+pub(crate) struct Span<'a> {
     /// Its text, from its first byte to its last.
     pub text: &'a str,
     /// How deep it nests: 0 for a scalar, 1 for a flat list or object.
@@ -20,27 +22,42 @@ pub(super) struct Span<'a> {
 
 /// The text is not what its first byte promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Torn;
+pub(crate) struct Torn;
 
 /// White space as JSON has it.
-pub(super) fn blank(byte: u8) -> bool {
+pub(crate) const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// Whether a byte is white space as JSON has it.
+pub(crate) fn blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// The text without white space at its ends.
-pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\n', '\r'])
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches(BLANKS)
+}
+
+/// Whether a text has so few brackets that no value in it can nest deeper than `most`: a quick look, which
+/// counts those inside texts too. `false` says nothing; [`whole`] measures.
+pub(crate) fn shallow(text: &str, most: usize) -> bool {
+    let mut brackets = 0_usize;
+    // A byte counts up to 128 without overflow, and sums of bytes are what processors add many of at once.
+    for part in text.as_bytes().chunks(128) {
+        // `[` and `{` differ in one bit.
+        brackets += usize::from(part.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>());
+    }
+    brackets <= most
 }
 
 /// The one value that the text is; nothing but white space may stand around it.
-pub(super) fn whole(text: &str) -> Result<Span<'_>, Torn> {
+pub(crate) fn whole(text: &str) -> Result<Span<'_>, Torn> {
     let text = trim(text);
     let (end, depth) = end_of_value(text.as_bytes(), 0).ok_or(Torn)?;
     if end == text.len() { Ok(Span { text, depth }) } else { Err(Torn) }
 }
 
 /// The value that a pointer leads to. Of a name that stands twice the last one counts, as in the tree.
-pub(super) fn find<'a>(text: &'a str, pointer: &Pointer) -> Result<Option<Span<'a>>, Torn> {
+pub(crate) fn find<'a>(text: &'a str, pointer: &Pointer) -> Result<Option<Span<'a>>, Torn> {
     let mut at = whole(text)?;
     for token in &pointer.0 {
         let next = match at.text.as_bytes().first() {
@@ -71,7 +88,7 @@ fn last_member<'a>(object: &'a str, name: &str) -> Result<Option<Span<'a>>, Torn
 }
 
 /// A name or text between its quotes, unescaped. `None` where its escapes are none.
-pub(super) fn unescaped(quoted: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn unescaped(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         let parsed = Parsed::read(quoted).ok()?;
@@ -82,29 +99,64 @@ pub(super) fn unescaped(quoted: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The elements of a list that stands alone, in order.
-pub(super) fn elements(list: &str) -> impl Iterator<Item = Result<Span<'_>, Torn>> {
-    Walk::new(list, b'[', b']').map(|step| step.map(|(_, value)| value))
+pub(crate) fn elements(list: &str) -> impl Iterator<Item = Result<Span<'_>, Torn>> {
+    values(list, b'[').map(|step| step.map(|(_, value)| value))
 }
 
 /// The members of an object that stands alone, in order: the quoted name, and the value.
-pub(super) fn members(object: &str) -> impl Iterator<Item = Result<(&str, Span<'_>), Torn>> {
-    Walk::new(object, b'{', b'}')
+fn members(object: &str) -> impl Iterator<Item = Result<(&str, Span<'_>), Torn>> {
+    values(object, b'{')
 }
 
-/// A walk over one container: over its values and the punctuation between them.
-struct Walk<'a> {
+/// The values of a container that stands alone, each with its quoted name.
+fn values(text: &str, open: u8) -> impl Iterator<Item = Result<(&str, Span<'_>), Torn>> {
+    let mut walk = Walk::new(text, 0, open);
+    let mut torn = walk.is_none();
+    std::iter::from_fn(move || {
+        if std::mem::take(&mut torn) {
+            return Some(Err(Torn));
+        }
+        match step(walk.as_mut()?) {
+            Some(Some(value)) => Some(Ok(value)),
+            Some(None) => None,
+            None => {
+                walk = None;
+                Some(Err(Torn))
+            }
+        }
+    })
+}
+
+/// The next value; `Some(None)` after the last; `None` where the text is torn.
+fn step<'a>(walk: &mut Walk<'a>) -> Option<Option<(&'a str, Span<'a>)>> {
+    if walk.is_over()? {
+        return Some(None);
+    }
+    let name = walk.before_value()?.map_or(Some(""), |(start, end)| walk.text.get(start..end))?;
+    let start = walk.here()?;
+    let (end, depth) = end_of_value(walk.text.as_bytes(), start)?;
+    walk.go_to(end);
+    Some(Some((name, Span { text: walk.text.get(start..end)?, depth })))
+}
+
+/// A walk over one container: over the punctuation between its values. Whoever walks says where each value ends.
+/// `None` of any step: the text is torn.
+pub(crate) struct Walk<'a> {
     text: &'a str,
     at: usize,
     close: u8,
     first: bool,
-    over: bool,
 }
 
 impl<'a> Walk<'a> {
-    fn new(text: &'a str, open: u8, close: u8) -> Self {
-        let at = usize::from(text.as_bytes().first() == Some(&open));
-        // A text that does not begin with its bracket yields one `Torn`: `step` finds nothing to stand on.
-        Self { text, at, close, first: true, over: false }
+    /// Over the container that begins at `start` with this bracket and ends where the text does.
+    pub(crate) fn new(text: &'a str, start: usize, open: u8) -> Option<Self> {
+        let close = match open {
+            b'{' => b'}',
+            b'[' => b']',
+            _ => return None,
+        };
+        (text.as_bytes().get(start) == Some(&open)).then(|| Self { text, at: start + 1, close, first: true })
     }
 
     fn peek(&mut self) -> Option<u8> {
@@ -117,64 +169,45 @@ impl<'a> Walk<'a> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    fn value(&mut self) -> Option<Span<'a>> {
-        self.peek()?;
-        let (end, depth) = end_of_value(self.text.as_bytes(), self.at)?;
-        let text = self.text.get(self.at..end)?;
-        self.at = end;
-        Some(Span { text, depth })
+    /// Whether the last bracket is reached. Nothing may follow it.
+    pub(crate) fn is_over(&mut self) -> Option<bool> {
+        if self.peek()? != self.close {
+            return Some(false);
+        }
+        (self.at + 1 == self.text.len()).then_some(true)
     }
 
-    /// The next value; `Some(None)` after the last; `None` where the text is torn.
-    fn step(&mut self) -> Option<Option<(&'a str, Span<'a>)>> {
-        if self.at == 0 {
-            return None;
-        }
-        if self.peek()? == self.close {
-            // Only white space may follow the last bracket.
-            return (self.at + 1 == self.text.len()).then_some(None);
-        }
+    /// Goes over what stands before the next value: a comma, a name and its colon. Says where the name stands,
+    /// quotes and all; a list has none.
+    pub(crate) fn before_value(&mut self) -> Option<Option<(usize, usize)>> {
         if !self.first {
             self.take(b',')?;
         }
         self.first = false;
-        let mut key = "";
-        if self.close == b'}' {
-            let start = {
-                self.peek()?;
-                self.at
-            };
-            self.at = end_of_text(self.text.as_bytes(), start)?;
-            key = self.text.get(start..self.at)?;
-            self.take(b':')?;
+        if self.close != b'}' {
+            return Some(None);
         }
-        self.value().map(|value| Some((key, value)))
+        self.peek()?;
+        let start = self.at;
+        let end = end_of_text(self.text.as_bytes(), start)?;
+        self.at = end;
+        self.take(b':')?;
+        Some(Some((start, end)))
     }
-}
 
-impl<'a> Iterator for Walk<'a> {
-    type Item = Result<(&'a str, Span<'a>), Torn>;
+    /// Where the next value begins.
+    pub(crate) fn here(&mut self) -> Option<usize> {
+        self.peek().map(|_| self.at)
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.over {
-            return None;
-        }
-        match self.step() {
-            Some(Some(step)) => Some(Ok(step)),
-            Some(None) => {
-                self.over = true;
-                None
-            }
-            None => {
-                self.over = true;
-                Some(Err(Torn))
-            }
-        }
+    /// Goes behind a value.
+    pub(crate) fn go_to(&mut self, end: usize) {
+        self.at = end;
     }
 }
 
 /// Behind the last byte of the value that begins at `start`, and how deep it nests.
-fn end_of_value(bytes: &[u8], start: usize) -> Option<(usize, usize)> {
+pub(crate) fn end_of_value(bytes: &[u8], start: usize) -> Option<(usize, usize)> {
     match bytes.get(start)? {
         b'"' => end_of_text(bytes, start).map(|end| (end, 0)),
         b'{' | b'[' => end_of_container(bytes, start),
@@ -218,7 +251,7 @@ fn end_of_text(bytes: &[u8], start: usize) -> Option<usize> {
     }
     let mut at = start + 1;
     loop {
-        at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
         match bytes.get(at)? {
             b'"' => return Some(at + 1),
             // What is escaped is one byte at least; the reader looks at the rest.
