@@ -37,6 +37,9 @@ pub struct Portions {
     pub bytes: usize,
     /// How long the first record of a chunk waits for others.
     pub age: Duration,
+    /// How long the sink rests after a small chunk, so that under load the next one is worth its sync. A record
+    /// that comes after a pause does not wait.
+    pub rest: Duration,
 }
 
 /// What a sink said.

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -52,9 +53,12 @@ pub async fn run(sink: Box<dyn Sink>, job: Job) -> Result<()> {
     }
     // 2. Chunk by chunk, each until the whole of it is done.
     while let Some(chunk) = worker.next().await {
+        let rest = worker.rest_after(&chunk);
         if worker.finish(chunk).await? == Flow::Stop {
             break;
         }
+        // After the signal there is no rest, and the queue is emptied as long as the drain lasts.
+        worker.stop.pause(rest).await;
     }
     Ok(())
 }
@@ -93,13 +97,21 @@ impl Worker {
     async fn next(&mut self) -> Option<Chunk> {
         let chunk = self.read().await?;
         let portions = self.sink.portions();
-        let small = chunk.records.len() < portions.records && chunk.bytes.len() < portions.bytes;
-        if !small || portions.age.is_zero() || matches!(chunk.origin, Origin::Retry { .. }) {
+        if !self.is_small(&chunk) || portions.age.is_zero() || matches!(chunk.origin, Origin::Retry { .. }) {
             return Some(chunk);
         }
         // When this wait is cut short by a stop, the read below finds at least the same records.
         self.stop.pause(portions.age).await;
         self.read().await
+    }
+
+    fn is_small(&self, chunk: &Chunk) -> bool {
+        let portions = self.sink.portions();
+        chunk.records.len() < portions.records && chunk.size() < portions.bytes
+    }
+
+    fn rest_after(&self, chunk: &Chunk) -> Duration {
+        if self.is_small(chunk) { self.sink.portions().rest } else { Duration::ZERO }
     }
 
     async fn read(&mut self) -> Option<Chunk> {
@@ -183,13 +195,12 @@ impl Worker {
     }
 
     fn dead_letter(&self, chunk: &Chunk, (index, why): &(usize, String)) -> DeadLetter {
-        let range = chunk.records.get(*index).cloned().unwrap_or_default();
         warn!(instance = %self.job.key.instance, sink = %self.job.key.sink, reason = %why, "record refused for good");
         DeadLetter {
             what: DeadWhat::Record,
             reason: DeadReason::SinkRefused,
             detail: escaped(why, 1000),
-            bytes: chunk.bytes.slice(range),
+            bytes: chunk.records.get(*index).cloned().unwrap_or_default(),
             id: None,
             sink: Some(self.job.key.sink.clone()),
             at: self.job.clock.now(),
@@ -260,7 +271,7 @@ impl Counts {
     }
 
     fn delivered(&self, chunk: &Chunk, done: usize, refused: usize) {
-        let bytes: usize = chunk.records.iter().take(done).map(|range| range.len()).sum();
+        let bytes: usize = chunk.records.iter().take(done).map(Bytes::len).sum();
         self.records.increment(done.saturating_sub(refused) as u64);
         self.bytes.increment(bytes as u64);
         self.refused.increment(refused as u64);

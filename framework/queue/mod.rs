@@ -5,7 +5,6 @@
 pub mod limits;
 pub mod local;
 
-use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -130,10 +129,15 @@ pub struct SinkKey {
 pub struct Chunk {
     /// Log records, or dead letters given to this sink again.
     pub origin: Origin,
-    /// The bytes that `records` cuts up.
-    pub bytes: Bytes,
-    /// Each record's place in `bytes`.
-    pub records: Vec<Range<usize>>,
+    /// The records. Those of one block share its memory.
+    pub records: Vec<Bytes>,
+}
+
+impl Chunk {
+    /// Bytes of its records.
+    pub fn size(&self) -> usize {
+        self.records.iter().map(Bytes::len).sum()
+    }
 }
 
 /// Where a chunk comes from.

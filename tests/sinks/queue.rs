@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use forebay::error::{Error, Kind, Result};
 use forebay::queue::{
     Batch, Chunk, Cursor, DeadLetter, Origin, Position, Progress, Queue, Receipt, Refusal, SinkKey,
@@ -78,24 +78,22 @@ impl MemoryQueue {
         };
         let records = self.records.lock().unwrap();
         let left = records.get(from as usize..).filter(|left| !left.is_empty())?;
-        let mut bytes = BytesMut::new();
-        let mut ranges = Vec::new();
+        let (mut size, mut taken) = (0, Vec::new());
         for record in left.iter().take(most) {
-            if !ranges.is_empty() && bytes.len() + record.len() > max_bytes {
+            if !taken.is_empty() && size + record.len() > max_bytes {
                 break;
             }
-            ranges.push(bytes.len()..bytes.len() + record.len());
-            bytes.extend_from_slice(record);
+            size += record.len();
+            taken.push(record.clone());
         }
         let origin = Origin::Log { from: Position(from) };
-        Some(Chunk { origin, bytes: bytes.freeze(), records: ranges })
+        Some(Chunk { origin, records: taken })
     }
 
     fn retry(&self) -> Option<Chunk> {
         let retries = self.retries.lock().unwrap();
         let (letter, bytes) = retries.first()?.clone();
-        let whole = 0..bytes.len();
-        Some(Chunk { origin: Origin::Retry { letters: vec![letter] }, bytes, records: vec![whole] })
+        Some(Chunk { origin: Origin::Retry { letters: vec![letter] }, records: vec![bytes] })
     }
 }
 

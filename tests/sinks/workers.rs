@@ -44,13 +44,13 @@ impl Sink for Scripted {
         if let Outcome::Done { done, refused, .. } = &outcome {
             let taken = chunk.records.iter().take(*done).enumerate();
             let taken = taken.filter(|(n, _)| refused.iter().all(|(index, _)| index != n));
-            self.given.lock().unwrap().extend(taken.map(|(_, range)| chunk.bytes[range.clone()].to_vec()));
+            self.given.lock().unwrap().extend(taken.map(|(_, record)| record.to_vec()));
         }
         outcome
     }
 
     fn portions(&self) -> Portions {
-        Portions { records: 10, bytes: 1 << 20, age: self.age }
+        Portions { records: 10, bytes: 1 << 20, age: self.age, rest: Duration::ZERO }
     }
 }
 
@@ -150,7 +150,7 @@ impl Sink for Stuck {
     }
 
     fn portions(&self) -> Portions {
-        Portions { records: 10, bytes: 1 << 20, age: Duration::ZERO }
+        Portions { records: 10, bytes: 1 << 20, age: Duration::ZERO, rest: Duration::ZERO }
     }
 }
 

@@ -212,7 +212,7 @@ impl Sink for HttpSink {
         let records = self.target.count.max(1);
         // Separators count too; `portion` is exact, this only keeps the rest of a chunk from being tiny.
         let bytes = self.target.bytes - (records + 1).min(self.target.bytes / 2);
-        Portions { records, bytes: bytes.max(1), age: self.target.age }
+        Portions { records, bytes: bytes.max(1), age: self.target.age, rest: std::time::Duration::ZERO }
     }
 }
 

@@ -50,7 +50,7 @@ impl Sink for StdoutSink {
     }
 
     fn portions(&self) -> Portions {
-        Portions { records: 1024, bytes: 1 << 20, age: Duration::ZERO }
+        Portions { records: 1024, bytes: 1 << 20, age: Duration::ZERO, rest: Duration::ZERO }
     }
 }
 

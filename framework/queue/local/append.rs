@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rusqlite::Connection;
 
-use super::block::{self, Sealed, crc, seal};
+use super::block::{self, Block, Sealed, crc, seal};
 use super::dedupe::{MARK, Mark, Seen};
 use super::fault::Fault;
 use super::known::{Known, Memory, key, stored};
@@ -39,7 +39,7 @@ pub(super) struct Planned {
 /// What the transaction of a group will write.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    blocks: Vec<Sealed>,
+    blocks: Vec<(Sealed, Block)>,
     /// The last block of each instance of the group, still open.
     open: BTreeMap<InstanceId, Open>,
     letters: Vec<(i64, DeadLetter)>,
@@ -72,7 +72,7 @@ pub(super) fn judge(memory: &mut Memory, batch: Batch, dedupe: Dedupe) -> Planne
         };
         planned.latest = planned.latest.max(record.time().map(|time| time.as_millisecond()));
         if deliver {
-            planned.records.push(record.bytes().clone());
+            planned.records.push(record.into_bytes());
         } else {
             planned.receipt.duplicates += 1;
         }
@@ -135,7 +135,7 @@ impl Plan {
     }
 
     /// Writes it into a transaction. Returns how many ids the commit remembers.
-    pub(super) fn write(mut self, tx: &Connection, memory: &mut Memory, now: i64) -> Result<usize, Fault> {
+    pub(super) fn write(&mut self, tx: &Connection, memory: &mut Memory, now: i64) -> Result<usize, Fault> {
         for (instance, open) in &mut self.open {
             let known = memory.instance(tx, instance)?;
             if !open.records.is_empty() {
@@ -149,7 +149,7 @@ impl Plan {
         }
         let mut insert =
             tx.prepare_cached("INSERT INTO blocks(key, count, at, checksum, body) VALUES (?, ?, ?, ?, ?)")?;
-        for sealed in &self.blocks {
+        for (sealed, _) in &self.blocks {
             insert.execute((sealed.key, sealed.count, now, sealed.checksum, &sealed.body))?;
         }
         for (number, letter) in &self.letters {
@@ -165,12 +165,22 @@ impl Plan {
         }
         Ok(self.marks.len() / MARK)
     }
+
+    /// Whether it brings dead letters.
+    pub(super) fn has_letters(&self) -> bool {
+        !self.letters.is_empty()
+    }
+
+    /// The blocks that were written, by their keys.
+    pub(super) fn into_blocks(self) -> Vec<(i64, Block)> {
+        self.blocks.into_iter().map(|(sealed, block)| (sealed.key, block)).collect()
+    }
 }
 
-fn close(known: &mut Known, open: &mut Open) -> Sealed {
-    let sealed = seal(key(known.number, known.next), &open.records);
-    known.next += u64::from(sealed.count);
+fn close(known: &mut Known, open: &mut Open) -> (Sealed, Block) {
+    let (sealed, block) = seal(key(known.number, known.next), known.next, &open.records);
+    known.next = block.end();
     open.records.clear();
     open.size = 0;
-    sealed
+    (sealed, block)
 }

@@ -9,6 +9,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::append::{Plan, judge, unjudge};
+use super::block::Block;
 use super::fault::{Fault, FaultKind};
 use super::job::{Append, Job, Work};
 use super::known::Memory;
@@ -47,32 +48,35 @@ pub(super) fn refusal(fault: &Fault) -> Refusal {
     }
 }
 
-/// One transaction for the whole group. Those who wait for it are in `waiters`, also when it fails.
+/// What a group became.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// Its records, by the keys of their blocks.
+    pub(super) blocks: Vec<(i64, Block)>,
+    /// Whether it brought dead letters.
+    pub(super) letters: bool,
+}
+
+/// One transaction for the whole group. Those who wait for it are in `waiters`, also when it fails. `usage` is
+/// what the store took after the last one.
 pub(super) fn commit(
     db: &mut Connection,
     memory: &mut Memory,
     jobs: Vec<Job>,
     waiters: &mut Vec<Waiter>,
-    folder: &Path,
-    limits: &Limits,
+    room: Result<Room<'_>, Fault>,
     now: i64,
-) -> Result<(), Fault> {
-    let mut room = None;
+) -> Result<Committed, Fault> {
     let mut plan = Plan::default();
     // Everybody who is not reached because of a fault must be told all the same.
     let mut jobs = jobs.into_iter();
     points::reached("commit.begin");
     let outcome = (|| {
+        let mut room = room?;
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in jobs.by_ref() {
             match job {
-                Job::Append(append) => {
-                    let room = match &mut room {
-                        Some(room) => room,
-                        none => none.insert(Room::measure(&tx, folder)?),
-                    };
-                    append_one(&tx, memory, append, &mut plan, waiters, room, limits)?;
-                }
+                Job::Append(append) => append_one(&tx, memory, append, &mut plan, waiters, &mut room)?,
                 Job::Work(mut work) => {
                     let performed = work.perform(&tx, memory);
                     waiters.push(Waiter::Work(work));
@@ -86,6 +90,7 @@ pub(super) fn commit(
             memory.window.committed(memory.next_ids, now, marks);
             memory.next_ids += 1;
         }
+        memory.trim(&tx, plan.is_empty())?;
         if let Some(seq) = memory.window.expire(now) {
             tx.prepare_cached("DELETE FROM ids WHERE seq <= ?")?.execute([seq])?;
         }
@@ -100,21 +105,22 @@ pub(super) fn commit(
             Job::Inspect(done) => _ = done.send(()),
         }
     }
-    outcome
+    outcome.map(|()| Committed { letters: plan.has_letters(), blocks: plan.into_blocks() })
 }
 
-/// What there is room for in this group.
-struct Room {
+/// What there is room for in a group.
+pub(super) struct Room<'a> {
+    limits: &'a Limits,
     usage: space::Usage,
     free: u64,
-    /// Bytes of dead letters, in the store and in the group.
-    dead: u64,
+    /// Bytes of dead letters, in the store and in the group. Looked up when the first one comes.
+    dead: Option<u64>,
 }
 
-impl Room {
-    fn measure(db: &Connection, folder: &Path) -> Result<Self, Fault> {
-        let (_, dead) = letters::totals(db)?;
-        Ok(Self { usage: space::measure(db, folder)?, free: space::free(folder)?, dead })
+impl<'a> Room<'a> {
+    /// The room that there is, by what the store took after the last commit.
+    pub(super) fn new(folder: &Path, limits: &'a Limits, usage: space::Usage) -> Result<Self, Fault> {
+        Ok(Self { limits, usage, free: space::free(folder)?, dead: None })
     }
 }
 
@@ -124,24 +130,29 @@ fn append_one(
     append: Append,
     plan: &mut Plan,
     waiters: &mut Vec<Waiter>,
-    room: &mut Room,
-    limits: &Limits,
+    room: &mut Room<'_>,
 ) -> Result<(), Fault> {
     let size = append.batch.size();
-    if let Some(bound) = space::bound(&room.usage, room.free, size, limits) {
+    if let Some(bound) = space::bound(&room.usage, room.free, size, room.limits) {
         drop(append.reply.send(Err(Refusal::Full { retry_after: RETRY_AFTER, bound })));
         return Ok(());
     }
     let instance = append.batch.instance.clone();
     let planned = judge(memory, append.batch, append.dedupe);
-    let dead = letters::size(&planned.dead);
-    if dead > 0 && room.dead.saturating_add(dead) > space::dead_share(limits) {
-        unjudge(memory, &planned);
-        let full = Refusal::Full { retry_after: RETRY_AFTER, bound: "dead letters" };
-        drop(append.reply.send(Err(full)));
-        return Ok(());
+    if !planned.dead.is_empty() {
+        let held = match room.dead {
+            Some(held) => held,
+            None => letters::totals(tx)?.1,
+        };
+        let held = held.saturating_add(letters::size(&planned.dead));
+        if held > space::dead_share(room.limits) {
+            unjudge(memory, &planned);
+            let full = Refusal::Full { retry_after: RETRY_AFTER, bound: "dead letters" };
+            drop(append.reply.send(Err(full)));
+            return Ok(());
+        }
+        room.dead = Some(held);
     }
-    room.dead += dead;
     room.usage.used += size;
     room.free = room.free.saturating_sub(size);
     waiters.push(Waiter::Append(planned.receipt, append.reply));

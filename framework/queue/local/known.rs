@@ -14,6 +14,7 @@ use super::dedupe::{MARK, Mark, Window};
 use super::fault::Fault;
 use super::schema::{self, POSITION_BITS};
 use crate::connector::instance::InstanceId;
+use crate::queue::SinkKey;
 use crate::queue::limits::Limits;
 
 /// An instance as the log knows it.
@@ -38,7 +39,14 @@ pub(super) struct Memory {
     pub(super) next_ids: i64,
     /// How many rows of `ids` could not be read.
     pub(super) forgotten: u64,
+    /// Cursors that the commit in the making moves.
+    pub(super) moved: Vec<(SinkKey, u64)>,
+    /// Instances whose cursors moved since their blocks were trimmed, and how often they did.
+    pub(super) untrimmed: HashMap<i64, u32>,
 }
+
+/// Moves of an instance's cursors after which its blocks are trimmed, however busy the store is.
+const MOVES: u32 = 32;
 
 impl Memory {
     /// Reads it.
@@ -52,6 +60,8 @@ impl Memory {
             window: Window::new(limits.dedupe_count, limits.dedupe_age),
             next_ids: 1,
             forgotten: 0,
+            moved: Vec::new(),
+            untrimmed: HashMap::new(),
         };
         memory.load_instances(db)?;
         memory.load_ids(db, limits, now)?;
@@ -95,6 +105,17 @@ impl Memory {
             self.window.committed(seq, at, self.window.len() - before);
             self.window.expire(now);
         }
+        Ok(())
+    }
+
+    /// Deletes blocks that every sink has: of all instances when there is little to do, else of those whose
+    /// cursors moved often. One deletion of many blocks costs little more than one of a single block.
+    pub(super) fn trim(&mut self, tx: &Connection, idle: bool) -> Result<(), Fault> {
+        let due = |moves: u32| idle || moves >= MOVES;
+        for (number, _) in self.untrimmed.iter().filter(|(_, moves)| due(**moves)) {
+            cursors::trim(tx, *number)?;
+        }
+        self.untrimmed.retain(|_, moves| !due(*moves));
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod lock;
 mod log;
 mod open;
 mod reader;
+mod recent;
 mod rescue;
 mod salvage;
 mod schema;
@@ -47,6 +48,7 @@ use self::fault::{Fault, FaultKind};
 use self::job::{Also, Append, Job, Task};
 use self::known::{Memory, ensure};
 use self::reader::Found;
+use self::recent::Ready;
 use self::shared::Shared;
 use self::writer::{WAITING, Writer};
 use super::limits::Limits;
@@ -278,16 +280,27 @@ impl Queue for Local {
             if news.borrow_and_update().closed {
                 return Ok(None);
             }
-            let key = sink.clone();
-            let found = self.try_read(move |db| reader::next(db, &key, max_records, max_bytes)).await;
+            let found = match self.shared.recent.next(sink, max_records, max_bytes) {
+                Ready::Chunk(chunk) => return Ok(Some(chunk)),
+                Ready::Nothing => Ok(None),
+                Ready::Unknown => {
+                    let key = sink.clone();
+                    self.try_read(move |db| reader::next(db, &key, max_records, max_bytes).map(Some)).await
+                }
+            };
             match found {
-                Ok(Found::Chunk(chunk)) => return Ok(Some(chunk)),
-                Ok(Found::Damaged { key }) => {
+                Ok(None) => {}
+                Ok(Some(Found::Retry(chunk))) => return Ok(Some(chunk)),
+                Ok(Some(Found::Log { chunk, stand })) => {
+                    self.shared.recent.looked(sink, stand);
+                    return Ok(Some(chunk));
+                }
+                Ok(Some(Found::Damaged { key })) => {
                     self.set_aside(sink, key).await?;
                     continue;
                 }
-                Ok(Found::Unregistered) => return Err(unregistered(sink)),
-                Ok(Found::Nothing) => {}
+                Ok(Some(Found::Unregistered)) => return Err(unregistered(sink)),
+                Ok(Some(Found::Nothing(stand))) => self.shared.recent.looked(sink, stand),
                 Err(fault) if fault.kind == FaultKind::Damaged => self.inspect().await,
                 Err(fault) => return Err(fault.into()),
             }
@@ -296,8 +309,9 @@ impl Queue for Local {
     }
 
     async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()> {
-        let (sink, origin, share) = (sink.clone(), chunk.origin.clone(), self.dead_share);
+        let (key, origin, share) = (sink.clone(), chunk.origin.clone(), self.dead_share);
         self.work(move |tx, memory| {
+            let sink = key;
             let number = memory.instance(tx, &sink.instance)?.number;
             let Some(mut cursor) = cursors::load(tx, number, &sink.sink)? else {
                 return Ok(Err(unregistered(&sink)));
@@ -320,7 +334,8 @@ impl Queue for Local {
             }
             cursor.note = progress.note.or(cursor.note);
             cursors::save(tx, number, &sink.sink, &cursor)?;
-            cursors::trim(tx, number)?;
+            *memory.untrimmed.entry(number).or_default() += 1;
+            memory.moved.push((sink, cursor.position.0));
             Ok(Ok(()))
         })
         .await

@@ -1,6 +1,6 @@
 //! Reading: the next records of a sink, cut out of blocks, and letters that it gets again.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::block::{Block, Sealed, unseal};
@@ -11,10 +11,17 @@ use crate::queue::{Chunk, Origin, Position, SinkKey};
 
 /// What there is for a sink.
 pub(super) enum Found {
-    /// Records.
-    Chunk(Chunk),
+    /// Letters that a person sent again.
+    Retry(Chunk),
+    /// Records of the log.
+    Log {
+        /// The records.
+        chunk: Chunk,
+        /// Where the sink stands.
+        stand: Stand,
+    },
     /// Nothing yet.
-    Nothing,
+    Nothing(Stand),
     /// A block whose checksum is wrong stands in the way.
     Damaged {
         /// Its key.
@@ -22,6 +29,24 @@ pub(super) enum Found {
     },
     /// The sink has no cursor.
     Unregistered,
+}
+
+/// Where a sink stands in the log of its instance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stand {
+    /// The number of the instance.
+    pub(super) number: i64,
+    /// The next record that the sink has not got.
+    pub(super) position: u64,
+    /// Behind the last record of the log.
+    pub(super) end: u64,
+}
+
+impl Stand {
+    /// The keys of the instance's blocks.
+    pub(super) fn keys(&self) -> std::ops::Range<i64> {
+        key(self.number, 0)..key(self.number + 1, 0)
+    }
 }
 
 /// Looks for the next records of a sink.
@@ -35,23 +60,19 @@ pub(super) fn next(
     let Some(cursor) = cursors::load(db, known.number, &sink.sink)? else { return Ok(Found::Unregistered) };
     let again = letters::to_retry(db, known.number, Some(&sink.sink))?;
     if !again.is_empty() {
-        return Ok(Found::Chunk(retried(again, max_records, max_bytes)));
+        return Ok(Found::Retry(retried(again, max_records, max_bytes)));
     }
-    if cursor.position.0 >= known.next {
-        return Ok(Found::Nothing);
+    let stand = Stand { number: known.number, position: cursor.position.0, end: known.next };
+    if stand.position >= stand.end {
+        return Ok(Found::Nothing(stand));
     }
-    read(db, known.number, cursor.position.0, max_records.max(1), max_bytes)
+    read(db, stand, max_records.max(1), max_bytes)
 }
 
 /// Reads from the log. The chunk ends where records are missing (a block that was set aside).
-fn read(
-    db: &Connection,
-    number: i64,
-    from: u64,
-    max_records: usize,
-    max_bytes: usize,
-) -> Result<Found, Fault> {
-    let (low, high) = (key(number, 0), key(number + 1, 0));
+fn read(db: &Connection, stand: Stand, max_records: usize, max_bytes: usize) -> Result<Found, Fault> {
+    let Stand { number, position: from, .. } = stand;
+    let std::ops::Range { start: low, end: high } = stand.keys();
     let mut statement = db.prepare_cached(
         "SELECT key, count, checksum, body FROM blocks
          WHERE key >= coalesce((SELECT max(key) FROM blocks WHERE key >= ?1 AND key <= ?3), ?3) AND key < ?2
@@ -67,47 +88,33 @@ fn read(
             break;
         }
         let Some(block) = unseal(&sealed, first) else {
-            return Ok(cut.found().unwrap_or(Found::Damaged { key: sealed.key }));
+            let damaged = Found::Damaged { key: sealed.key };
+            return Ok(cut.chunk().map_or(damaged, |chunk| Found::Log { chunk, stand }));
         };
         if cut.take(&block, from.max(first), max_records, max_bytes) {
             break;
         }
     }
-    Ok(cut.found().unwrap_or(Found::Nothing))
+    Ok(cut.chunk().map_or(Found::Nothing(stand), |chunk| Found::Log { chunk, stand }))
 }
 
 /// A chunk in the making.
 #[derive(Default)]
-struct Cut {
+pub(super) struct Cut {
     from: u64,
     /// The position after the last record taken; `None` before the first.
     next: Option<u64>,
-    /// The only block so far: its bytes are not copied.
-    alone: Option<Bytes>,
-    joined: BytesMut,
-    records: Vec<std::ops::Range<usize>>,
+    records: Vec<Bytes>,
     size: usize,
 }
 
 impl Cut {
     /// Takes records of a block from a position on. `true`: the chunk is full.
-    fn take(&mut self, block: &Block, from: u64, max_records: usize, max_bytes: usize) -> bool {
+    pub(super) fn take(&mut self, block: &Block, from: u64, max_records: usize, max_bytes: usize) -> bool {
+        if self.next.is_none() {
+            self.from = from;
+        }
         let skip = usize::try_from(from - block.first).unwrap_or(usize::MAX);
-        let shift = match &self.alone {
-            None if self.next.is_none() => {
-                self.from = from;
-                self.alone = Some(block.bytes.clone());
-                0
-            }
-            Some(_) | None => {
-                if let Some(alone) = self.alone.take() {
-                    self.joined.extend_from_slice(&alone);
-                }
-                let shift = self.joined.len();
-                self.joined.extend_from_slice(&block.bytes);
-                shift
-            }
-        };
         for (index, end) in block.ends.iter().enumerate().skip(skip) {
             let start = block.start(index);
             let fits = self.records.len() < max_records && self.size + (end - start) <= max_bytes;
@@ -115,36 +122,31 @@ impl Cut {
                 return true;
             }
             self.size += end - start;
-            self.records.push(shift + start..shift + end);
+            self.records.push(block.bytes.slice(start..*end));
             self.next = Some(block.first + index as u64 + 1);
         }
         self.records.len() >= max_records || self.size >= max_bytes
     }
 
-    fn found(self) -> Option<Found> {
-        if self.records.is_empty() {
-            return None;
-        }
-        let bytes = self.alone.unwrap_or_else(|| self.joined.freeze());
+    pub(super) fn chunk(self) -> Option<Chunk> {
         let origin = Origin::Log { from: Position(self.from) };
-        Some(Found::Chunk(Chunk { origin, bytes, records: self.records }))
+        (!self.records.is_empty()).then_some(Chunk { origin, records: self.records })
     }
 }
 
 /// A chunk of letters.
 fn retried(again: Vec<letters::Stored>, max_records: usize, max_bytes: usize) -> Chunk {
-    let mut bytes = BytesMut::new();
+    let mut size = 0;
     let (mut records, mut numbers) = (Vec::new(), Vec::new());
     for stored in again {
-        let record = &stored.letter.bytes;
-        let fits = records.len() < max_records && bytes.len() + record.len() <= max_bytes;
+        let record = stored.letter.bytes;
+        let fits = records.len() < max_records && size + record.len() <= max_bytes;
         if !fits && !records.is_empty() {
             break;
         }
-        let start = bytes.len();
-        bytes.extend_from_slice(record);
-        records.push(start..bytes.len());
+        size += record.len();
+        records.push(record);
         numbers.push(stored.number);
     }
-    Chunk { origin: Origin::Retry { letters: numbers }, bytes: bytes.freeze(), records }
+    Chunk { origin: Origin::Retry { letters: numbers }, records }
 }

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::fault::Fault;
+use super::recent::Recent;
 use super::schema;
 use super::space::Usage;
 
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     folder: PathBuf,
     news: watch::Sender<News>,
     idle: Mutex<Idle>,
+    /// What was committed last.
+    pub(super) recent: Recent,
     bytes: AtomicU64,
     sync_micros: AtomicU64,
     letters: AtomicU64,
@@ -64,6 +67,7 @@ impl Shared {
             folder,
             news: watch::Sender::new(News::default()),
             idle: Mutex::default(),
+            recent: Recent::default(),
             bytes: AtomicU64::new(0),
             sync_micros: AtomicU64::new(0),
             letters: AtomicU64::new(0),
@@ -94,10 +98,14 @@ impl Shared {
     }
 
     /// What the store takes now.
-    pub(super) fn measured(&self, usage: &Usage, letters: u64) {
+    pub(super) fn measured(&self, usage: &Usage) {
         self.bytes.store(usage.used, Ordering::Relaxed);
-        self.letters.store(letters, Ordering::Relaxed);
         metrics::gauge!("forebay_queue_bytes").set(usage.used as f64);
+    }
+
+    /// How many dead letters there are now.
+    pub(super) fn counted(&self, letters: u64) {
+        self.letters.store(letters, Ordering::Relaxed);
         metrics::gauge!("forebay_dead_letters_held").set(letters as f64);
     }
 
@@ -122,6 +130,7 @@ impl Shared {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.generation += 1;
         idle.connections.clear();
+        self.recent.clear();
     }
 
     /// Reads with a connection of its own.

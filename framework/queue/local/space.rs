@@ -5,15 +5,21 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::fault::Fault;
+use super::schema::PAGE;
 use crate::points;
 use crate::queue::limits::Limits;
 
 /// Pages that one step of giving back moves, so that a commit never waits long behind it.
 const STEP: u32 = 512;
-/// Free pages that are kept for the next blocks while there is work to do.
+/// Free pages that are kept for the next blocks at all times.
 const KEEP: u64 = 256;
+/// Free pages that are kept while batches come in: giving back what the next minute takes again costs more than
+/// storing it.
+const KEEP_BUSY: u64 = 16 << 10;
 /// Bytes of the write-ahead log after which it is copied into the database.
-const WAL: u64 = 16 << 20;
+const WAL: u64 = 32 << 20;
+/// Bytes of one page in the log.
+const FRAME: u64 = PAGE + 24;
 
 /// What the store takes on disk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +28,8 @@ pub(super) struct Usage {
     pub(super) used: u64,
     /// Bytes of the write-ahead log.
     pub(super) wal: u64,
+    /// Bytes of it that are not in the database yet.
+    pub(super) ahead: u64,
     /// Pages that hold nothing.
     pub(super) free_pages: u64,
     /// All pages.
@@ -34,11 +42,15 @@ pub(super) fn measure(db: &Connection, folder: &Path) -> Result<Usage, Fault> {
         let n: i64 = db.prepare_cached(pragma)?.query_row([], |row| row.get(0))?;
         Ok(n.max(0).unsigned_abs())
     };
-    let page = number("PRAGMA page_size")?;
     let pages = number("PRAGMA page_count")?;
     let free_pages = number("PRAGMA freelist_count")?;
-    let wal = std::fs::metadata(folder.join("forebay.db-wal")).map(|file| file.len()).unwrap_or(0);
-    Ok(Usage { used: pages.saturating_sub(free_pages) * page + wal, wal, free_pages, pages })
+    let file = std::fs::metadata(folder.join("forebay.db-wal")).map(|file| file.len()).unwrap_or(0);
+    // The file keeps its length when the log starts over in it: what it holds only SQLite knows.
+    let mut state = db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+    let (log, copied): (i64, i64) = state.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
+    let bytes = |frames: i64| frames.max(0).unsigned_abs() * FRAME;
+    let (wal, ahead) = (bytes(log), bytes(log.saturating_sub(copied)));
+    Ok(Usage { used: pages.saturating_sub(free_pages) * PAGE + file, wal, ahead, free_pages, pages })
 }
 
 /// Bytes that are free on the file system of the store.
@@ -64,7 +76,7 @@ pub(super) fn dead_share(limits: &Limits) -> u64 {
 /// kept the log from starting over for long, the log is emptied too, which waits for them.
 pub(super) fn checkpoint_when_due(db: &Connection, usage: &Usage, limits: &Limits) -> Result<(), Fault> {
     let due = WAL.min(limits.max_bytes / 16);
-    if usage.wal <= due {
+    if usage.ahead <= due {
         return Ok(());
     }
     let tight = usage.used > limits.max_bytes / 4 * 3 || usage.wal > due * 4;
@@ -79,9 +91,14 @@ pub(super) fn checkpoint(db: &Connection, mode: &str) -> Result<bool, Fault> {
     Ok(busy == 0)
 }
 
+/// Whether there are more free pages than are kept.
+pub(super) fn can_give_back(usage: &Usage, busy: bool) -> bool {
+    usage.free_pages > if busy { KEEP_BUSY } else { KEEP.min(usage.pages / 4) }
+}
+
 /// Gives free pages back, one step. `false`: there is nothing more to give.
-pub(super) fn give_back(db: &Connection, usage: &Usage) -> Result<bool, Fault> {
-    if usage.free_pages <= KEEP.min(usage.pages / 4) {
+pub(super) fn give_back(db: &Connection, usage: &Usage, busy: bool) -> Result<bool, Fault> {
+    if !can_give_back(usage, busy) {
         return Ok(false);
     }
     let mut statement = db.prepare_cached(&format!("PRAGMA incremental_vacuum({STEP})"))?;

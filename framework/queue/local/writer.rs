@@ -5,13 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::fault::{Fault, FaultKind};
-use super::group::{commit, refusal};
+use super::group::{Committed, Room, commit, refusal};
 use super::job::Job;
 use super::known::Memory;
 use super::lock::Lock;
@@ -28,6 +29,10 @@ pub(super) const WAITING: usize = 1024;
 const GROUP: usize = 256;
 /// Pause between attempts to open a broken store again, in milliseconds.
 const PAUSE_MS: i64 = 1000;
+/// How long no batch has come when space is given back.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often dead letters are counted while none come in.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Damage that is met twice within so many milliseconds, though the check finds none, has the store replaced.
 const SUSPICION_MS: i64 = 60_000;
 
@@ -38,6 +43,12 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     store: Store,
+    /// What the store took when that was measured last; `None` after it was opened.
+    usage: Option<space::Usage>,
+    /// When dead letters were counted last. Other processes drop some too.
+    counted: Option<Instant>,
+    /// When a batch came last.
+    busy: Option<Instant>,
     /// When damage was last met in a database that passed its check.
     suspected: Option<i64>,
     /// Held until the thread ends.
@@ -72,12 +83,25 @@ impl Writer {
         lock: Lock,
     ) -> Self {
         let store = Store::Well(opened.db, opened.memory);
-        Self { folder, limits, clock, shared, store, suspected: None, lock }
+        Self {
+            folder,
+            limits,
+            clock,
+            shared,
+            store,
+            usage: None,
+            counted: None,
+            busy: None,
+            suspected: None,
+            lock,
+        }
     }
 
     /// Works until every sender of jobs is gone, then closes the store.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(job) = jobs.blocking_recv() {
+        // What tells this thread that time has passed. Without it space is given back at the next commit.
+        let timer = tokio::runtime::Builder::new_current_thread().enable_time().build().ok();
+        while let Some(job) = self.next(&mut jobs, timer.as_ref()) {
             let mut group = vec![job];
             while group.len() < GROUP
                 && let Ok(job) = jobs.try_recv()
@@ -90,6 +114,21 @@ impl Writer {
         self.close();
     }
 
+    /// The next job, waited for as long as it takes. While there is space to give back, that is done as soon as
+    /// it has been quiet for a moment.
+    fn next(&mut self, jobs: &mut mpsc::Receiver<Job>, timer: Option<&Runtime>) -> Option<Job> {
+        while let Some(timer) = timer
+            && self.usage.is_some_and(|usage| space::can_give_back(&usage, false))
+        {
+            let waited = timer.block_on(async { tokio::time::timeout(QUIET, jobs.recv()).await });
+            match waited {
+                Ok(job) => return job,
+                Err(_) => self.tidy(jobs),
+            }
+        }
+        jobs.blocking_recv()
+    }
+
     fn now(&self) -> i64 {
         self.clock.now().as_millisecond()
     }
@@ -97,20 +136,40 @@ impl Writer {
     fn group(&mut self, jobs: Vec<Job>) {
         let jobs = self.inspect(jobs);
         self.reopen_when_due();
+        if jobs.is_empty() {
+            return;
+        }
+        if jobs.iter().any(|job| matches!(job, Job::Append(_))) {
+            self.busy = Some(Instant::now());
+        }
         let now = self.now();
         let Store::Well(db, memory) = &mut self.store else { return self.refuse(jobs) };
         let mut waiters = Vec::with_capacity(jobs.len());
         let started = Instant::now();
-        let outcome = commit(db, memory, jobs, &mut waiters, &self.folder, &self.limits, now);
-        match &outcome {
-            Ok(()) => {
+        let room = match self.usage {
+            Some(usage) => Ok(usage),
+            None => space::measure(db, &self.folder),
+        };
+        let room = room.and_then(|usage| Room::new(&self.folder, &self.limits, usage));
+        let outcome = commit(db, memory, jobs, &mut waiters, room, now);
+        let outcome = match outcome {
+            Ok(Committed { blocks, letters }) => {
                 points::reached("commit.done");
+                self.shared.recent.keep(blocks);
+                for (sink, position) in memory.moved.drain(..) {
+                    self.shared.recent.moved(&sink, position);
+                }
                 self.shared.committed(started.elapsed());
+                if letters {
+                    self.counted = None;
+                }
+                Ok(())
             }
             Err(fault) => {
-                tracing::error!(error = %fault.said, "the store failed; nothing of this commit counts")
+                tracing::error!(error = %fault.said, "the store failed; nothing of this commit counts");
+                Err(fault)
             }
-        }
+        };
         for waiter in waiters {
             waiter.settle(outcome.as_ref().copied());
         }
@@ -191,6 +250,7 @@ impl Writer {
                 tracing::info!("the store is open again");
                 self.shared.lost(opened.lost);
                 self.store = Store::Well(opened.db, opened.memory);
+                (self.usage, self.counted) = (None, None);
                 self.shared.reset_readers();
                 self.shared.changed();
             }
@@ -205,8 +265,7 @@ impl Writer {
     fn tidy(&mut self, jobs: &mpsc::Receiver<Job>) {
         let mut gave = false;
         loop {
-            let Store::Well(db, _) = &self.store else { return };
-            match self.tidy_once(db, jobs, gave) {
+            match self.measure().and_then(|usage| self.tidy_once(&usage, jobs, gave)) {
                 Ok(true) => gave = true,
                 Ok(false) => return,
                 Err(fault) if fault.kind == FaultKind::Busy => return,
@@ -218,16 +277,28 @@ impl Writer {
         }
     }
 
-    /// `true`: there may be more to give back.
-    fn tidy_once(&self, db: &Connection, jobs: &mpsc::Receiver<Job>, gave: bool) -> Result<bool, Fault> {
+    /// Measures what the store takes, for the next commit and for people.
+    fn measure(&mut self) -> Result<space::Usage, Fault> {
+        let Store::Well(db, _) = &self.store else { return Ok(space::Usage::default()) };
         let usage = space::measure(db, &self.folder)?;
-        let (held, _) = letters::totals(db)?;
-        self.shared.measured(&usage, held);
-        space::checkpoint_when_due(db, &usage, &self.limits)?;
+        self.shared.measured(&usage);
+        if self.counted.is_none_or(|before| before.elapsed() > COUNT_EVERY) {
+            self.shared.counted(letters::totals(db)?.0);
+            self.counted = Some(Instant::now());
+        }
+        self.usage = Some(usage);
+        Ok(usage)
+    }
+
+    /// `true`: there may be more to give back.
+    fn tidy_once(&self, usage: &space::Usage, jobs: &mpsc::Receiver<Job>, gave: bool) -> Result<bool, Fault> {
+        let Store::Well(db, _) = &self.store else { return Ok(false) };
+        space::checkpoint_when_due(db, usage, &self.limits)?;
         if !jobs.is_empty() {
             return Ok(false);
         }
-        if space::give_back(db, &usage)? {
+        let busy = self.busy.is_some_and(|last| last.elapsed() < QUIET);
+        if space::give_back(db, usage, busy)? {
             return Ok(true);
         }
         // The file becomes shorter only when the log is copied into it.

@@ -184,8 +184,7 @@ impl Player<'_> {
         let mut records = Vec::new();
         while records.len() < most {
             let Some(chunk) = self.queue.read(&key, most, usize::MAX).await? else { break };
-            for range in &chunk.records {
-                let bytes = chunk.bytes.get(range.clone()).unwrap_or_default();
+            for bytes in &chunk.records {
                 records.push(String::from_utf8_lossy(bytes).into_owned());
             }
             let progress = crate::queue::Progress { done: chunk.records.len(), note: None, dead: Vec::new() };

@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,9 +28,37 @@ use crate::error::{Error, Kind, Result};
 use crate::points;
 use crate::queue::{Chunk, Cursor};
 
+/// Bytes that are written at once: few enough to be in the processor's cache still.
+const PIECE: usize = 256 << 10;
+/// How long it rests after a small chunk: each chunk costs a sync of the file and a commit of the cursor.
+const REST: Duration = Duration::from_millis(5);
+/// How long it rests at most.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
 /// A file as a sink. The work is done on a blocking thread, which borrows the state for one chunk.
 pub struct FileSink {
     state: Option<State>,
+    _one: One,
+}
+
+/// File sinks of this process. They share its disk: the more there are, the longer each rests, so that all of them
+/// together sync no more often than one.
+static SINKS: AtomicU32 = AtomicU32::new(0);
+
+/// One of [`SINKS`].
+struct One;
+
+impl One {
+    fn new() -> Self {
+        SINKS.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        SINKS.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct State {
@@ -48,7 +77,10 @@ impl FileSink {
     /// A sink that appends there.
     pub fn new(path: PathBuf, rotate: Option<Rotate>, clock: Arc<dyn Clock>) -> Self {
         let rotation = rotate.map(|rotate| Rotation::new(rotate, &path));
-        Self { state: Some(State { path, clock, rotation, handle: None, noted: None, unsettled: true }) }
+        Self {
+            state: Some(State { path, clock, rotation, handle: None, noted: None, unsettled: true }),
+            _one: One::new(),
+        }
     }
 
     /// Lends the state to a blocking thread. `None` when an earlier loan was never given back.
@@ -83,7 +115,12 @@ impl Sink for FileSink {
     }
 
     fn portions(&self) -> Portions {
-        Portions { records: 8192, bytes: 4 << 20, age: Duration::ZERO }
+        Portions {
+            records: 8192,
+            bytes: 4 << 20,
+            age: Duration::ZERO,
+            rest: (REST * SINKS.load(Ordering::Relaxed)).min(LONGEST_REST),
+        }
     }
 }
 
@@ -232,12 +269,19 @@ impl State {
     fn append(&self, handle: &mut File, chunk: &Chunk, length: u64) -> io::Result<(usize, u64)> {
         let room = self.rotation.as_ref().and_then(Rotation::size).map(|size| size.saturating_sub(length));
         let count = fitting(chunk, room.unwrap_or(u64::MAX));
-        let mut lines = Vec::new();
+        let mut lines = Vec::with_capacity(PIECE.min(chunk.size() + count + 1));
         if !ends_with_newline(handle)? {
             // Somebody else's torn line is not ours to cut; ours begins on a line of its own.
             lines.push(b'\n');
         }
-        lines.extend(super::json_lines(super::records(chunk).take(count)));
+        for record in super::records(chunk).take(count) {
+            if lines.len() + record.len() >= PIECE {
+                handle.write_all(&lines)?;
+                lines.clear();
+            }
+            lines.extend_from_slice(record);
+            lines.push(b'\n');
+        }
         handle.write_all(&lines)?;
         points::reached("file.written");
         handle.sync_data()?;
