@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rusqlite::Connection;
 
-use super::block::{self, Block, Sealed, crc, seal};
+use super::block::{self, Block, Packed, Sealed, crc, pack};
 use super::dedupe::{MARK, Mark, Seen};
 use super::fault::Fault;
 use super::known::{Known, Memory, key, stored};
@@ -25,11 +25,41 @@ pub(super) enum Dedupe {
     Force,
 }
 
+/// What is worked out before the writer sees a batch, on the thread that read it, whose processor has it at hand.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    /// The store's key that the marks were made with.
+    key: [u8; 16],
+    /// One for each record.
+    marks: Vec<Mark>,
+    /// All records, compressed: worth a block of their own. Small batches share one.
+    packed: Option<Packed>,
+}
+
+/// Bytes of records that are worth a block of their own.
+const OWN_BLOCK: usize = 64 << 10;
+
+impl Prepared {
+    /// Prepares a batch. A very large one is left to the writer.
+    pub(super) fn of(key: [u8; 16], batch: &Batch) -> Self {
+        let size: usize = batch.records.iter().map(|record| record.bytes().len()).sum();
+        if size > block::FULL {
+            return Self::default();
+        }
+        let mark = |record: &Checked| Mark::of(&key, &batch.instance, record.id(), record.bytes());
+        let marks = batch.records.iter().map(mark).collect();
+        let packed = (size >= OWN_BLOCK).then(|| pack(batch.records.iter().map(Checked::bytes)));
+        Self { key, marks, packed }
+    }
+}
+
 /// What one batch becomes.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
     pub(super) receipt: Receipt,
     records: Vec<Bytes>,
+    /// The records once more, compressed, where nothing of the batch was held back.
+    packed: Option<Packed>,
     pub(super) dead: Vec<DeadLetter>,
     latest: Option<i64>,
     /// Where the window stood before it.
@@ -54,10 +84,14 @@ struct Open {
 }
 
 /// Tells new records of a batch from known ones, and remembers the new ones.
-pub(super) fn judge(memory: &mut Memory, batch: Batch, dedupe: Dedupe) -> Planned {
+pub(super) fn judge(memory: &mut Memory, batch: Batch, prepared: Prepared, dedupe: Dedupe) -> Planned {
     let mut planned = Planned { dead: batch.dead, before: memory.window.len(), ..Planned::default() };
+    // A store that was replaced has another key.
+    let mut marks = (prepared.key == memory.key).then_some(prepared.marks).unwrap_or_default().into_iter();
+    let all = batch.records.len();
     for record in batch.records {
-        let mark = Mark::of(&memory.key, &batch.instance, record.id(), record.bytes());
+        let made = || Mark::of(&memory.key, &batch.instance, record.id(), record.bytes());
+        let mark = marks.next().unwrap_or_else(made);
         let seen = memory.window.look(&mark);
         if seen != Seen::Same {
             memory.window.remember(mark);
@@ -77,6 +111,7 @@ pub(super) fn judge(memory: &mut Memory, batch: Batch, dedupe: Dedupe) -> Planne
             planned.receipt.duplicates += 1;
         }
     }
+    planned.packed = prepared.packed.filter(|_| planned.records.len() == all);
     planned.receipt.stored = count(planned.records.len());
     planned.receipt.dead = count(planned.dead.len());
     planned
@@ -119,6 +154,13 @@ impl Plan {
         let number = known.number;
         self.letters.extend(planned.dead.into_iter().map(|letter| (number, letter)));
         let open = self.open.entry(instance.clone()).or_default();
+        if let Some(packed) = planned.packed {
+            if !open.records.is_empty() {
+                self.blocks.push(close(known, open));
+            }
+            self.blocks.push(place(known, packed));
+            return Ok(());
+        }
         for record in planned.records {
             open.size += record.len();
             open.records.push(record);
@@ -178,9 +220,15 @@ impl Plan {
 }
 
 fn close(known: &mut Known, open: &mut Open) -> (Sealed, Block) {
-    let (sealed, block) = seal(key(known.number, known.next), known.next, &open.records);
-    known.next = block.end();
+    let packed = pack(open.records.iter());
     open.records.clear();
     open.size = 0;
+    place(known, packed)
+}
+
+/// Gives records their positions: the next ones.
+fn place(known: &mut Known, packed: Packed) -> (Sealed, Block) {
+    let (sealed, block) = packed.seal(key(known.number, known.next), known.next);
+    known.next = block.end();
     (sealed, block)
 }

@@ -4,7 +4,6 @@
 //! under a wrong name is found as surely as one with a flipped byte.
 
 use bytes::Bytes;
-use lz4::block::CompressionMode;
 
 /// Raw bytes after which a block is full. A single larger record has a block to itself.
 pub(super) const FULL: usize = 1 << 20;
@@ -29,30 +28,39 @@ pub(super) struct Block {
     pub(super) ends: Vec<usize>,
 }
 
-/// Compresses records into a block: as it is stored, and as it would be read.
-pub(super) fn seal(key: i64, first: u64, records: &[Bytes]) -> (Sealed, Block) {
-    let raw: usize = records.iter().map(|record| 4 + record.len()).sum();
+/// Records, compressed. Where in the log they will stand is not known yet.
+#[derive(Debug)]
+pub(super) struct Packed {
+    body: Vec<u8>,
+    bytes: Bytes,
+    ends: Vec<usize>,
+}
+
+/// Compresses records.
+pub(super) fn pack<'a>(records: impl Iterator<Item = &'a Bytes> + Clone) -> Packed {
+    let raw: usize = records.clone().map(|record| 4 + record.len()).sum();
     let mut payload = Vec::with_capacity(raw);
-    for record in records {
+    for record in records.clone() {
         payload.extend_from_slice(&length(record).to_le_bytes());
     }
     let lengths = payload.len();
-    let mut ends = Vec::with_capacity(records.len());
+    let mut ends = Vec::with_capacity(lengths / 4);
     for record in records {
         payload.extend_from_slice(record);
         ends.push(payload.len() - lengths);
     }
-    let body = compressed(&payload);
-    let count = u32::try_from(records.len()).expect("a block is bounded by its bytes, and so in its records");
-    let block = Block { first, bytes: Bytes::from(payload).slice(lengths..), ends };
-    (Sealed { key, count, checksum: checksum(key, count, &body), body }, block)
+    let body = lz4_flex::compress_prepend_size(&payload);
+    Packed { body, bytes: Bytes::from(payload).slice(lengths..), ends }
 }
 
-/// Bytes as an lz4 block behind their length. The library in C takes half the time of the one in Rust, which reads
-/// what may be damaged.
-pub(super) fn compressed(bytes: &[u8]) -> Vec<u8> {
-    lz4::block::compress(bytes, Some(CompressionMode::FAST(1)), true)
-        .unwrap_or_else(|_| lz4_flex::compress_prepend_size(bytes))
+impl Packed {
+    /// Makes it the block that begins there: as it is stored, and as it would be read.
+    pub(super) fn seal(self, key: i64, first: u64) -> (Sealed, Block) {
+        let Self { body, bytes, ends } = self;
+        let count =
+            u32::try_from(ends.len()).expect("a block is bounded by its bytes, and so in its records");
+        (Sealed { key, count, checksum: checksum(key, count, &body), body }, Block { first, bytes, ends })
+    }
 }
 
 fn length(record: &Bytes) -> u32 {

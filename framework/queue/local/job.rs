@@ -3,7 +3,7 @@
 use rusqlite::Transaction;
 use tokio::sync::oneshot;
 
-use super::append::Dedupe;
+use super::append::{Dedupe, Prepared};
 use super::fault::Fault;
 use super::known::Memory;
 use crate::error::{Error, Kind};
@@ -22,6 +22,7 @@ pub(super) enum Job {
 /// A batch, and who waits for it.
 pub(super) struct Append {
     pub(super) batch: Batch,
+    pub(super) prepared: Prepared,
     pub(super) dedupe: Dedupe,
     pub(super) reply: oneshot::Sender<Result<Receipt, Refusal>>,
     /// What else belongs to the same transaction.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::block::{compressed, crc};
+use super::block::crc;
 use super::fault::Fault;
 use crate::error::{Error, Kind};
 use crate::queue::{DeadLetter, DeadReason, DeadWhat};
@@ -45,7 +45,7 @@ const COLUMNS: &str = "number, retry, size, what, reason, detail, id, sink, at";
 
 /// Adds a letter.
 pub(super) fn insert(tx: &Connection, instance: i64, letter: &DeadLetter) -> rusqlite::Result<()> {
-    let body = compressed(&letter.bytes);
+    let body = lz4_flex::compress_prepend_size(&letter.bytes);
     tx.prepare_cached(
         "INSERT INTO letters(instance, what, reason, detail, id, sink, at, size, checksum, body)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

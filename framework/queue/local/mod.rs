@@ -43,7 +43,7 @@ pub use self::cursors::SinkState;
 pub use self::letters::{Filter, REASONS, Stored, reason_name, what_name};
 pub use self::shared::Stats;
 
-use self::append::Dedupe;
+use self::append::{Dedupe, Prepared};
 use self::fault::{Fault, FaultKind};
 use self::job::{Also, Append, Job, Task};
 use self::known::{Memory, ensure};
@@ -189,7 +189,8 @@ impl Local {
 
     async fn store(&self, batch: Batch, dedupe: Dedupe, also: Option<Also>) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let job = Job::Append(Append { batch, dedupe, reply, also });
+        let prepared = Prepared::of(self.shared.key(), &batch);
+        let job = Job::Append(Append { batch, prepared, dedupe, reply, also });
         let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };
         if jobs.send(job).await.is_err() {
             return Err(Refusal::Closing);

@@ -22,6 +22,8 @@ pub(super) struct Shared {
     folder: PathBuf,
     news: watch::Sender<News>,
     idle: Mutex<Idle>,
+    /// The key of the store's hashes.
+    key: Mutex<[u8; 16]>,
     /// What was committed last.
     pub(super) recent: Recent,
     bytes: AtomicU64,
@@ -67,6 +69,7 @@ impl Shared {
             folder,
             news: watch::Sender::new(News::default()),
             idle: Mutex::default(),
+            key: Mutex::default(),
             recent: Recent::default(),
             bytes: AtomicU64::new(0),
             sync_micros: AtomicU64::new(0),
@@ -78,6 +81,16 @@ impl Shared {
     /// The news from now on.
     pub(super) fn subscribe(&self) -> watch::Receiver<News> {
         self.news.subscribe()
+    }
+
+    /// The store was opened, and this is its key now.
+    pub(super) fn opened(&self, key: [u8; 16]) {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    /// The key of the store's hashes, for who prepares a batch.
+    pub(super) fn key(&self) -> [u8; 16] {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes every reader for good.

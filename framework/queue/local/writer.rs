@@ -82,6 +82,7 @@ impl Writer {
         opened: Opened,
         lock: Lock,
     ) -> Self {
+        shared.opened(opened.memory.key);
         let store = Store::Well(opened.db, opened.memory);
         Self {
             folder,
@@ -249,6 +250,7 @@ impl Writer {
                 points::reached("reopen.done");
                 tracing::info!("the store is open again");
                 self.shared.lost(opened.lost);
+                self.shared.opened(opened.memory.key);
                 self.store = Store::Well(opened.db, opened.memory);
                 (self.usage, self.counted) = (None, None);
                 self.shared.reset_readers();
