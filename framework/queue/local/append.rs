@@ -87,7 +87,8 @@ struct Open {
 pub(super) fn judge(memory: &mut Memory, batch: Batch, prepared: Prepared, dedupe: Dedupe) -> Planned {
     let mut planned = Planned { dead: batch.dead, before: memory.window.len(), ..Planned::default() };
     // A store that was replaced has another key.
-    let mut marks = (prepared.key == memory.key).then_some(prepared.marks).unwrap_or_default().into_iter();
+    let marks = if prepared.key == memory.key { prepared.marks } else { Vec::new() };
+    let mut marks = marks.into_iter();
     let all = batch.records.len();
     for record in batch.records {
         let made = || Mark::of(&memory.key, &batch.instance, record.id(), record.bytes());

@@ -76,7 +76,7 @@ pub(super) fn commit(
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in jobs.by_ref() {
             match job {
-                Job::Append(append) => append_one(&tx, memory, append, &mut plan, waiters, &mut room)?,
+                Job::Append(append) => append_one(&tx, memory, *append, &mut plan, waiters, &mut room)?,
                 Job::Work(mut work) => {
                     let performed = work.perform(&tx, memory);
                     waiters.push(Waiter::Work(work));

@@ -12,7 +12,7 @@ use crate::queue::{Batch, Receipt, Refusal};
 /// Work for the writer.
 pub(super) enum Job {
     /// A batch to store.
-    Append(Append),
+    Append(Box<Append>),
     /// Anything else that writes.
     Work(Box<dyn Work>),
     /// A reader met damage: look at the whole database.

@@ -190,7 +190,7 @@ impl Local {
     async fn store(&self, batch: Batch, dedupe: Dedupe, also: Option<Also>) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
         let prepared = Prepared::of(self.shared.key(), &batch);
-        let job = Job::Append(Append { batch, prepared, dedupe, reply, also });
+        let job = Job::Append(Box::new(Append { batch, prepared, dedupe, reply, also }));
         let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };
         if jobs.send(job).await.is_err() {
             return Err(Refusal::Closing);

@@ -58,7 +58,7 @@ pub(super) struct Writer {
 /// The database as the writer has it.
 enum Store {
     /// Open and checked.
-    Well(Connection, Memory),
+    Well(Connection, Box<Memory>),
     /// Not used after a failure.
     Broken(Broken),
 }
@@ -83,7 +83,7 @@ impl Writer {
         lock: Lock,
     ) -> Self {
         shared.opened(opened.memory.key);
-        let store = Store::Well(opened.db, opened.memory);
+        let store = Store::Well(opened.db, Box::new(opened.memory));
         Self {
             folder,
             limits,
@@ -251,7 +251,7 @@ impl Writer {
                 tracing::info!("the store is open again");
                 self.shared.lost(opened.lost);
                 self.shared.opened(opened.memory.key);
-                self.store = Store::Well(opened.db, opened.memory);
+                self.store = Store::Well(opened.db, Box::new(opened.memory));
                 (self.usage, self.counted) = (None, None);
                 self.shared.reset_readers();
                 self.shared.changed();
