@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay::call::transport::{HttpTransport, Options};
 use forebay::connector::clock::{Clock, SystemClock};
 use forebay::connector::instance::{Instance, InstanceId};
 use forebay::connector::load::load;
@@ -95,8 +96,10 @@ async fn run(step: Step, rounds: usize, folder: &Path) -> io::Result<Duration> {
     store.register_sinks(&id, &["file".to_owned()]).await.map_err(Error::other)?;
     let mut sink = FileSink::new(folder.join("out.jsonl"), None, clock.clone());
     sink.open(&Cursor::default()).await.map_err(Error::other)?;
-    let endpoint =
-        Endpoint::new(instance, store.clone(), clock.clone(), &Limits::default()).map_err(Error::other)?;
+    // Nothing of this connector is fetched.
+    let outgoing = Arc::new(HttpTransport::new(Options::default()).map_err(Error::other)?);
+    let endpoint = Endpoint::new(instance, store.clone(), clock.clone(), outgoing, &Limits::default())
+        .map_err(Error::other)?;
 
     let begin = cpu()?;
     for round in 0..rounds {
