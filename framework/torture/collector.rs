@@ -67,7 +67,7 @@ impl Collector {
 
     /// The files of the store were damaged.
     pub fn forgive(&self) {
-        self.inside().book.forgive();
+        self.inside().book.forgive_all();
     }
 
     /// Distinct records so far.

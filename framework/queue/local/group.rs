@@ -90,7 +90,7 @@ pub(super) fn commit(
             memory.window.committed(memory.next_ids, now, marks);
             memory.next_ids += 1;
         }
-        memory.trim(&tx, plan.is_empty())?;
+        memory.trim(&tx)?;
         if let Some(seq) = memory.window.expire(now) {
             tx.prepare_cached("DELETE FROM ids WHERE seq <= ?")?.execute([seq])?;
         }

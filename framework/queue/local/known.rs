@@ -3,8 +3,8 @@
 //! Read anew from the database whenever that was opened again, so that a transaction whose outcome was
 //! unclear is known as the database has it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -41,12 +41,9 @@ pub(super) struct Memory {
     pub(super) forgotten: u64,
     /// Cursors that the commit in the making moves.
     pub(super) moved: Vec<(SinkKey, u64)>,
-    /// Instances whose cursors moved since their blocks were trimmed, and how often they did.
-    pub(super) untrimmed: HashMap<i64, u32>,
+    /// Instances whose cursors the commit in the making moves.
+    pub(super) untrimmed: BTreeSet<i64>,
 }
-
-/// Moves of an instance's cursors after which its blocks are trimmed, however busy the store is.
-const MOVES: u32 = 32;
 
 impl Memory {
     /// Reads it.
@@ -61,7 +58,7 @@ impl Memory {
             next_ids: 1,
             forgotten: 0,
             moved: Vec::new(),
-            untrimmed: HashMap::new(),
+            untrimmed: BTreeSet::new(),
         };
         memory.load_instances(db)?;
         memory.load_ids(db, limits, now)?;
@@ -108,14 +105,12 @@ impl Memory {
         Ok(())
     }
 
-    /// Deletes blocks that every sink has: of all instances when there is little to do, else of those whose
-    /// cursors moved often. One deletion of many blocks costs little more than one of a single block.
-    pub(super) fn trim(&mut self, tx: &Connection, idle: bool) -> Result<(), Fault> {
-        let due = |moves: u32| idle || moves >= MOVES;
-        for (number, _) in self.untrimmed.iter().filter(|(_, moves)| due(**moves)) {
-            cursors::trim(tx, *number)?;
+    /// Deletes the blocks that every sink has, once a commit for each instance whose cursors moved. They do not
+    /// wait for the next commit: should the cursors be damaged, what is kept comes again.
+    pub(super) fn trim(&mut self, tx: &Connection) -> Result<(), Fault> {
+        while let Some(number) = self.untrimmed.pop_first() {
+            cursors::trim(tx, number)?;
         }
-        self.untrimmed.retain(|_, moves| !due(*moves));
         Ok(())
     }
 

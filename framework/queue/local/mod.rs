@@ -335,7 +335,7 @@ impl Queue for Local {
             }
             cursor.note = progress.note.or(cursor.note);
             cursors::save(tx, number, &sink.sink, &cursor)?;
-            *memory.untrimmed.entry(number).or_default() += 1;
+            memory.untrimmed.insert(number);
             memory.moved.push((sink, cursor.position.0));
             Ok(Ok(()))
         })
