@@ -264,8 +264,8 @@ pub struct SinkBook {
     forgiven: Bits,
     /// Came again since then.
     spent: Bits,
-    /// Whether any record may come again, since there was damage.
-    open: bool,
+    /// Records of lower numbers were issued before the last damage: their ids may be forgotten.
+    issued_before: u64,
     /// Distinct records.
     pub delivered: u64,
     /// Records that came again, as at-least-once allows this sink.
@@ -287,7 +287,7 @@ impl SinkBook {
         };
         if self.there.put(number) {
             self.delivered += 1;
-        } else if self.open {
+        } else if u64::from(number) < self.issued_before {
             self.forgotten += 1;
         } else if !self.settled.has(number) && !self.forgiven.has(number) {
             self.again += 1;
@@ -304,10 +304,11 @@ impl SinkBook {
         self.settled.put(number);
     }
 
-    /// The files of the store were damaged, which it may find out at any time from now on. A sink that has no memory
-    /// of its own gets what is kept again whenever its cursor is found to be gone.
-    pub fn forgive_all(&mut self) {
-        self.open = true;
+    /// The files of the store were damaged. With the id of a record, a copy of it is new; and a sink that has no
+    /// memory of its own gets both, whether it had the record before or not.
+    pub fn forgive_issued(&mut self, issued: u64) {
+        self.issued_before = issued;
+        self.forgive();
     }
 
     /// The files of the store were damaged: it may have forgotten what this sink has.
@@ -397,9 +398,15 @@ mod tests {
             sink.settle(1);
         }
         assert_eq!((sink.delivered, sink.again, sink.beyond, sink.forgotten), (1, 1, 2, 2));
-        sink.forgive_all();
-        sink.take(Some(1));
-        assert_eq!((sink.delivered, sink.again, sink.beyond, sink.forgotten), (1, 1, 2, 3));
+        sink.forgive_issued(4);
+        for number in [1, 3, 4] {
+            sink.take(Some(number));
+            sink.settle(number);
+        }
+        sink.take(Some(3));
+        assert_eq!((sink.delivered, sink.again, sink.beyond, sink.forgotten), (3, 1, 2, 4));
+        sink.take(Some(4));
+        assert_eq!((sink.beyond, sink.forgotten), (3, 4), "it was issued after the damage");
     }
 
     #[test]

@@ -65,9 +65,9 @@ impl Collector {
         }
     }
 
-    /// The files of the store were damaged.
-    pub fn forgive(&self) {
-        self.inside().book.forgive_all();
+    /// The files of the store were damaged, when so many events were issued.
+    pub fn forgive(&self, issued: u64) {
+        self.inside().book.forgive_issued(issued);
     }
 
     /// Distinct records so far.

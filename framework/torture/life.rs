@@ -308,7 +308,8 @@ impl Life {
         if damage.harms() {
             self.books().injure(Injury { damage, behind });
             self.harmed = true;
-            self.collector.forgive();
+            let issued = self.books().issued();
+            self.collector.forgive(issued);
             for (injured, length) in self.injured.iter_mut().zip(lengths) {
                 injured.push(length);
             }
