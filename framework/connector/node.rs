@@ -291,7 +291,10 @@ impl Number {
         if let Ok(number) = text.parse() {
             return Self::Unsigned(number);
         }
-        if let Ok(number) = text.parse() {
+        // No integer is below zero and zero: two ids, `0` and `-0`, must not become one.
+        if let Ok(number) = text.parse()
+            && number != 0
+        {
             return Self::Signed(number);
         }
         // What a double cannot hold is the greatest that it can.
@@ -341,6 +344,7 @@ mod tests {
         assert_eq!(number("18446744073709551615"), Number::Unsigned(u64::MAX));
         assert_eq!(number("-1"), Number::Signed(-1));
         assert_eq!(number("1.0"), Number::Float(1.0));
+        assert_eq!(number("-0"), Number::Float(0.0));
         assert_eq!(number("1e400"), Number::Float(f64::MAX));
     }
 

@@ -19,7 +19,7 @@ pub(super) fn read(text: &str) -> Result<(Value, bool), String> {
     let end = text.trim_end_matches(scan::BLANKS).len().max(start);
     if memmem::find(text.as_bytes(), b"\\u").is_none() {
         let whole = text.get(start..end).unwrap_or_default();
-        if let Some((inside, _)) = outermost(text, start, end) {
+        if let Some(inside) = walked(text, start, end, |at| proven(text, at), named) {
             let root = Value::new(start, end);
             root.inside.get_or_init(|| Box::new(inside));
             return Ok((root, false));
@@ -50,24 +50,28 @@ fn is_scalar(text: &str) -> bool {
     sonic_rs::from_str::<sonic_rs::LazyValue<'_>>(text).is_ok()
 }
 
-/// Opens the outermost container, which ends at `end`, and proves all that is in it; `None` where it is none or
-/// something is wrong.
-fn outermost(text: &str, start: usize, end: usize) -> Option<(Inside, usize)> {
+/// Opens the container that begins at `start` and ends at `end`: what its values and names are, and where each
+/// value ends, the two functions say. `None` where it is none, or something is wrong.
+fn walked(
+    text: &str,
+    start: usize,
+    end: usize,
+    value: impl Fn(usize) -> Option<Value>,
+    name: impl Fn(&str, usize) -> Option<Name>,
+) -> Option<Inside> {
     let open = *text.as_bytes().get(start)?;
     let mut walk = Walk::new(text.get(..end)?, start, open)?;
     let (mut members, mut elements) = (Vec::new(), Vec::new());
     while !walk.is_over()? {
-        let name = walk.before_value()?;
-        let at = walk.here()?;
-        let value = proven(text, at)?;
+        let quoted = walk.before_value()?;
+        let value = value(walk.here()?)?;
         walk.go_to(value.end as usize);
-        match name {
-            Some(quoted) => members.push(Member { name: named(text, quoted)?, value }),
+        match quoted {
+            Some((from, to)) => members.push(Member { name: name(text.get(from..to)?, from)?, value }),
             None => elements.push(value),
         }
     }
-    let inside = if open == b'{' { Inside::Members(members) } else { Inside::Elements(elements) };
-    Some((inside, end))
+    Some(if open == b'{' { Inside::Members(members) } else { Inside::Elements(elements) })
 }
 
 /// One value of the outermost container, proven and, where it is a container, opened.
@@ -133,15 +137,14 @@ fn closed(text: &str, at: usize, bracket: u8) -> Option<usize> {
     (rest.get(blanks) == Some(&bracket)).then_some(at + blanks + 1)
 }
 
-/// The name between its quotes, proven.
-fn named(text: &str, (start, end): (usize, usize)) -> Option<Name> {
-    let plain = text.get(start + 1..end.checked_sub(1)?)?;
+/// A name that begins there, quotes and all, proven.
+fn named(quoted: &str, at: usize) -> Option<Name> {
+    let plain = quoted.get(1..quoted.len().checked_sub(1)?)?;
     if plain.bytes().any(|byte| byte == b'\\' || byte < b' ') {
-        return sonic_rs::from_str(text.get(start..end)?)
-            .ok()
-            .map(|name: String| Name::Unescaped(name.into()));
+        let name: String = sonic_rs::from_str(quoted).ok()?;
+        return Some(Name::Unescaped(name.into()));
     }
-    Some(Name::Plain(place(start + 1), place(end - 1)))
+    Some(Name::Plain(place(at + 1), place(at + 1 + plain.len())))
 }
 
 /// Opens a container of a document that was proven. What is odd about it the reader took, and so does this.
@@ -159,25 +162,10 @@ pub(super) fn open(document: Document<'_>, value: &Value) -> Inside {
     opened.unwrap_or(Inside::Members(Vec::new()))
 }
 
+/// Without a second look at what is in its values.
 fn opened_slowly(text: &str, start: usize, end: usize) -> Option<Inside> {
-    let open = *text.as_bytes().get(start)?;
-    let mut walk = Walk::new(text.get(..end)?, start, open)?;
-    let (mut members, mut elements) = (Vec::new(), Vec::new());
-    while !walk.is_over()? {
-        let name = walk.before_value()?;
-        let at = walk.here()?;
-        let end = scan::end_of_value(text.as_bytes(), at)?.0;
-        walk.go_to(end);
-        let value = Value::new(at, end);
-        match name {
-            Some((start, end)) => {
-                members
-                    .push(Member { name: Name::Unescaped(unescaped(text.get(start..end)?).into()), value });
-            }
-            None => elements.push(value),
-        }
-    }
-    Some(if open == b'{' { Inside::Members(members) } else { Inside::Elements(elements) })
+    let value = |at| Some(Value::new(at, scan::end_of_value(text.as_bytes(), at)?.0));
+    walked(text, start, end, value, |quoted, _| Some(Name::Unescaped(unescaped(quoted).into())))
 }
 
 /// A text between its quotes with its escapes undone; half a surrogate pair becomes U+FFFD.
@@ -187,4 +175,71 @@ pub(super) fn unescaped(quoted: &str) -> String {
         String::deserialize(&mut reader)
     });
     read.unwrap_or_else(|_| quoted.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::connector::node::Parsed;
+
+    fn documents() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            "null",
+            "true",
+            "0",
+            "-3",
+            "12",
+            "1.5",
+            "1e2",
+            "\"\"",
+            "\"a\"",
+            "\"\u{e9}\"",
+            "\"\\n\\\"\"",
+            "\"\\u00e9\"",
+        ]);
+        leaf.prop_map(str::to_owned).prop_recursive(3, 24, 4, |inner| {
+            let name = prop::sample::select(vec!["a", "b", "\\n", "\\u0061"]);
+            let member = (name, inner.clone()).prop_map(|(name, value)| format!("\"{name}\" :{value}"));
+            prop_oneof![
+                prop::collection::vec(member, 0..4)
+                    .prop_map(|members| format!("{{{} }}", members.join(", "))),
+                prop::collection::vec(inner, 0..4).prop_map(|elements| format!("[ {}]", elements.join(" ,"))),
+            ]
+        })
+    }
+
+    /// A document in which some characters were taken out, doubled or replaced.
+    fn spoiled() -> impl Strategy<Value = String> {
+        let wrong = prop::sample::select("\"\\{}[]:,0-.eutx \n\u{1}\u{e9}".chars().collect::<Vec<_>>());
+        (documents(), prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, wrong), 0..3)).prop_map(
+            |(document, changes)| {
+                let mut chars: Vec<char> = document.chars().collect();
+                for (index, change, wrong) in changes {
+                    let at = index.index(chars.len() + 1);
+                    match change {
+                        0 => chars.insert(at, wrong),
+                        1 if at < chars.len() => drop(chars.remove(at)),
+                        _ if at < chars.len() => chars[at] = wrong,
+                        _ => {}
+                    }
+                }
+                chars.into_iter().collect()
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_proven_here_the_whole_reader_takes_and_reads_alike(text in spoiled()) {
+            let whole = sonic_rs::from_str::<sonic_rs::Value>(&text).is_ok() || super::read_all(&text).is_ok();
+            let parsed = Parsed::read(&text);
+            prop_assert_eq!(parsed.is_ok(), whole, "{}", text);
+            if let (Ok(parsed), Ok(json)) = (parsed, serde_json::from_str::<serde_json::Value>(&text)) {
+                prop_assert_eq!(parsed.root().to_json(), json, "{}", text);
+            }
+        }
+    }
 }
