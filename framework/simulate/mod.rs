@@ -14,6 +14,7 @@ pub mod life;
 pub mod plan;
 pub mod routes;
 pub mod sender;
+pub mod serving;
 pub mod shape;
 pub mod shelf;
 pub mod sign;

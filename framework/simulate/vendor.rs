@@ -9,15 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::answer::{Answer, Incoming, refusal};
 use super::faults::Faults;
 use super::guard::Guard;
 use super::routes::{self, Route};
+use super::serving;
 use super::shape;
 use super::shelf::Shelf;
 use super::sign::published;
@@ -58,28 +57,12 @@ impl Vendor {
     }
 
     /// Serves until `shutdown` turns true.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => break,
-                accepted = listener.accept() => {
-                    let Ok((stream, _)) = accepted else { continue };
-                    let vendor = self.clone();
-                    connections.spawn(async move {
-                        let service = hyper::service::service_fn(move |request| {
-                            let vendor = vendor.clone();
-                            async move { Ok::<_, Infallible>(vendor.receive(request).await) }
-                        });
-                        let mut server = hyper::server::conn::http1::Builder::new();
-                        // A connection that breaks is the other side's affair; it will say so.
-                        let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-                    });
-                }
-                Some(_) = connections.join_next() => {}
-            }
-        }
-        connections.shutdown().await;
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: watch::Receiver<bool>) {
+        let answer = move |request| {
+            let vendor = self.clone();
+            async move { Ok::<_, Infallible>(vendor.receive(request).await) }
+        };
+        serving::serve(listener, shutdown, answer).await;
     }
 
     async fn receive(&self, request: http::Request<hyper::body::Incoming>) -> http::Response<Full<Bytes>> {

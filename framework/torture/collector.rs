@@ -13,13 +13,12 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Limited};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::books::{Books, SinkBook};
 use super::schedule::Mood;
+use crate::simulate::serving;
 
 /// The most that one request may carry.
 const BODY_CAP: usize = 32 << 20;
@@ -85,28 +84,12 @@ impl Collector {
     }
 
     /// Serves until `shutdown` turns true.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => break,
-                accepted = listener.accept() => {
-                    let Ok((stream, _)) = accepted else { continue };
-                    let collector = self.clone();
-                    connections.spawn(async move {
-                        let service = hyper::service::service_fn(move |request| {
-                            let collector = collector.clone();
-                            async move { collector.answer(request).await }
-                        });
-                        let mut server = hyper::server::conn::http1::Builder::new();
-                        // A connection that breaks was broken by the child's end, or by us.
-                        let _ = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-                    });
-                }
-                Some(_) = connections.join_next() => {}
-            }
-        }
-        connections.shutdown().await;
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: watch::Receiver<bool>) {
+        let answer = move |request| {
+            let collector = self.clone();
+            async move { collector.answer(request).await }
+        };
+        serving::serve(listener, shutdown, answer).await;
     }
 
     /// The error breaks the connection without an answer.
