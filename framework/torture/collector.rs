@@ -3,7 +3,6 @@
 //! It holds the rule of this kind of sink: a request that was answered 2xx, and that another one of the same
 //! child followed, is settled, since the child moves its cursor in between. What is settled must not come again.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -162,12 +161,6 @@ fn say(status: StatusCode, answer: Answer) -> Response<Answer> {
 #[derive(Debug, thiserror::Error)]
 #[error("this connection is broken on purpose")]
 pub struct Broken;
-
-impl From<Infallible> for Broken {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
 
 /// The body of an answer.
 enum Answer {
