@@ -126,11 +126,15 @@ impl Local {
     /// sinks that were removed, and hold their records until `forebay sinks drop`.
     pub async fn register_sinks(&self, instance: &InstanceId, sinks: &[String]) -> Result<Vec<SinkState>> {
         let (instance, sinks) = (instance.clone(), sinks.to_vec());
-        self.work(move |tx, memory| {
-            let number = memory.instance(tx, &instance)?.number;
-            Ok(Ok(cursors::register(tx, number, &sinks)?))
-        })
-        .await
+        let found = self
+            .work(move |tx, memory| {
+                let number = memory.instance(tx, &instance)?.number;
+                Ok(Ok(cursors::register(tx, number, &sinks)?))
+            })
+            .await?;
+        // A sink that another process dropped meanwhile begins anew: where it stood is no longer true.
+        self.shared.recent.clear();
+        Ok(found)
     }
 
     /// Every cursor of an instance.
