@@ -1,0 +1,62 @@
+//! Our side: its path, how requests prove who sent them, rules, decoding, answers and the sender.
+
+mod records;
+mod rules;
+
+use super::names::Here;
+use super::reader::{At, Compiler};
+use crate::connector::model::{Receiver, Respond, Sender, StatusRange};
+use crate::spec::mistake::{Code, Mistake, Place};
+
+impl Compiler {
+    /// Our side.
+    pub fn receiver(&mut self, top: &At<'_>) -> Option<Receiver> {
+        let at = top.get("receiver")?;
+        let path = self.text_of(&at, "path", Here::Path);
+        let verify = at.get("verify").and_then(|at| self.verify(&at));
+        let rules = at.get("rules").map(|at| at.items().filter_map(|at| self.rule(&at)).collect());
+        let decode = at.get("decode").and_then(|at| self.decode(&at));
+        let records = self.records(at.get("records"));
+        let event = self.event(at.get("event"));
+        let respond = self.respond(at.get("respond"));
+        let sender = self.sender(at.get("sender"));
+        self.accepted_is_success(&at, &respond, &sender);
+        Some(Receiver {
+            path: path?,
+            verify: verify?,
+            rules: rules.unwrap_or_default(),
+            decode: decode?,
+            records,
+            event,
+            respond,
+            sender,
+        })
+    }
+
+    /// What the sender takes for a failure it sends again, for ever: an accepted request must not look like one.
+    fn accepted_is_success(&mut self, at: &At<'_>, respond: &Respond, sender: &Sender) {
+        let status = respond.accepted.status;
+        if sender.success.iter().any(|range| (range.0..=range.1).contains(&status)) {
+            return;
+        }
+        let place = at.get("respond").and_then(|at| at.get("accepted")).and_then(|at| at.get("status"));
+        let place = place.map_or_else(|| Place::value(&at.path), |at| Place::value(&at.path));
+        let message = format!("accepted requests get {status}, which is no success to the sender");
+        self.report(
+            Mistake::new(Code::Contradiction, place, message)
+                .help("take a status that `sender.success` lists; without a list it is any 2xx"),
+        );
+    }
+
+    fn sender(&mut self, at: Option<At<'_>>) -> Sender {
+        let part = |key: &str| at.as_ref().and_then(|at| at.get(key));
+        Sender {
+            success: part("success").map_or_else(|| vec![StatusRange(200, 299)], |at| self.statuses(&at)),
+            timeout: part("timeout").and_then(|at| self.duration(&at)),
+            attempts: part("attempts").and_then(|at| at.value.as_u64()).and_then(|n| u32::try_from(n).ok()),
+            stops_on: part("stops_on").map(|at| self.statuses(&at)).unwrap_or_default(),
+            gives_up_after: part("gives_up_after").and_then(|at| self.duration(&at)),
+            ordered: at.as_ref().is_some_and(|at| at.flag("ordered")),
+        }
+    }
+}
