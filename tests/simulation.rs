@@ -165,7 +165,9 @@ fn the_stand_in_is_as_strict_as_the_spec() {
     let id = made["id"].as_str().unwrap();
     assert!(id.starts_with("lst_") && id.len() == 20, "{id}");
     let (_, list) = at("GET", streams, &signed, "");
-    assert_eq!(list.as_array().unwrap().len(), 2);
+    let ours = list.as_array().unwrap().iter().filter(|item| item["name"] == stream["name"]);
+    assert_eq!(ours.count(), 2);
+    assert!(list.as_array().unwrap().len() > 2, "others have streams there, too");
     assert!(vendor.knows_receiver());
     // Changed at the top level, shown, removed once.
     let one = format!("{streams}/{id}");
@@ -207,8 +209,8 @@ fn another_spec_makes_another_vendor() {
     let number = answer["hook"]["number"].as_u64().unwrap();
     assert!(vendor.knows_receiver());
     let (_, list) = ask(&vendor, "GET", host, hooks, &signed[..2], "");
-    assert_eq!(list["page"]["hooks"][0]["number"], number);
-    assert_eq!(list["page"]["hooks"][0]["topics"], json!(["arrivals", "departures"]));
+    let ours = list["page"]["hooks"].as_array().unwrap().iter().find(|hook| hook["number"] == number);
+    assert_eq!(ours.unwrap()["topics"], json!(["arrivals", "departures"]));
     let one = format!("{hooks}/{number}");
     let (_, shown) = ask(&vendor, "GET", host, &one, &signed[..2], "");
     assert_eq!(shown["hook"]["state"], "ON");

@@ -15,6 +15,7 @@ use super::auth::{Credentials, Grant, credentials, named, sign};
 use super::exchange::{Exchange, failure, is_nothing, message, picked, response_scope};
 use super::failure::{CallError, Failure};
 use super::mask::Mask;
+use super::pages::Turn;
 use super::render::{draft, request};
 use super::retry::{Pace, Repeat, is_passing};
 use super::token::{Token, Tokens, jwt_scopes};
@@ -74,7 +75,19 @@ impl Caller {
         repeat: Repeat,
     ) -> Result<Answer, CallError> {
         let span = tracing::debug_span!("call", instance = %instance.id);
-        self.make(instance, call, scope, repeat).instrument(span).await
+        self.make(instance, call, scope, (repeat, None)).instrument(span).await
+    }
+
+    /// Asks for a page of a list: the first where there is no turn.
+    pub async fn page(
+        &self,
+        instance: &Instance,
+        call: &Call,
+        scope: &Scope,
+        turn: Option<&Turn>,
+    ) -> Result<Answer, CallError> {
+        let span = tracing::debug_span!("call", instance = %instance.id);
+        self.make(instance, call, scope, (Repeat::Safe, turn)).instrument(span).await
     }
 
     async fn make(
@@ -82,12 +95,15 @@ impl Caller {
         instance: &Instance,
         call: &Call,
         scope: &Scope,
-        repeat: Repeat,
+        (repeat, turn): (Repeat, Option<&Turn>),
     ) -> Result<Answer, CallError> {
         // 1. Render: nothing is sent unless all of it can be.
         let mut mask = Mask::of(instance);
         let signer = signer(instance, call, scope, &mut mask)?;
         let mut request = request(draft(call, scope)?, &mask)?;
+        if let Some(turn) = turn {
+            request.url = turn.applied(&request.url, (!call.secret_in_url).then_some(&mask))?;
+        }
         // 2. Sign.
         let mut token = self.sign(instance, &signer, &mut request, None, &mut mask).await?;
         // 3. Send; a token that is refused is fetched anew, once.

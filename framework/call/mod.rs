@@ -10,6 +10,7 @@ pub mod curl;
 pub mod exchange;
 pub mod failure;
 pub mod mask;
+pub mod pages;
 pub mod render;
 pub mod retry;
 pub mod token;

@@ -74,7 +74,11 @@ pub fn judge(
     } else {
         mend(resource, &differences)
     };
-    let health = health(resource, current, names)?;
+    // What an update is about to put right needs no repair.
+    let health = match mend {
+        Mend::Update => health(resource, &drift::mended(desired, current), names)?,
+        Mend::Nothing | Mend::Replace | Mend::Leave(_) => health(resource, current, names)?,
+    };
     Ok(Verdict { mend, health, differences, drift })
 }
 

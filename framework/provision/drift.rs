@@ -54,6 +54,24 @@ pub fn covered(desired: &Desired, current: &Json, instead: Option<&Json>) -> Opt
     cover.cover(&desired.value, Some(&desired.shown), &Pointer::default(), current)
 }
 
+/// `current` as an update will leave it: what `desired` says in its place, and the rest as it is.
+pub fn mended(desired: &Desired, current: &Json) -> Json {
+    fn over(value: &Json, current: &Json) -> Json {
+        match (value, current) {
+            (Json::Object(value), Json::Object(current)) => {
+                let mut both = current.clone();
+                for (name, inner) in value {
+                    let mended = over(inner, both.get(name).unwrap_or(&Json::Null));
+                    both.insert(name.clone(), mended);
+                }
+                Json::Object(both)
+            }
+            _ => value.clone(),
+        }
+    }
+    over(&desired.value, current)
+}
+
 /// The fingerprints of every secret in `desired`, to be kept once it was sent.
 pub fn fingerprints(desired: &Desired, key: &Key) -> Applied {
     fn collect(

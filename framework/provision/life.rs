@@ -6,7 +6,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::decide::{Health, Mend, health, judge};
-use super::drift::Difference;
+use super::drift::{self, Difference};
 use super::look::Seen;
 use super::names::{Names, resume_from};
 use super::provisioner::{Moment, Provisioner, provisioned};
@@ -193,10 +193,11 @@ impl Provisioner {
         if resource.update.is_empty() {
             return Box::pin(self.tend(resource, current, report)).await;
         }
-        // Its health is looked at as it was found: an update does not heal.
+        // Its health is looked at as it was found, but for what the update put right.
         let moment = self.moment(resource).await?;
-        let names = moment.names.with("current", current);
-        self.heal(resource, health(resource, current, &names)?, &names, report).await
+        let current = drift::mended(&moment.desired, current);
+        let names = moment.names.with("current", &current);
+        self.heal(resource, health(resource, &current, &names)?, &names, report).await
     }
 
     async fn heal(

@@ -7,8 +7,10 @@ use super::life::not_gone;
 use super::names::Names;
 use super::provisioner::Provisioner;
 use super::state::ResourceState;
+use crate::call::caller::Answer;
 use crate::call::exchange::is_nothing;
 use crate::call::failure::CallError;
+use crate::call::pages::Walk;
 use crate::call::retry::Repeat;
 use crate::connector::model::{Check, Find, Resource};
 use crate::connector::pick::Pick;
@@ -131,29 +133,38 @@ impl Provisioner {
         })
     }
 
+    /// What fits `where`, of every page: the second match may be on the last of them.
     async fn matches(&self, find: &Find, names: &Names) -> Result<Vec<(Json, Map<String, Json>)>, CallError> {
-        let answer = self
-            .caller
-            .call(&self.instance, &find.call, &names.real, Repeat::Safe)
-            .await
-            .map_err(not_gone)?;
-        let body = answer.json.unwrap_or_default();
-        let items = match find.items.resolve(&body) {
-            Some(Json::Array(items)) => items.as_slice(),
-            // Nothing there yet is spelled in many ways; something that is no list is another answer.
-            None | Some(Json::Null) => &[],
-            Some(_) => {
-                let text = format!("the answer to `find` has no list at `{}`", find.items);
-                return Err(Error::new(Kind::Passing, text).into());
-            }
-        };
         let mut found = Vec::new();
-        for item in items {
-            if find.condition.holds(&names.real.with("item", item.clone()))? {
-                found.push((item.clone(), picked(&find.save, item)?));
+        let mut walk = Walk::new(find.pages.as_ref());
+        let mut turn = None;
+        loop {
+            let answer = self.caller.page(&self.instance, &find.call, &names.real, turn.as_ref());
+            let answer = answer.await.map_err(not_gone)?;
+            let items = listed(find, &answer)?;
+            for item in items {
+                if find.condition.holds(&names.real.with("item", item.clone()))? {
+                    found.push((item.clone(), picked(&find.save, item)?));
+                }
+            }
+            turn = walk.next(&answer, items, &names.real)?;
+            if turn.is_none() {
+                return Ok(found);
             }
         }
-        Ok(found)
+    }
+}
+
+/// The items of one answer.
+fn listed<'a>(find: &Find, answer: &'a Answer) -> Result<&'a [Json], CallError> {
+    match answer.json.as_ref().and_then(|body| find.items.resolve(body)) {
+        Some(Json::Array(items)) => Ok(items),
+        // Nothing there yet is spelled in many ways; something that is no list is another answer.
+        None | Some(Json::Null) => Ok(&[]),
+        Some(_) => {
+            let text = format!("the answer to `find` has no list at `{}`", find.items);
+            Err(Error::new(Kind::Passing, text).into())
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub mod guard;
 pub mod invert;
 pub mod ledger;
 pub mod life;
+pub mod meet;
+pub mod pages;
 pub mod plan;
 pub mod routes;
 pub mod sender;

@@ -57,6 +57,8 @@ pub struct Route {
     pub nth: usize,
     /// What it does.
     pub effect: Effect,
+    /// Scheme, host and port, as a URL begins.
+    pub origin: String,
     method: http::Method,
     host: String,
     path: Pattern,
@@ -185,7 +187,8 @@ fn route(
         }
     }
     let path = pattern(url.path());
-    Ok(Route { resource, nth, effect, method: call.method.clone(), host: authority(&url), path, query, form })
+    let (origin, method) = (url.origin().ascii_serialization(), call.method.clone());
+    Ok(Route { resource, nth, effect, origin, method, host: authority(&url), path, query, form })
 }
 
 /// Host and port as a `Host` header carries them.
@@ -222,6 +225,11 @@ impl Route {
             }
         }
         Some(named)
+    }
+
+    /// Whether the call has this parameter in its query.
+    pub fn asks_by(&self, parameter: &str) -> bool {
+        self.query.iter().any(|(known, _)| known == parameter)
     }
 
     /// Whether host and path are this call's, whatever the method.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::answer::{Answer, Incoming, refusal};
 use super::invert::{fresh_like, merge_deep, merge_top, replace_equal, write};
+use super::pages;
 use super::routes::{self, Effect, Named, Route};
 use super::sign::made_for;
 use crate::connector::instance::Instance;
@@ -79,7 +80,12 @@ impl Shelf {
             thing.resource == route.resource && own.iter().all(|name| thing.is(instance, name))
         });
         let answer = match (route.effect, at) {
-            (Effect::List, _) => list(spec, route.resource, &things),
+            (Effect::List, _) => {
+                let Some(find) = &spec.find else { return Ok(gone()) };
+                let ours = things.iter().filter(|thing| thing.resource == route.resource);
+                let ours = ours.map(|thing| thing.object.clone()).collect();
+                pages::page((spec, find), ours, incoming, &route.origin, &state(instance, &things))?
+            }
             (Effect::Create, _) => {
                 let state = state(instance, &things);
                 let thing = self.make(instance, route.resource, call, incoming, &state)?;
@@ -260,15 +266,6 @@ fn places<'a>(spec: &'a Resource, name: &'a str) -> impl Iterator<Item = &'a Poi
         Pick::Item(pointer) | Pick::Body(pointer) => Some(pointer),
         Pick::Header(_) | Pick::Query(_) | Pick::Form(_) => None,
     })
-}
-
-fn list(spec: &Resource, resource: usize, things: &[Thing]) -> Answer {
-    let items = things.iter().filter(|thing| thing.resource == resource).map(|thing| thing.object.clone());
-    let mut body = Json::Null;
-    let root = Pointer::default();
-    let at = spec.find.as_ref().map_or(&root, |find| &find.items);
-    write(&mut body, at, Json::Array(items.collect()));
-    Answer::json(200, body)
 }
 
 /// One resource as a call's answer shows it, with what the call saves in its place.

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use super::answer::{Answer, Incoming, refusal};
 use super::faults::Faults;
 use super::guard::Guard;
-use super::routes::{self, Route};
+use super::pages;
+use super::routes::{self, Effect, Route};
 use super::serving;
 use super::shape;
 use super::shelf::Shelf;
@@ -139,7 +140,11 @@ impl Vendor {
         let mut complaint = None;
         let mut meant = None;
         for (route, named) in &fitting {
-            match shape::wrong(&self.instance, self.call(route), incoming)? {
+            let wrong = match self.unknown_parameter(route, incoming) {
+                Some(name) => Some(format!("unknown parameter `{name}`")),
+                None => shape::wrong(&self.instance, self.call(route), incoming)?,
+            };
+            match wrong {
                 None => {
                     meant = Some((route, named));
                     break;
@@ -188,6 +193,14 @@ impl Vendor {
 
     fn resource(&self, route: &Route) -> Option<&Resource> {
         self.connector().provision.as_ref()?.resources.get(route.resource)
+    }
+
+    /// A parameter of the query that neither the call nor its pages have.
+    fn unknown_parameter<'a>(&self, route: &Route, incoming: &'a Incoming) -> Option<&'a String> {
+        let find = self.resource(route).and_then(|resource| resource.find.as_ref());
+        let find = find.filter(|_| route.effect == Effect::List);
+        let knows = |name: &str| route.asks_by(name) || find.is_some_and(|find| pages::knows(find, name));
+        incoming.query.keys().find(|name| !knows(name))
     }
 
     fn call(&self, route: &Route) -> &Call {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::calls::Shared;
 use super::names::{Here, saved_by};
 use super::reader::{At, Compiler};
-use crate::connector::model::{Check, Errors, Find, Provision, Resource};
+use crate::connector::model::{Check, Cursor, Errors, Find, Pages, Paging, Provision, Resource};
 use crate::connector::pick::Pointer;
 use crate::spec::mistake::{Code, Mistake, Place};
 
@@ -110,10 +110,36 @@ impl Compiler {
     fn find<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>) -> Option<Find> {
         let call = self.call(at, shared, Here::Find);
         let items = at.get("items").map_or(Some(Pointer::default()), |at| self.pointer(&at));
+        let pages = at.get("pages").map(|at| self.pages(&at));
         let condition = at.get("where").and_then(|at| self.condition(&at, Here::Where));
         let mut call = call?;
         let save = std::mem::take(&mut call.save);
-        Some(Find { call, items: items?, condition: condition?, save })
+        // Pages that are written wrong were reported, and are not the same as none.
+        let pages = pages.map_or(Some(None), |pages| pages.map(Some));
+        Some(Find { call, items: items?, pages: pages?, condition: condition?, save })
+    }
+
+    fn pages(&mut self, at: &At<'_>) -> Option<Pages> {
+        let more = at.get("more").and_then(|at| self.condition(&at, Here::Answer));
+        let param = || at.text_of("param").map(str::to_owned);
+        let number = |key: &str| at.get(key).and_then(|at| at.value.as_u64());
+        let paging = match at.text_of("kind")? {
+            "link_header" => Paging::LinkHeader,
+            "url" => Paging::Url { next: at.get("next").and_then(|at| self.pick(&at))? },
+            "cursor" => {
+                let next = match at.get("last") {
+                    Some(at) => Cursor::Last(self.pointer(&at)?),
+                    None => Cursor::Answer(at.get("next").and_then(|at| self.pick(&at))?),
+                };
+                Paging::Cursor { next, param: param()? }
+            }
+            "page" => {
+                Paging::Page { param: param()?, first: number("first").unwrap_or(1), size: number("size") }
+            }
+            "offset" => Paging::Offset { param: param()?, size: number("size") },
+            _ => return None,
+        };
+        Some(Pages { paging, more })
     }
 
     fn check<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>) -> Option<Check> {

@@ -69,10 +69,65 @@ pub struct Find {
     pub call: Call,
     /// Where in the answer the list stands.
     pub items: Pointer,
+    /// How the list goes on; `None`: one answer has all of it.
+    pub pages: Option<Pages>,
     /// Which item is ours.
     pub condition: Condition,
     /// What is kept of it: picks into the item.
     pub save: Vec<(String, Pick)>,
+}
+
+/// How a list goes on.
+#[derive(Debug)]
+pub struct Pages {
+    /// How the vendor cuts it.
+    pub paging: Paging,
+    /// Whether there is more, where the answer says so; `None`: as the paging tells.
+    pub more: Option<Condition>,
+}
+
+/// How a vendor cuts a list into pages.
+#[derive(Debug)]
+pub enum Paging {
+    /// A `Link` header with `rel="next"`.
+    LinkHeader,
+    /// The answer has the URL of the next page.
+    Url {
+        /// Where.
+        next: Pick,
+    },
+    /// A value leads on.
+    Cursor {
+        /// Where it stands.
+        next: Cursor,
+        /// The parameter it is sent back in.
+        param: String,
+    },
+    /// Pages have numbers.
+    Page {
+        /// The parameter of the number.
+        param: String,
+        /// The number of the first.
+        first: u64,
+        /// Items of a full page: one with fewer is the last. `None`: an empty one is.
+        size: Option<u64>,
+    },
+    /// Items are counted.
+    Offset {
+        /// The parameter of the count of those before.
+        param: String,
+        /// Items of a full page: one with fewer is the last. `None`: an empty one is.
+        size: Option<u64>,
+    },
+}
+
+/// Where a cursor stands.
+#[derive(Debug)]
+pub enum Cursor {
+    /// In the answer.
+    Answer(Pick),
+    /// In the last item of a page.
+    Last(Pointer),
 }
 
 /// How a resource is looked at.
