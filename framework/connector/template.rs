@@ -249,6 +249,16 @@ impl Tree {
         })
     }
 
+    /// Whether one of our own names lacks what a text of it names.
+    pub fn lacks_own(&self, scope: &Scope) -> bool {
+        match self {
+            Self::Value(_) => false,
+            Self::Text(text) => text.lacks_own(scope),
+            Self::List(items) => items.iter().any(|item| item.lacks_own(scope)),
+            Self::Map(entries) => entries.iter().any(|(_, tree)| tree.lacks_own(scope)),
+        }
+    }
+
     /// Every name that its texts use.
     pub fn names(&self) -> Vec<String> {
         match self {

@@ -33,7 +33,10 @@ impl Provisioner {
         self.begin_at(document.destroyed);
         secrets::recall(&self.instance, &document);
         let mut report = Report::default();
-        let Some(provision) = &self.instance.connector.provision else { return Ok(report) };
+        let Some(provision) = &self.instance.connector.provision else {
+            self.forget_captures().await?;
+            return Ok(report);
+        };
         for resource in provision.resources.iter().rev() {
             if !document.resources.contains_key(&resource.name) {
                 continue;
@@ -108,6 +111,17 @@ impl Provisioner {
             state.saved = saved;
         }
         state.origin = (!state.saved.is_empty()).then_some(Origin::Created);
+        Ok(())
+    }
+
+    /// Where a person looks after the vendor's side, what requests told us of it is all there is to forget.
+    async fn forget_captures(&self) -> Result<()> {
+        self.memory
+            .change(|document| {
+                document.resources.clear();
+                Ok(())
+            })
+            .await?;
         Ok(())
     }
 

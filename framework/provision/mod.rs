@@ -4,6 +4,7 @@
 //! the same way and writes nothing; `keep` is the schedule and `destroy` the end. `state` is what is remembered.
 
 mod act;
+pub mod captures;
 mod decide;
 mod destroy;
 pub mod drift;

@@ -69,6 +69,11 @@ impl Provisioner {
         is_automatic(&self.instance)
     }
 
+    /// What the instance remembers; shared with whoever else writes it in this process.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
+    }
+
     /// What was saved so far, `state` of the spec's templates; it changes while operations are under way.
     pub fn saved(&self) -> watch::Receiver<Json> {
         self.memory.saved()

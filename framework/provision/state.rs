@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
 
+use super::captures::Capture;
 use super::drift::Applied;
 use super::fingerprint::Key;
 use crate::connector::instance::InstanceId;
@@ -51,6 +52,9 @@ pub struct ResourceState {
     /// The values that calls saved: `state.RESOURCE.NAME`.
     #[serde(default)]
     pub saved: Map<String, Json>,
+    /// The values that rules of the receiver kept: `state.RESOURCE.NAME` too.
+    #[serde(default)]
+    pub captured: BTreeMap<String, Capture>,
     /// Whose it is; `None` while there is none.
     #[serde(default)]
     pub origin: Option<Origin>,
@@ -180,10 +184,13 @@ impl Document {
 
     /// The values that templates call `state`.
     pub fn names(&self) -> Json {
-        let saved = |(name, resource): (&String, &ResourceState)| {
-            (!resource.saved.is_empty()).then(|| (name.clone(), Json::Object(resource.saved.clone())))
+        let known = |(name, resource): (&String, &ResourceState)| {
+            let mut known = resource.saved.clone();
+            let captured = resource.captured.iter();
+            known.extend(captured.map(|(name, capture)| (name.clone(), capture.value.clone())));
+            (!known.is_empty()).then(|| (name.clone(), Json::Object(known)))
         };
-        Json::Object(self.resources.iter().filter_map(saved).collect())
+        Json::Object(self.resources.iter().filter_map(known).collect())
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
         Ok(answer) => answer,
         Err(refused) => {
             endpoint.meters.refused(&refused, raw.peer.address, endpoint.clock.now());
-            refusal(&endpoint, &refused, &raw.head)
+            refusal(&endpoint, &refused)
         }
     };
     endpoint.meters.answered(begin.elapsed());
@@ -122,7 +122,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     if gate.stopping() {
         return Err(Refused::Stopping);
     }
-    if !endpoint.methods.contains(&raw.head.method) {
+    if !endpoint.takes(&raw.head) {
         return Err(Refused::Method);
     }
     let (now, known) = (endpoint.clock.now(), endpoint.known());
@@ -147,7 +147,8 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     let facts = || Arc::new(facts(endpoint, &head, bytes.clone()));
 
     // 3. rules that need no verification.
-    if let Some(answer) = rules::apply(endpoint, false, &head, &known.scope, facts) {
+    let asked = rules::Asked { endpoint, known: &known, head: &head, body: &bytes };
+    if let Some(answer) = asked.apply(false, facts).await? {
         return Ok(answer);
     }
 
@@ -159,8 +160,11 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     };
     raw.peer.has_shown_key();
     let mut hold = hold.known(&gate.budgets, bytes.len()).await?;
-    if let Some(answer) = rules::apply(endpoint, true, &head, &known.scope, facts) {
+    if let Some(answer) = asked.apply(true, facts).await? {
         return Ok(answer);
+    }
+    if head.path != endpoint.path {
+        return Err(Refused::UnknownPath);
     }
     if head.method != Method::POST {
         return Err(Refused::Method);
@@ -212,7 +216,14 @@ async fn proven(
 }
 
 fn facts(endpoint: &Endpoint, head: &Head, body: Bytes) -> RequestFacts {
-    let url = endpoint.instance.receiver_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let url = endpoint.instance.receiver_url.as_ref().map(|url| {
+        let mut url = url.clone();
+        if head.path != endpoint.path {
+            url.set_path(&head.path);
+        }
+        url.to_string()
+    });
+    let url = url.unwrap_or_default();
     let url = if head.query.is_empty() { url } else { format!("{url}?{}", head.query) };
     RequestFacts {
         method: head.method.clone(),
@@ -285,14 +296,13 @@ async fn store(endpoint: &Endpoint, decoded: Decoded, now: jiff::Timestamp) -> R
 }
 
 /// The answer to a request that ended early; the spec may say how a rejected one looks.
-fn refusal(endpoint: &Endpoint, refused: &Refused, head: &Head) -> Answer {
-    if let (Refused::Rejected(_), Some(reply)) =
-        (refused, &endpoint.instance.connector.receiver.respond.rejected)
-    {
-        let scope = endpoint.known().scope.with_now(endpoint.clock.now());
-        let scope = scope.with_request(Arc::new(facts(endpoint, head, Bytes::new())));
-        if let Ok(answer) = answer::by_spec(reply, &scope) {
-            return answer;
+fn refusal(endpoint: &Endpoint, refused: &Refused) -> Answer {
+    let rejected = &endpoint.instance.connector.receiver.respond.rejected;
+    if let (Refused::Rejected(_), Some(reply)) = (refused, rejected) {
+        let now = endpoint.clock.now();
+        match answer::by_spec(reply, &endpoint.known().scope.with_now(now)) {
+            Ok(answer) => return answer,
+            Err(error) => endpoint.meters.unanswerable("rejected", &error, now),
         }
     }
     answer::refused(refused, Some(endpoint))

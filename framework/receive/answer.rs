@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -12,8 +12,13 @@ use super::endpoint::Endpoint;
 use super::refused::Refused;
 use crate::connector::model::{Proof, Reply, ReplyBody};
 use crate::connector::template::{RequestFacts, Scope};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::queue::Receipt;
+
+/// Bytes that the body of an answer may have: a stranger may have asked for it.
+const MOST_BODY: usize = 64 << 10;
+/// Bytes that one of its headers may have.
+const MOST_HEADER: usize = 8 << 10;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -39,7 +44,7 @@ pub(super) fn accepted(
     let reply = &endpoint.instance.connector.receiver.respond.accepted;
     by_spec(reply, &scope).unwrap_or_else(|error| {
         // The records are safe: the sender must learn that, whatever is wrong with the template.
-        tracing::error!(instance = %endpoint.instance.id, %error, "the answer could not be built");
+        endpoint.meters.unanswerable("accepted", &error, endpoint.clock.now());
         plain(
             StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK),
             json!({"status": "success", "count": all}),
@@ -47,7 +52,22 @@ pub(super) fn accepted(
     })
 }
 
-/// The answer that a spec describes.
+/// The answer to a request that a rule swallowed.
+pub(super) fn ignored(endpoint: &Endpoint, scope: &Scope) -> Answer {
+    let Some(reply) = &endpoint.instance.connector.receiver.respond.ignored else {
+        return Answer::default();
+    };
+    let nothing = json!({"accepted": 0, "duplicates": 0, "dead": 0});
+    by_spec(reply, &scope.with("batch", nothing)).unwrap_or_else(|error| {
+        endpoint.meters.unanswerable("ignored", &error, endpoint.clock.now());
+        let mut answer = Answer::default();
+        *answer.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+        answer
+    })
+}
+
+/// The answer that a spec describes. `Err` where a text cannot be built, where it grows past the bounds, and
+/// where a value would break out of its header.
 pub(super) fn by_spec(reply: &Reply, scope: &Scope) -> Result<Answer> {
     let (body, kind) = match &reply.body {
         ReplyBody::Empty => (Bytes::new(), None),
@@ -57,19 +77,32 @@ pub(super) fn by_spec(reply: &Reply, scope: &Scope) -> Result<Answer> {
             (Bytes::from(text.render_bytes(scope)?), Some(kind))
         }
     };
+    if body.len() > MOST_BODY {
+        return Err(Error::new(Kind::Refused, "the body of the answer grows past 64 KiB"));
+    }
     let mut answer = Response::new(body);
     *answer.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
     if let Some(kind) = kind {
+        // What is echoed is read as what it is said to be, in a browser too.
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         answer.headers_mut().insert(CONTENT_TYPE, kind);
     }
     for (name, text) in &reply.headers {
-        let value = text.render_bytes(scope)?;
-        // What a request can put into a header must not break out of it.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value)) {
-            answer.headers_mut().insert(name, value);
-        }
+        let (name, value) = header(name, text.render_bytes(scope)?)?;
+        answer.headers_mut().insert(name, value);
     }
     Ok(answer)
+}
+
+/// A header of an answer. What a request can put into it must not break out of it.
+fn header(name: &str, value: Vec<u8>) -> Result<(HeaderName, HeaderValue)> {
+    let wrong = |what: &str| Error::new(Kind::Refused, format!("the answer's header `{name}` {what}"));
+    if value.len() > MOST_HEADER {
+        return Err(wrong("grows past 8 KiB"));
+    }
+    let parsed = HeaderName::try_from(name).map_err(|_| wrong("is none"))?;
+    let value = HeaderValue::try_from(value).map_err(|_| wrong("would hold what no header may hold"))?;
+    Ok((parsed, value))
 }
 
 /// The answer to a request that is not accepted.
@@ -80,8 +113,7 @@ pub(super) fn refused(refused: &Refused, endpoint: Option<&Endpoint>) -> Answer 
         headers.insert(RETRY_AFTER, seconds(wait));
     }
     if let (Refused::Method, Some(endpoint)) = (refused, endpoint) {
-        let allowed: Vec<_> = endpoint.methods.iter().map(http::Method::as_str).collect();
-        if let Ok(value) = HeaderValue::try_from(allowed.join(", ")) {
+        if let Ok(value) = HeaderValue::try_from(endpoint.methods.join(", ")) {
             headers.insert(ALLOW, value);
         }
     }

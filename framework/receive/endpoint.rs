@@ -7,23 +7,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::Method;
 use serde_json::{Map, Value as Json};
+use tokio::sync::watch;
 
 use super::decode::{Decoded, Decoder};
+use super::deeds::{Calls, Kept, Reach};
 use super::limits::Limits;
 use super::meters::{Meters, Tally};
 use super::request::Head;
 use super::verify::{Fetched, Keys};
-use crate::call::Transport;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Connector, Reply, ReplyBody};
+use crate::connector::model::{Connector, Reply, ReplyBody, Rule};
 use crate::connector::secret::LiveSecret;
-use crate::connector::template::Scope;
-use crate::error::{Error, Kind, Result};
+use crate::connector::template::{Scope, Text};
+use crate::error::{Error, Kind, Result, escaped};
 use crate::queue::{Batch, DeadLetter, DeadWhat, Queue};
 
 /// The deepest nesting that a limit may allow: the reader recurses.
 const DEEPEST: usize = 256;
+/// Bytes of a path.
+const LONGEST_PATH: usize = 1000;
 
 /// One instance's end of the stream.
 pub struct Endpoint {
@@ -34,16 +37,22 @@ pub struct Endpoint {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) meters: Meters,
-    /// The methods it takes: its own, and those of its rules.
-    pub(super) methods: Vec<Method>,
+    /// The names of the methods it takes: its own, and those of its rules.
+    pub(super) methods: Vec<String>,
     /// The known types of event, sorted.
     pub(super) types: Vec<String>,
     /// What the answer to an accepted request names.
     pub(super) accepted: Names,
     /// Keys that the vendor publishes.
     pub(super) fetched: Fetched,
+    /// What rules reach.
+    pub(super) reach: Reach,
+    /// The calls of rules.
+    pub(super) calls: Calls,
+    /// The path of each rule.
+    rule_paths: Vec<String>,
     depth: usize,
-    state: RwLock<Arc<Json>>,
+    state: watch::Sender<Arc<Json>>,
     known: RwLock<Option<Arc<Known>>>,
 }
 
@@ -69,21 +78,18 @@ pub(super) struct Names {
 }
 
 impl Endpoint {
-    /// The end of one instance, with nothing learned yet. `transport` fetches keys that the vendor publishes.
+    /// The end of one instance, with nothing learned yet.
     pub fn new(
         instance: Arc<Instance>,
         queue: Arc<dyn Queue>,
         clock: Arc<dyn Clock>,
-        transport: Arc<dyn Transport>,
+        reach: Reach,
         limits: &Limits,
     ) -> Result<Arc<Self>> {
         let connector = instance.connector.clone();
-        let path = connector.receiver.path.render(&instance.scope())?;
-        if !path.starts_with('/') || path.contains(['?', '#', ' ']) || path.chars().any(char::is_control) {
-            return Err(Error::new(Kind::Configuration, format!("the receiver's path is {path:?}"))
-                .at(format!("instance {}", instance.id))
-                .help("It must begin with `/` and hold no `?`, `#` or blank"));
-        }
+        let path = path_of(&instance, &connector.receiver.path)?;
+        let of_rule = |rule: &Rule| rule.path.as_ref().map_or(Ok(path.clone()), |at| path_of(&instance, at));
+        let rule_paths = connector.receiver.rules.iter().map(of_rule).collect::<Result<_>>()?;
         let types: Vec<String> = connector.output.known_types.keys().cloned().collect();
         Ok(Arc::new(Self {
             path,
@@ -94,8 +100,11 @@ impl Endpoint {
             methods: methods(&connector),
             accepted: Names::of_reply(&connector.receiver.respond.accepted, &connector),
             depth: limits.depth.min(DEEPEST),
-            fetched: Fetched::new(transport),
-            state: RwLock::new(Arc::new(Json::Object(Map::new()))),
+            fetched: Fetched::new(reach.caller.transport()),
+            reach,
+            calls: Calls::new(),
+            rule_paths,
+            state: watch::Sender::new(Arc::new(Json::Object(Map::new()))),
             known: RwLock::new(None),
             instance,
         }))
@@ -103,7 +112,35 @@ impl Endpoint {
 
     /// Takes over what provisioning saved: `state.RESOURCE.NAME` of the spec's templates.
     pub fn learn(&self, state: Json) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        self.state.send_replace(Arc::new(state));
+    }
+
+    /// Returns when it has learned these values.
+    pub(super) async fn knows(&self, resource: &str, values: &[Kept]) {
+        let known = |state: &Arc<Json>| {
+            values
+                .iter()
+                .all(|(name, value)| state.get(resource).and_then(|saved| saved.get(name)) == Some(value))
+        };
+        // The sender is our own: it lives as long as the wait.
+        let _ = self.state.subscribe().wait_for(known).await;
+    }
+
+    /// The rules, each with the path it is served at, in the order of the spec.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (&Rule, &str)> {
+        self.instance.connector.receiver.rules.iter().zip(self.rule_paths.iter().map(String::as_str))
+    }
+
+    /// Every path it is served at, its own first.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let others = self.rule_paths.iter().filter(|path| **path != self.path);
+        std::iter::once(&self.path).chain(others).map(String::as_str)
+    }
+
+    /// Whether it takes the method at the path of a request.
+    pub(super) fn takes(&self, head: &Head) -> bool {
+        head.method == Method::POST && head.path == self.path
+            || self.rules().any(|(rule, path)| rule.method == head.method && path == head.path)
     }
 
     /// What it received since the process started.
@@ -114,7 +151,7 @@ impl Endpoint {
     /// What follows from today's secrets and state; worked out again only when one of them was replaced.
     pub(super) fn known(&self) -> Arc<Known> {
         let secrets = self.instance.secrets.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let state = self.state.borrow().clone();
         if let Some(known) = &*self.known.read().unwrap_or_else(PoisonError::into_inner)
             && Arc::ptr_eq(&known.secrets, &secrets)
             && Arc::ptr_eq(&known.state, &state)
@@ -159,11 +196,29 @@ pub fn decode_again(endpoint: &Endpoint, letter: DeadLetter) -> Batch {
     }
 }
 
-fn methods(connector: &Connector) -> Vec<Method> {
-    let mut methods = vec![Method::POST];
-    for method in connector.receiver.rules.iter().filter_map(|rule| rule.method.as_ref()) {
-        if !methods.contains(method) {
-            methods.push(method.clone());
+/// A path of the spec, as requests must name it.
+fn path_of(instance: &Instance, text: &Text) -> Result<String> {
+    let path = text.render(&instance.scope())?;
+    let wrong =
+        !path.starts_with('/') || path.contains(['?', '#', ' ']) || path.chars().any(char::is_control);
+    if wrong || path.len() > LONGEST_PATH {
+        return Err(Error::new(
+            Kind::Configuration,
+            format!("the receiver's path is {}", escaped(&path, 200)),
+        )
+        .at(format!("instance {}", instance.id))
+        .help("It must begin with `/`, hold no `?`, `#` or blank, and have 1000 bytes at most"));
+    }
+    Ok(path)
+}
+
+fn methods(connector: &Connector) -> Vec<String> {
+    let own = std::iter::once(Method::POST);
+    let all = own.chain(connector.receiver.rules.iter().map(|rule| rule.method.clone()));
+    let mut methods: Vec<String> = Vec::new();
+    for method in all.map(|method| method.to_string()) {
+        if !methods.contains(&method) {
+            methods.push(method);
         }
     }
     methods

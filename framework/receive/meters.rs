@@ -10,6 +10,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::decode::Decoded;
 use super::refused::Refused;
+use crate::error::Error;
 use crate::queue::{DeadReason, Receipt};
 
 /// How often one reason of rejection is logged at most, per instance.
@@ -147,6 +148,13 @@ impl Meters {
         if let Some(unsaid) = self.may_say(reason, now) {
             let (status, detail) = (refused.status().as_u16(), refused.detail());
             tracing::warn!(instance = %self.instance, reason, status, %peer, unsaid, detail, "request not accepted");
+        }
+    }
+
+    /// Logs an answer of the spec that could not be built, not more often than a refusal.
+    pub(super) fn unanswerable(&self, whose: &str, error: &Error, now: Timestamp) {
+        if let Some(unsaid) = self.may_say("unanswerable", now) {
+            tracing::warn!(instance = %self.instance, whose, unsaid, %error, "an answer could not be built");
         }
     }
 

@@ -11,6 +11,7 @@ mod body;
 mod budget;
 mod connections;
 mod decode;
+mod deeds;
 mod endpoint;
 mod events;
 mod inflate;
@@ -24,6 +25,7 @@ mod server;
 mod tls;
 mod verify;
 
+pub use deeds::{Captured, Deeds, Kept, Reach};
 pub use endpoint::{Endpoint, decode_again};
 pub use limits::Limits;
 pub use meters::Tally;

@@ -21,6 +21,12 @@ pub(super) enum Refused {
     Rejected(Rejection),
     /// The key is not known yet; the reason is for the log.
     NotReady(String),
+    /// Somebody wants to replace a value that is kept.
+    Taken(String),
+    /// It wants a call to a place where no call may go.
+    Astray(String),
+    /// What a rule does for it could not be done.
+    Undone(String),
     /// More bytes than allowed, as sent or inflated.
     TooLarge,
     /// It took too long.
@@ -52,6 +58,9 @@ impl Refused {
             Self::Method => "method",
             Self::Rejected(rejection) => rejection.reason(),
             Self::NotReady(_) => "key_unknown",
+            Self::Taken(_) => "capture_refused",
+            Self::Astray(_) => "call_refused",
+            Self::Undone(_) => "call_failed",
             Self::TooLarge => "too_large",
             Self::TooSlow => "too_slow",
             Self::BrokenOff => "broken_off",
@@ -66,7 +75,11 @@ impl Refused {
     /// More of it, for the log alone.
     pub(super) fn detail(&self) -> &str {
         match self {
-            Self::NotReady(detail) | Self::Broken(detail) => detail,
+            Self::NotReady(detail)
+            | Self::Taken(detail)
+            | Self::Astray(detail)
+            | Self::Undone(detail)
+            | Self::Broken(detail) => detail,
             Self::Full { bound, .. } => bound,
             Self::UnknownPath
             | Self::Method
@@ -86,13 +99,17 @@ impl Refused {
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
+            Self::Taken(_) | Self::Astray(_) => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff => StatusCode::BAD_REQUEST,
             Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NotReady(_) | Self::Crowded | Self::Stopping | Self::Full { .. } | Self::Broken(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotReady(_)
+            | Self::Undone(_)
+            | Self::Crowded
+            | Self::Stopping
+            | Self::Full { .. }
+            | Self::Broken(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -102,13 +119,17 @@ impl Refused {
             Self::UnknownPath => "nothing is received at this path",
             Self::Method => "this method is not taken here",
             Self::Rejected(_) => "unauthorized",
+            Self::Taken(_) | Self::Astray(_) => "forbidden",
             Self::TooLarge => "the body is larger than what is taken here",
             Self::TooSlow => "the body took too long",
             Self::BrokenOff => "the body broke off",
             Self::Coding => "this Content-Encoding is not taken here; gzip and identity are",
-            Self::NotReady(_) | Self::Crowded | Self::Stopping | Self::Full { .. } | Self::Broken(_) => {
-                "not now, please try again"
-            }
+            Self::NotReady(_)
+            | Self::Undone(_)
+            | Self::Crowded
+            | Self::Stopping
+            | Self::Full { .. }
+            | Self::Broken(_) => "not now, please try again",
         }
     }
 
@@ -116,11 +137,15 @@ impl Refused {
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Full { retry_after, .. } => Some(*retry_after),
-            Self::NotReady(_) | Self::Stopping | Self::Broken(_) => Some(Duration::from_secs(5)),
+            Self::NotReady(_) | Self::Undone(_) | Self::Stopping | Self::Broken(_) => {
+                Some(Duration::from_secs(5))
+            }
             Self::Crowded => Some(Duration::from_secs(1)),
             Self::UnknownPath
             | Self::Method
             | Self::Rejected(_)
+            | Self::Taken(_)
+            | Self::Astray(_)
             | Self::TooLarge
             | Self::TooSlow
             | Self::BrokenOff

@@ -12,17 +12,20 @@ pub struct Router {
 }
 
 impl Router {
-    /// One path, one instance: two instances at one path are a mistake of the configuration.
+    /// One path, one instance, the paths of rules too: two instances at one path are a mistake of the configuration.
     pub fn new(endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Result<Self> {
         let mut by_path: HashMap<String, Arc<Endpoint>> = HashMap::new();
         for endpoint in endpoints {
-            if let Some(other) = by_path.insert(endpoint.path.clone(), endpoint.clone()) {
-                let (one, two) = (&other.instance.id, &endpoint.instance.id);
-                return Err(Error::new(
-                    Kind::Configuration,
-                    format!("instances {one} and {two} would both receive at {}", endpoint.path),
-                )
-                .help("Give each instance an id of its own"));
+            for path in endpoint.paths() {
+                let known = by_path.insert(path.to_owned(), endpoint.clone());
+                if let Some(other) = known.filter(|known| !Arc::ptr_eq(known, &endpoint)) {
+                    let (one, two) = (&other.instance.id, &endpoint.instance.id);
+                    return Err(Error::new(
+                        Kind::Configuration,
+                        format!("instances {one} and {two} would both receive at {path}"),
+                    )
+                    .help("Give each instance an id of its own, or a process of its own"));
+                }
             }
         }
         Ok(Self { endpoints: by_path })

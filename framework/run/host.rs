@@ -15,6 +15,7 @@ use super::config::Configured;
 use super::health::Health;
 use super::observed::Observed;
 use super::provisioning::{self, Vendors};
+use super::ruling::Ruling;
 use super::{metrics, receiving, retries, sinking, summary};
 use crate::call::caller::Caller;
 use crate::connector::clock::Clock;
@@ -22,7 +23,7 @@ use crate::connector::instance::InstanceId;
 use crate::connector::secret::Secret;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Result};
-use crate::provision::secrets;
+use crate::provision::{Provisioner, secrets};
 use crate::queue::State;
 use crate::queue::local::Local;
 use crate::receive::limits::Limits;
@@ -85,13 +86,24 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let queue = Arc::new(Observed::new(&members, store.clone(), health.clone()));
     let (stop_sinks, sinks_stop) = watch::channel(false);
     let mut sinks = sinking::start(&members, queue.clone(), &world, sinks_stop).await?;
-    // 3. The receiver: it serves before anything is created, since some vendors call back during that.
+    // 3. What provisions, and what rules change: both write one memory.
+    let (caller, time) = (&world.caller, &clock);
+    let provisioner = |member: &Configured| {
+        Provisioner::new(member.instance.clone(), caller.clone(), state.clone(), time.clone())
+    };
+    let provisioners: Vec<Provisioner> = members.iter().map(provisioner).collect();
+    let mut rulings = Vec::new();
+    for (member, provisioner) in members.iter().zip(&provisioners) {
+        rulings.push(Ruling::new(member.instance.clone(), provisioner.memory(), clock.clone()).await?);
+    }
+    // 4. The receiver: it serves before anything is created, since some vendors call back during that.
     let (stop_receiver, receiver_stop) = watch::channel(false);
     let mut receiver = receiving::start(
         &members,
         queue.clone(),
         clock.clone(),
-        world.caller.transport(),
+        world.caller.clone(),
+        &rulings,
         world.listener,
         world.limits,
         world.tls,
@@ -101,13 +113,10 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     for line in receiver.ready_lines() {
         (world.say)(&line);
     }
-    // 4. The vendor's side, and what goes on beside it: secrets read again, dead letters decoded again, the
+    // 5. The vendor's side, and what goes on beside it: secrets read again, dead letters decoded again, the
     //    summary, the operator's listener.
     let (stop_rest, rest_stop) = watch::channel(false);
     let vendors = Vendors {
-        caller: world.caller,
-        state,
-        clock: clock.clone(),
         health: health.clone(),
         say: world.say,
         plain: world.plain,
@@ -116,7 +125,8 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         reread: world.reread,
         shutdown: rest_stop.clone(),
     };
-    let mut provisioning = provisioning::start(&members, receiver.endpoints(), vendors);
+    let mut provisioning =
+        provisioning::start(&members, provisioners, &rulings, receiver.endpoints(), vendors);
     let endpoints = receiver.endpoints().to_vec();
     let retries = tokio::spawn(retries::watch(store.clone(), endpoints.clone(), rest_stop.clone()));
     let report = tokio::spawn(receiving::report(endpoints.clone(), health.clone(), rest_stop.clone()));
@@ -136,7 +146,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         let admin = admin::serve(listener, Admin { health: health.clone(), metrics, clock }, rest_stop);
         [tokio::spawn(current), tokio::spawn(admin)]
     });
-    // 5. Until the signal, or an end that nothing mends.
+    // 6. Until the signal, or an end that nothing mends.
     let mut shutdown = world.shutdown;
     let ended = tokio::select! {
         _ = shutdown.wait_for(|stop| *stop) => Ok(()),
@@ -144,7 +154,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         refused = provisioning.fatal() => Err(refused),
         closed = receiver.ended() => Err(closed),
     };
-    // 6. Stop in the reverse order: no more calls, no more requests, what is in the queue goes to the sinks as
+    // 7. Stop in the reverse order: no more calls, no more requests, what is in the queue goes to the sinks as
     //    far as a bounded wait allows, and the store closes.
     health.stopping();
     stop_rest.send_replace(true);

@@ -13,5 +13,6 @@ mod observed;
 mod provisioning;
 mod receiving;
 mod retries;
+pub mod ruling;
 mod sinking;
 mod summary;

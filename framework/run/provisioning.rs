@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -15,20 +16,15 @@ use tracing::{error, info, warn};
 use super::config::Configured;
 use super::health::{Health, StreamStatus};
 use super::host::{Reread, Say};
-use crate::call::caller::Caller;
-use crate::connector::clock::Clock;
+use super::ruling::Ruling;
 use crate::connector::instance::Instance;
 use crate::error::Error;
 use crate::provision::manual::{self, Keys};
 use crate::provision::{Provisioner, Status};
-use crate::queue::State;
 use crate::receive::Endpoint;
 
 /// What provisioning needs.
 pub(super) struct Vendors {
-    pub caller: Arc<Caller>,
-    pub state: Arc<dyn State>,
-    pub clock: Arc<dyn Clock>,
     pub health: Arc<Health>,
     pub say: Say,
     pub plain: bool,
@@ -47,29 +43,32 @@ pub(super) struct Provisioning {
 /// One instance whose vendor's side we look after.
 struct Kept {
     instance: Arc<Instance>,
-    endpoint: Arc<Endpoint>,
     provisioner: Provisioner,
+    ruling: Arc<Ruling>,
     nudge: Notify,
 }
 
 /// Starts what each instance needs.
-pub(super) fn start(members: &[Configured], endpoints: &[Arc<Endpoint>], vendors: Vendors) -> Provisioning {
+pub(super) fn start(
+    members: &[Configured],
+    provisioners: Vec<Provisioner>,
+    rulings: &[Arc<Ruling>],
+    endpoints: &[Arc<Endpoint>],
+    vendors: Vendors,
+) -> Provisioning {
     let (refuse, fatal) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     let mut kept = Vec::new();
-    for (member, endpoint) in members.iter().zip(endpoints) {
+    for (((member, endpoint), provisioner), ruling) in
+        members.iter().zip(endpoints).zip(provisioners).zip(rulings)
+    {
         let instance = member.instance.clone();
-        let provisioner = Provisioner::new(
-            instance.clone(),
-            vendors.caller.clone(),
-            vendors.state.clone(),
-            vendors.clock.clone(),
-        );
+        tasks.spawn(learn(endpoint.clone(), provisioner.saved(), vendors.shutdown.clone()));
         match provisioner.is_automatic() {
             Ok(true) => {
                 vendors.health.stream(&instance.id, StreamStatus::Pending);
-                let one = Kept { instance, endpoint: endpoint.clone(), provisioner, nudge: Notify::new() };
-                kept.push(Arc::new(one));
+                let (ruling, nudge) = (ruling.clone(), Notify::new());
+                kept.push(Arc::new(Kept { instance, provisioner, ruling, nudge }));
             }
             Ok(false) => {
                 vendors.health.stream(&instance.id, StreamStatus::Manual);
@@ -83,6 +82,7 @@ pub(super) fn start(members: &[Configured], endpoints: &[Arc<Endpoint>], vendors
         let refuse = alone.then(|| refuse.clone());
         tasks.spawn(live(one.clone(), vendors.health.clone(), refuse, vendors.shutdown.clone()));
         tasks.spawn(mirror(one.clone(), vendors.health.clone(), vendors.shutdown.clone()));
+        tasks.spawn(heed(one.clone(), vendors.shutdown.clone()));
     }
     let instances = members.iter().map(|member| member.instance.clone()).collect();
     tasks.spawn(rotate(instances, kept, vendors.reread, vendors.shutdown));
@@ -147,20 +147,59 @@ async fn live(
     }
 }
 
-/// Tells receiver and health what provisioning learned, as it learns it.
-async fn mirror(one: Arc<Kept>, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
-    let (mut saved, mut status) = (one.provisioner.saved(), one.provisioner.status());
+/// Tells the receiver what became known of the vendor's side, as it becomes known.
+async fn learn(
+    endpoint: Arc<Endpoint>,
+    mut saved: watch::Receiver<Json>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     loop {
-        one.endpoint.learn(saved.borrow_and_update().clone());
-        health.stream(&one.instance.id, word(&status.borrow_and_update()));
-        // Both ends of the channels are this instance's: they live as long as it does.
+        let state = saved.borrow_and_update().clone();
+        endpoint.learn(state);
+        // The other end is this instance's: it lives as long as it does.
         let stop = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => true,
             changed = saved.changed() => changed.is_err(),
+        };
+        if stop {
+            return;
+        }
+    }
+}
+
+/// Tells health how the stream is.
+async fn mirror(one: Arc<Kept>, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
+    let mut status = one.provisioner.status();
+    loop {
+        health.stream(&one.instance.id, word(&status.borrow_and_update()));
+        let stop = tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => true,
             changed = status.changed() => changed.is_err(),
         };
         if stop {
             return;
+        }
+    }
+}
+
+/// How long after a look that messages asked for the next one follows at the earliest.
+const CALM: Duration = Duration::from_secs(10);
+
+/// Looks at the vendor's side when its messages ask for that: at once, and then not again for a while, however
+/// many come.
+async fn heed(one: Arc<Kept>, mut shutdown: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = one.ruling.wished() => {}
+        }
+        for (resource, operation) in one.ruling.take() {
+            info!(instance = %one.instance.id, resource, operation = operation.name(), "looking at the vendor's side");
+        }
+        one.nudge.notify_one();
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(CALM) => {}
         }
     }
 }

@@ -11,11 +11,12 @@ use tokio::task::JoinHandle;
 use super::config::Configured;
 use super::health::Health;
 use super::observed::Observed;
-use crate::call::Transport;
+use super::ruling::Ruling;
+use crate::call::caller::Caller;
 use crate::connector::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::receive::limits::Limits;
-use crate::receive::{Endpoint, Router, Tls, serve};
+use crate::receive::{Deeds, Endpoint, Reach, Router, Tls, serve};
 
 /// How often health is told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -35,7 +36,8 @@ pub(super) fn start(
     members: &[Configured],
     queue: Arc<Observed>,
     clock: Arc<dyn Clock>,
-    transport: Arc<dyn Transport>,
+    caller: Arc<Caller>,
+    rulings: &[Arc<Ruling>],
     listener: TcpListener,
     limits: Limits,
     tls: Option<Arc<Tls>>,
@@ -43,9 +45,12 @@ pub(super) fn start(
 ) -> Result<Receiver> {
     let endpoints = members
         .iter()
-        .map(|member| {
-            let (queue, clock, transport) = (queue.clone(), clock.clone(), transport.clone());
-            Endpoint::new(member.instance.clone(), queue, clock, transport, &limits)
+        .zip(rulings)
+        .map(|(member, ruling)| {
+            let (queue, clock) = (queue.clone(), clock.clone());
+            let deeds: Arc<dyn Deeds> = ruling.clone();
+            let reach = Reach { caller: caller.clone(), deeds: Some(deeds) };
+            Endpoint::new(member.instance.clone(), queue, clock, reach, &limits)
         })
         .collect::<Result<Vec<_>>>()?;
     let router = Arc::new(Router::new(endpoints.iter().cloned())?);

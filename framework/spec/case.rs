@@ -77,6 +77,9 @@ pub struct Provisioning {
 pub struct Exchange {
     /// The call that must be made.
     pub request: Wanted,
+    /// What the vendor sends us while it has not answered yet.
+    #[serde(default)]
+    pub meanwhile: Vec<Receive>,
     /// What the vendor answered.
     pub answer: Answer,
 }
@@ -147,6 +150,9 @@ pub struct Receive {
     pub exchanges: Vec<Exchange>,
     /// The reply.
     pub reply: Option<Answer>,
+    /// The operations that it asks for: RESOURCE.OPERATION.
+    #[serde(default)]
+    pub runs: Vec<String>,
 }
 
 /// What comes out for the sinks.

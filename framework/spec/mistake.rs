@@ -195,6 +195,10 @@ codes! {
     Disproved = "FB507" Error,
     /// A signature that is as good from any other customer of the vendor.
     AnyCustomer = "FB508" Warning,
+    /// A rule that no request gets to, or that does nothing.
+    Unreached = "FB509" Error,
+    /// Something that is kept and used by nothing.
+    Unused = "FB510" Warning,
 
     /// Part of the language that this version cannot run yet.
     NotBuilt = "FB601" Error,

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use forebay::call::caller::Caller;
+use forebay::call::retry::Pace;
 use forebay::call::{Request, Response, Transport, TransportError};
 use forebay::connector::clock::{Clock, SystemClock};
 use forebay::connector::instance::{Instance, InstanceId};
 use forebay::connector::model::Connector;
 use forebay::connector::secret::{LiveSecret, Secret};
 use forebay::queue::{Batch, Chunk, DeadLetter, Progress, Queue, Receipt, Refusal, SinkKey};
-use forebay::receive::{Endpoint, Limits, Router, Tls, serve};
+use forebay::receive::{Endpoint, Limits, Reach, Router, Tls, serve};
 use serde_json::{Map, Value as Json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -146,6 +148,11 @@ impl Transport for Nowhere {
     }
 }
 
+/// What an endpoint reaches: a vendor that is asked for keys.
+fn reach(vendor: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Reach {
+    Reach { caller: Arc::new(Caller::new(vendor, clock, Pace::default())), deeds: None }
+}
+
 /// The key of every instance here.
 pub const KEY: &str = "correct horse battery staple";
 
@@ -171,7 +178,8 @@ impl Stage {
     pub async fn asking(instance: Arc<Instance>, vendor: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         let memory = Arc::new(Memory::default());
         let limits = Limits::default();
-        let endpoint = Endpoint::new(instance, memory.clone(), clock, vendor, &limits).unwrap();
+        let endpoint =
+            Endpoint::new(instance, memory.clone(), clock.clone(), reach(vendor, clock), &limits).unwrap();
         Self::of(endpoint, limits, None, memory).await
     }
 
@@ -183,7 +191,8 @@ impl Stage {
         memory: Arc<Memory>,
     ) -> Self {
         let clock = Arc::new(SystemClock);
-        let endpoint = Endpoint::new(instance, queue, clock, Arc::new(Nowhere), &limits).unwrap();
+        let reach = reach(Arc::new(Nowhere), clock.clone());
+        let endpoint = Endpoint::new(instance, queue, clock, reach, &limits).unwrap();
         Self::of(endpoint, limits, tls, memory).await
     }
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay::call::caller::Caller;
+use forebay::call::retry::Pace;
 use forebay::call::transport::{HttpTransport, Options};
 use forebay::connector::clock::{Clock, SystemClock};
 use forebay::connector::instance::{Instance, InstanceId};
@@ -21,7 +23,7 @@ use forebay::deliver::sinks::file::FileSink;
 use forebay::deliver::{Outcome, Sink};
 use forebay::queue::local::Local;
 use forebay::queue::{Batch, Cursor, DeadLetter, DeadReason, DeadWhat, Progress, Queue, SinkKey};
-use forebay::receive::{Endpoint, Limits, decode_again};
+use forebay::receive::{Endpoint, Limits, Reach, decode_again};
 
 const EVENTS: &str = include_str!("../../events.jsonl");
 const CONNECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../connectors/auth0-log-stream");
@@ -98,7 +100,9 @@ async fn run(step: Step, rounds: usize, folder: &Path) -> io::Result<Duration> {
     sink.open(&Cursor::default()).await.map_err(Error::other)?;
     // Nothing of this connector is fetched.
     let outgoing = Arc::new(HttpTransport::new(Options::default()).map_err(Error::other)?);
-    let endpoint = Endpoint::new(instance, store.clone(), clock.clone(), outgoing, &Limits::default())
+    let caller = Arc::new(Caller::new(outgoing, clock.clone(), Pace::default()));
+    let reach = Reach { caller, deeds: None };
+    let endpoint = Endpoint::new(instance, store.clone(), clock.clone(), reach, &Limits::default())
         .map_err(Error::other)?;
 
     let begin = cpu()?;

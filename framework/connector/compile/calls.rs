@@ -49,7 +49,11 @@ impl Compiler {
 
     /// One call, with what `provision` says for all of them folded in.
     pub fn call<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>, here: Here) -> Option<Call> {
-        self.not_built_keys(at, &["xml", "graphql", "only", "accept"]);
+        self.not_built_keys(at, &["xml", "graphql", "accept"]);
+        if here != Here::Reply {
+            // Where nothing that came in has a say, the spec itself is the list.
+            self.not_built_keys(at, &["only"]);
+        }
         let secret_in_url = at.flag("secret_in_url");
         let line = at.get("call").and_then(|at| self.call_line(&at, here, secret_in_url));
         let auth = shared.or(at, "auth").and_then(|at| self.auth_name(&at, here));

@@ -211,6 +211,8 @@ pub enum Here {
     Reply,
     /// `receiver.respond`.
     Respond,
+    /// A rule's `sample`: what a person fills in, and nothing else.
+    Sample,
 }
 
 use Here::{

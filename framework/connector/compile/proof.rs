@@ -1,28 +1,21 @@
 //! What a spec says of itself, held against its own examples and samples.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
 use super::reader::{At, Compiler};
 use crate::connector::model::Receiver;
 use crate::connector::pick::{Pick, Pointer};
-use crate::connector::template::{Condition, RequestFacts, Scope};
+use crate::connector::template::{Condition, Scope};
 use crate::spec::mistake::{Code, Mistake, Place};
 
 impl Compiler {
-    /// Holds `healthy` against the examples of its resource, and each rule's `when` against its sample.
+    /// Holds `healthy` against the examples of its resource, and rules against their samples.
     pub fn prove(&mut self, top: &At<'_>) {
         let resources = top.get("provision").and_then(|at| at.get("resources"));
         for (_, resource) in resources.iter().flat_map(At::entries) {
             self.prove_health(&resource);
         }
-        let rules = top.get("receiver").and_then(|at| at.get("rules"));
-        for rule in rules.iter().flat_map(At::items) {
-            self.prove_rule(&rule);
-        }
+        self.prove_rules(top);
     }
 
     fn prove_health(&mut self, resource: &At<'_>) {
@@ -50,24 +43,6 @@ impl Compiler {
                 .help("an example has what the vendor adds to `desired`: mend the condition, or the example")
                 .related(Place::key(&example.path), "the example"),
         );
-    }
-
-    fn prove_rule(&mut self, rule: &At<'_>) {
-        let (Some(at), Some(sample)) = (rule.get("when"), rule.get("sample")) else { return };
-        let Some(condition) = about(&at, "request") else { return };
-        let scope = Scope::default().with_request(Arc::new(facts(rule, &sample)));
-        if matches!(condition.holds(&scope), Ok(false)) {
-            let source = at.text().unwrap_or_default();
-            self.report(
-                Mistake::new(
-                    Code::Disproved,
-                    Place::value(&at.path),
-                    format!("`{source}` does not hold for the rule's own sample"),
-                )
-                .help("header names are found in any case; what a request lacks equals nothing")
-                .related(Place::key(&sample.path), "the sample"),
-            );
-        }
     }
 
     /// Holds samples against the picks of the receiver and the schema of a record.
@@ -134,7 +109,7 @@ impl Compiler {
 }
 
 /// A condition that is about one name alone, and so can be held against an example.
-fn about(at: &At<'_>, root: &str) -> Option<Condition> {
+pub(super) fn about(at: &At<'_>, root: &str) -> Option<Condition> {
     let condition = Condition::compile(at.text()?).ok()?;
     let names = condition.names();
     names.iter().all(|name| name.split('.').next() == Some(root)).then_some(condition)
@@ -154,47 +129,4 @@ fn merge(value: &mut Json, example: &Json) {
         }
         (value, example) => *value = example.clone(),
     }
-}
-
-/// The request that a rule's sample describes.
-fn facts(rule: &At<'_>, sample: &At<'_>) -> RequestFacts {
-    let method = sample.text_of("method").or_else(|| rule.text_of("method")).unwrap_or("POST");
-    let mut headers = HeaderMap::new();
-    for (name, at) in sample.get("headers").iter().flat_map(At::entries) {
-        let name = HeaderName::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&plain(at.value))) {
-            headers.append(name, value);
-        }
-    }
-    let pairs = |key: &str| {
-        let mut text = url::form_urlencoded::Serializer::new(String::new());
-        for (name, at) in sample.get(key).iter().flat_map(At::entries) {
-            text.append_pair(name, &plain(at.value));
-        }
-        text.finish()
-    };
-    let body = match (sample.get("json"), sample.text_of("text")) {
-        (Some(json), _) => json.value.to_string(),
-        (None, Some(text)) => text.to_owned(),
-        (None, None) => pairs("form"),
-    };
-    if sample.has("form") {
-        headers.insert(
-            http::header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
-    }
-    let query = pairs("query");
-    RequestFacts {
-        method: method.parse().unwrap_or(http::Method::POST),
-        url: format!("https://receiver.invalid/?{query}"),
-        path: "/".to_owned(),
-        query,
-        headers,
-        body: Bytes::from(body),
-    }
-}
-
-fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

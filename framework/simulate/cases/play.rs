@@ -24,7 +24,9 @@ use crate::provision::state::Memory;
 use crate::provision::{Provisioner, secrets};
 use crate::queue::limits::Limits;
 use crate::queue::local::{Filter, Local, reason_name};
-use crate::queue::{Queue, SinkKey, State};
+use crate::queue::{Queue, SinkKey};
+use crate::receive::Reach;
+use crate::run::ruling::Ruling;
 use crate::spec::case::{Case, DeadLetter, Provisioning, Records, Step};
 
 /// The sink whose records the case looks at.
@@ -58,6 +60,7 @@ struct Player<'a> {
     script: Arc<Script>,
     queue: Arc<Local>,
     provisioner: Provisioner,
+    ruling: Arc<Ruling>,
     receiver: Receiver,
     wrong: Vec<String>,
 }
@@ -76,10 +79,14 @@ pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<String>> {
     // The waits of a case are the vendor's own, and a case says `retry-after: 0`.
     let pace = Pace { first: Duration::from_millis(1), longest: Duration::from_millis(1), ..Pace::default() };
     let caller = Arc::new(Caller::new(script.clone(), clock.clone(), pace));
-    let provisioner = Provisioner::new(world.instance.clone(), caller, queue.clone(), clock.clone());
-    let (vendor, loopback) = (script.clone(), world.loopback.clone());
-    let receiver = Receiver::start(&world.instance, queue.clone(), clock.clone(), vendor, loopback).await?;
-    let mut player = Player { world, clock, script, queue, provisioner, receiver, wrong: Vec::new() };
+    let provisioner = Provisioner::new(world.instance.clone(), caller.clone(), queue.clone(), clock.clone());
+    let memory = provisioner.memory();
+    let ruling = Ruling::new(world.instance.clone(), memory.clone(), clock.clone()).await?;
+    let reach = (Reach { caller, deeds: Some(ruling.clone()) }, memory.saved());
+    let loopback = (world.loopback.clone(), world.folder);
+    let receiver = Receiver::start(&world.instance, queue.clone(), clock.clone(), reach, loopback).await?;
+    script.knocks_at(receiver.door.clone());
+    let mut player = Player { world, clock, script, queue, provisioner, ruling, receiver, wrong: Vec::new() };
     for (n, step) in case.steps.iter().enumerate() {
         player.step(n, step).await?;
     }
@@ -114,8 +121,14 @@ impl Player<'_> {
             Step::Receive(request) => {
                 let key = format!("steps[{n}].receive");
                 self.script.begin(&key, &request.exchanges);
-                let reply = self.receiver.send(&key, request, self.world.folder).await?;
+                let reply = self.receiver.door.send(&key, request).await?;
                 self.wrong.extend(self.script.end());
+                let asked = self.ruling.take().into_iter();
+                let asked: Vec<String> =
+                    asked.map(|(resource, operation)| format!("{resource}.{}", operation.name())).collect();
+                if asked != request.runs {
+                    self.wrong.push(format!("{key}.runs: - {:?} + {asked:?}", request.runs));
+                }
                 if let Some(wanted) = &request.reply {
                     self.wrong.extend(reply.differences(&format!("{key}.reply"), wanted));
                 }
@@ -247,8 +260,7 @@ impl Player<'_> {
     }
 
     fn memory(&self) -> Memory {
-        let state: Arc<dyn State> = self.queue.clone();
-        Memory::new(self.world.instance.id.clone(), state)
+        self.provisioner.memory()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The receiver of a case: the real one, on a loopback port of its own, and requests sent to it.
 //!
-//! Started and stopped by the player; a request of a case is sent over a real socket, and its reply compared.
+//! Started and stopped by the player; a request of a case is sent over a real socket, and its reply compared. A
+//! [`Door`] is what the script knocks at while a call is open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,42 +19,59 @@ use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::error::{Error, Kind, Result};
 use crate::queue::Queue;
-use crate::receive::Endpoint;
-use crate::receive::Router;
 use crate::receive::limits::Limits;
-use crate::receive::serve;
+use crate::receive::{Endpoint, Reach, Router, serve};
 use crate::spec::case::{Answer, Receive};
 
 /// The receiver of a case.
 pub struct Receiver {
+    /// Where requests are sent to.
+    pub door: Door,
     endpoint: Arc<Endpoint>,
-    base: String,
-    loopback: Arc<dyn Transport>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<Result<()>>,
+    learning: JoinHandle<()>,
+}
+
+/// Where the requests of a case are sent to.
+#[derive(Clone)]
+pub struct Door {
+    path: String,
+    base: String,
+    folder: PathBuf,
+    loopback: Arc<dyn Transport>,
 }
 
 /// A reply.
 pub struct Reply(Response);
 
 impl Receiver {
-    /// Listens on a free port of loopback. What it asks the vendor goes to `vendor`.
+    /// Listens on a free port of loopback, and learns what is `saved` as it becomes known. Bodies that are files
+    /// stand in `folder`.
     pub async fn start(
         instance: &Arc<Instance>,
         queue: Arc<dyn Queue>,
         clock: Arc<dyn Clock>,
-        vendor: Arc<dyn Transport>,
-        loopback: Arc<dyn Transport>,
+        (reach, mut saved): (Reach, watch::Receiver<Json>),
+        (loopback, folder): (Arc<dyn Transport>, &Path),
     ) -> Result<Self> {
         let limits = Limits::default();
-        let endpoint = Endpoint::new(instance.clone(), queue, clock, vendor, &limits)?;
+        let endpoint = Endpoint::new(instance.clone(), queue, clock, reach, &limits)?;
         let router = Arc::new(Router::new([endpoint.clone()])?);
         let port = |e: std::io::Error| Error::new(Kind::Io, "no port of loopback is free").because(e);
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(port)?;
         let base = format!("http://{}", listener.local_addr().map_err(port)?);
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(serve(listener, router, limits, None, stopped));
-        Ok(Self { endpoint, base, loopback, stop, serving })
+        let learner = endpoint.clone();
+        let learning = tokio::spawn(async move {
+            while saved.changed().await.is_ok() {
+                let state = saved.borrow_and_update().clone();
+                learner.learn(state);
+            }
+        });
+        let door = Door { path: endpoint.path.clone(), base, folder: folder.to_owned(), loopback };
+        Ok(Self { door, endpoint, stop, serving, learning })
     }
 
     /// Takes over what provisioning saved.
@@ -61,12 +79,21 @@ impl Receiver {
         self.endpoint.learn(state);
     }
 
+    /// Stops, and waits until it has.
+    pub async fn stop(&mut self) {
+        self.learning.abort();
+        let _ = self.stop.send(true);
+        let _ = (&mut self.serving).await;
+    }
+}
+
+impl Door {
     /// Sends one request and reads its reply.
-    pub async fn send(&self, key: &str, request: &Receive, folder: &Path) -> Result<Reply> {
+    pub async fn send(&self, key: &str, request: &Receive) -> Result<Reply> {
         let wrong = |what: String| Error::new(Kind::Finding, what).at(key);
         let method = request.method.as_deref().unwrap_or("POST");
         let method = Method::from_bytes(method.as_bytes()).map_err(|e| wrong(e.to_string()))?;
-        let path = request.path.as_deref().unwrap_or(&self.endpoint.path);
+        let path = request.path.as_deref().unwrap_or(&self.path);
         let url = format!("{}{path}", self.base);
         let url = url::Url::parse(&url).map_err(|e| wrong(format!("path: {e}")))?;
         let mut headers = HeaderMap::new();
@@ -74,15 +101,9 @@ impl Receiver {
             let name = HeaderName::try_from(name.as_str()).map_err(|e| wrong(format!("headers: {e}")))?;
             headers.append(name, HeaderValue::try_from(value).map_err(|e| wrong(format!("headers: {e}")))?);
         }
-        let body = body(request, folder).map_err(|e| wrong(format!("file: {e}")))?;
+        let body = body(request, &self.folder).map_err(|e| wrong(format!("file: {e}")))?;
         let sent = self.loopback.send(Request { method, url, headers, body }).await;
         sent.map(Reply).map_err(|e| Error::new(Kind::Io, e.sentence).at(key))
-    }
-
-    /// Stops, and waits until it has.
-    pub async fn stop(&mut self) {
-        let _ = self.stop.send(true);
-        let _ = (&mut self.serving).await;
     }
 }
 
@@ -110,6 +131,13 @@ impl Reply {
         if status != wanted.status {
             found.push(format!("- status: {}", wanted.status));
             found.push(format!("+ status: {status} {text}"));
+        }
+        for (name, value) in &wanted.headers {
+            let came = self.0.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+            if came.as_ref() != Some(value) {
+                found.push(format!("- headers.{name}: {value}"));
+                found.extend(came.map(|came| format!("+ headers.{name}: {came}")));
+            }
         }
         if let Some(json) = &wanted.json {
             found.extend(differences(json, &serde_json::from_str(&text).unwrap_or(Json::Null)));

@@ -4,7 +4,7 @@
 //! differed is kept for the report.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,13 +12,15 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value as Json;
 
 use super::compare::{differences, text_difference};
+use super::receiver::Door;
 use crate::call::{Request, Response, Transport, TransportError};
-use crate::spec::case::{Answer, Exchange, OneOrMany, Wanted};
+use crate::spec::case::{Answer, Exchange, OneOrMany, Receive, Wanted};
 
 /// The exchanges that are still to come, and what went otherwise.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Script {
     play: Mutex<Play>,
+    door: OnceLock<Door>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,34 @@ impl Script {
         wrong
     }
 
+    /// What is sent while a call is open goes there.
+    pub fn knocks_at(&self, door: Door) {
+        let _ = self.door.set(door);
+    }
+
+    /// Sends what comes while a call is open, and notes what went otherwise.
+    async fn meanwhile(&self, key: &str, requests: &[Receive]) {
+        let Some(door) = self.door.get() else { return };
+        for (n, request) in requests.iter().enumerate() {
+            let key = format!("{key}.meanwhile[{n}]");
+            {
+                // The calls that it sets off come before those that follow.
+                let mut play = self.play();
+                for exchange in request.exchanges.iter().rev() {
+                    play.coming.push_front(exchange.clone());
+                }
+            }
+            let wrong = match door.send(&key, request).await {
+                Ok(reply) => request
+                    .reply
+                    .as_ref()
+                    .and_then(|wanted| reply.differences(&format!("{key}.reply"), wanted)),
+                Err(error) => Some(error.to_string()),
+            };
+            self.play().wrong.extend(wrong);
+        }
+    }
+
     fn play(&self) -> std::sync::MutexGuard<'_, Play> {
         self.play.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,21 +94,26 @@ impl Script {
 #[async_trait]
 impl Transport for Script {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let mut play = self.play();
         let call = format!("{} {}", request.method, request.url);
-        let Some(exchange) = play.coming.pop_front() else {
-            let sentence = format!("{}.exchanges: a call too many: {call}", play.key);
-            return Err(fault(&mut play, sentence));
+        let (key, exchange) = {
+            let mut play = self.play();
+            let Some(exchange) = play.coming.pop_front() else {
+                let sentence = format!("{}.exchanges: a call too many: {call}", play.key);
+                return Err(fault(&mut play, sentence));
+            };
+            let key = format!("{}.exchanges[{}]", play.key, play.played);
+            play.played += 1;
+            (key, exchange)
         };
-        let key = format!("{}.exchanges[{}].request", play.key, play.played);
-        play.played += 1;
         let wrong = compare(&exchange.request, &request, &call);
-        if wrong.is_empty() {
-            return answer(&exchange.answer)
-                .map_err(|sentence| fault(&mut play, format!("{key}: {sentence}")));
+        if !wrong.is_empty() {
+            let wrong = wrong.join("\n      ");
+            let sentence = format!("{key}.request differs (- expected, + made):\n      {wrong}");
+            return Err(fault(&mut self.play(), sentence));
         }
-        let sentence = format!("{key} differs (- expected, + made):\n      {}", wrong.join("\n      "));
-        Err(fault(&mut play, sentence))
+        self.meanwhile(&key, &exchange.meanwhile).await;
+        answer(&exchange.answer)
+            .map_err(|sentence| fault(&mut self.play(), format!("{key}.answer: {sentence}")))
     }
 }
 

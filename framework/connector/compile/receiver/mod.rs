@@ -1,6 +1,8 @@
 //! Our side: its path, how requests prove who sent them, rules, decoding, answers and the sender.
 
+mod reach;
 mod records;
+mod respond;
 mod rules;
 
 use super::names::Here;

@@ -1,27 +1,120 @@
-//! What becomes of requests that are no events, and what is answered to all of them.
+//! Rules: what becomes of requests that are no events.
+//!
+//! Whether a rule can be reached, is used and lets nobody in is asked in `reach`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value as Json;
-
+use crate::connector::compile::calls::Shared;
 use crate::connector::compile::names::Here;
 use crate::connector::compile::reader::{At, Compiler};
-use crate::connector::model::{Reply, ReplyBody, Respond, Rule};
+use crate::connector::compile::verify::pins_host;
+use crate::connector::model::{Call, Capture, End, Lifecycle, Rule, Run, Sample, SampleBody};
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::nearest::{listed, nearest};
 
 impl Compiler {
+    /// A request that is no event, and what becomes of it.
     pub(super) fn rule(&mut self, at: &At<'_>) -> Option<Rule> {
-        self.not_built_keys(at, &["path", "capture", "run"]);
         self.rule_names(at);
+        let path = at.get("path").and_then(|at| self.text(&at, Here::Path));
+        let when = at.get("when").and_then(|at| self.condition(&at, Here::Request));
+        let capture = at.get("capture").map(|at| self.captures(&at)).unwrap_or_default();
+        let run = at.get("run").and_then(|at| self.run(&at));
+        let end = match at.get("respond") {
+            Some(at) => self.reply(&at, Here::Reply).map(End::Reply),
+            None => at.flag("ignore").then_some(End::Ignored),
+        };
+        let sample = at.get("sample").and_then(|at| self.sample(&at));
         Some(Rule {
             name: at.text_of("name")?.to_owned(),
-            method: at.text_of("method").and_then(|method| method.parse().ok()),
-            when: at.get("when").and_then(|at| self.condition(&at, Here::Request)),
-            verified: at.text_of("verify") != Some("skip"),
-            respond: at.get("respond").and_then(|at| self.reply(&at, Here::Reply)),
-            sample: at.get("sample").map_or(Json::Null, |at| at.value.clone()),
+            method: method(at),
+            path,
+            when,
+            verified: is_verified(at),
+            capture,
+            run,
+            end,
+            sample: sample?,
         })
+    }
+
+    fn captures(&mut self, at: &At<'_>) -> Vec<Capture> {
+        let mut captures = Vec::new();
+        for (name, at) in at.entries() {
+            if let (Some((resource, name)), Some(place)) = (name.split_once('.'), self.pick(&at)) {
+                captures.push(Capture { resource: resource.to_owned(), name: name.to_owned(), place });
+            }
+        }
+        captures
+    }
+
+    fn run(&mut self, at: &At<'_>) -> Option<Run> {
+        if let Some(text) = at.text() {
+            let (resource, operation) = text.split_once('.')?;
+            let operation = match operation {
+                "check" => Lifecycle::Check,
+                "create" => Lifecycle::Create,
+                "update" => Lifecycle::Update,
+                "repair" => Lifecycle::Repair,
+                "renew" => Lifecycle::Renew,
+                _ => return None,
+            };
+            return Some(Run::Operation { resource: resource.to_owned(), operation });
+        }
+        self.not_built_keys(at, &["save", "when"]);
+        let call = self.call(at, &Shared::default(), Here::Reply)?;
+        self.regex(at, "only");
+        let source = at.text_of("only");
+        let only = source.and_then(|only| regex::Regex::new(&format!("^(?:{only})$")).ok());
+        self.leads_home(at, &call, source);
+        Some(Run::Call { call: Box::new(call), only })
+    }
+
+    /// A call that a request has a say in goes where `only` says, and carries nothing of ours.
+    fn leads_home(&mut self, at: &At<'_>, call: &Call, only: Option<&str>) {
+        let names = self.defined.through_vars(&call.url.names());
+        let by_request = names.iter().any(|(name, _)| name == "request" || name.starts_with("request."));
+        let place = |key: &str| Place::value(&at.path.join(key));
+        match only {
+            None if by_request => self.report(
+                Mistake::new(
+                    Code::OpenDoor,
+                    place("call"),
+                    "the request says where this call goes, and nothing says where it may go",
+                )
+                .help("say it in `only`, for the whole URL: 'https://api\\.example\\.com/confirm\\?.*'"),
+            ),
+            Some(only) if !pins_host(only) => self.report(
+                Mistake::new(Code::OpenDoor, place("only"), "this lets a call go to anybody's server")
+                    .help("write the host out, https://api\\.example\\.com/.*: only the part before it may vary, and not by `.*`"),
+            ),
+            Some(_) | None => {}
+        }
+        if by_request && call.auth.as_ref().is_some_and(|auth| auth.literal() != Some("none")) {
+            self.report(
+                Mistake::new(
+                    Code::OpenDoor,
+                    place("auth"),
+                    "our credentials would go where the request says",
+                )
+                .help("a call whose URL comes with a request is signed by nothing: leave `auth` out"),
+            );
+        }
+    }
+
+    fn sample(&mut self, at: &At<'_>) -> Option<Sample> {
+        let headers = at.get("headers").map(|at| self.headers(&at, Here::Sample)).unwrap_or_default();
+        let query = at.get("query").map(|at| self.texts(&at, Here::Sample)).unwrap_or_default();
+        let body = if let Some(at) = at.get("json") {
+            SampleBody::Json(self.tree(&at, Here::Sample)?)
+        } else if let Some(at) = at.get("form") {
+            SampleBody::Form(self.texts(&at, Here::Sample))
+        } else if let Some(at) = at.get("text") {
+            SampleBody::Text(self.text(&at, Here::Sample)?)
+        } else {
+            SampleBody::Empty
+        };
+        Some(Sample { headers, query, body })
     }
 
     /// The resources that a rule names exist, and have the operation that it runs.
@@ -35,7 +128,8 @@ impl Compiler {
             .collect::<Vec<_>>();
         for (name, place) in &captured {
             let resource = name.split('.').next().unwrap_or_default();
-            if !resources.contains_key(resource) {
+            // Where nothing is provisioned, a person makes the resource, and a name is all there is of it.
+            if !resources.is_empty() && !resources.contains_key(resource) {
                 self.no_resource(resource, place.clone(), &resources);
             }
         }
@@ -65,26 +159,14 @@ impl Compiler {
             Mistake::new(Code::Undefined, place, format!("there is no resource `{name}`")).help(help),
         );
     }
+}
 
-    pub(super) fn respond(&mut self, at: Option<At<'_>>) -> Respond {
-        let mut reply =
-            |key: &str| at.as_ref().and_then(|at| at.get(key)).and_then(|at| self.reply(&at, Here::Respond));
-        let accepted =
-            reply("accepted").unwrap_or(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Empty });
-        Respond { accepted, rejected: reply("rejected"), ignored: reply("ignored") }
-    }
+/// The method that a rule is routed by.
+pub(super) fn method(rule: &At<'_>) -> http::Method {
+    rule.text_of("method").and_then(|method| method.parse().ok()).unwrap_or(http::Method::POST)
+}
 
-    fn reply(&mut self, at: &At<'_>, here: Here) -> Option<Reply> {
-        self.not_built_keys(at, &["xml"]);
-        let status = at.get("status").and_then(|at| self.status(&at));
-        let headers = at.get("headers").map(|at| self.headers(&at, here)).unwrap_or_default();
-        let body = if let Some(at) = at.get("json") {
-            ReplyBody::Json(self.tree(&at, here)?)
-        } else if let Some(at) = at.get("text") {
-            ReplyBody::Text(self.text(&at, here)?)
-        } else {
-            ReplyBody::Empty
-        };
-        Some(Reply { status: status?, headers, body })
-    }
+/// Whether a rule takes requests that proved who sent them.
+pub(super) fn is_verified(rule: &At<'_>) -> bool {
+    rule.text_of("verify") != Some("skip")
 }

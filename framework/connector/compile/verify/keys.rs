@@ -103,7 +103,7 @@ pub(super) fn key_format(at: &At<'_>) -> Option<KeyFormat> {
 
 /// Whether the expression says which host it is, by https: the last two parts of the host's name, a group of
 /// the country aside (`(\.cn)?`), are written out.
-fn pins_host(source: &str) -> bool {
+pub(in crate::connector::compile) fn pins_host(source: &str) -> bool {
     let Some(rest) = source.trim_start_matches('^').strip_prefix("https://") else { return false };
     let Some((authority, _)) = rest.split_once('/') else { return false };
     let host = authority.split(':').next().unwrap_or_default().trim_end_matches('(');

@@ -9,6 +9,8 @@ mod public_key;
 mod signed;
 mod token;
 
+pub(super) use self::keys::pins_host;
+
 use super::names::Here;
 use super::reader::{At, Compiler};
 use crate::connector::model::{Demand, Proof, Verify};

@@ -9,7 +9,7 @@ use super::verify::Verify;
 use crate::connector::template::Text;
 
 pub use self::records::{Decode, EventPicks, OnReuse, Records};
-pub use self::rules::{Reply, ReplyBody, Respond, Rule};
+pub use self::rules::{Capture, End, Lifecycle, Reply, ReplyBody, Respond, Rule, Run, Sample, SampleBody};
 
 /// Our side of the stream.
 #[derive(Debug)]

@@ -1,0 +1,275 @@
+//! What rules say of themselves, held against their samples and against each other: whether each can be reached,
+//! does something, and lets nobody do what the vendor alone may.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value as Json;
+
+use super::rules::{is_verified, method};
+use crate::connector::compile::proof::about;
+use crate::connector::compile::reader::{At, Compiler};
+use crate::connector::template::{Condition, RequestFacts, Scope, Text};
+use crate::spec::mistake::{Code, Mistake, Place};
+
+impl Compiler {
+    /// Holds every rule against its sample, and against the rules before it.
+    pub(in crate::connector::compile) fn prove_rules(&mut self, top: &At<'_>) {
+        let Some(receiver) = top.get("receiver") else { return };
+        let mut rules: Vec<At<'_>> = receiver.get("rules").iter().flat_map(At::items).collect();
+        for rule in &rules {
+            self.prove_rule(rule);
+            self.does_something(rule);
+            self.is_used(top, rule);
+            self.keeps_door_shut(&receiver, rule);
+        }
+        // The order in which they are asked: those that need no proof first.
+        rules.sort_by_key(is_verified);
+        for (n, rule) in rules.iter().enumerate() {
+            if let Some(first) = rules.iter().take(n).find(|first| takes(first, rule)) {
+                self.never_reached(rule, first);
+            }
+        }
+        if let Some(rejected) = receiver.get("respond").and_then(|at| at.get("rejected")) {
+            self.echoes(&rejected);
+        }
+    }
+
+    fn prove_rule(&mut self, rule: &At<'_>) {
+        if let Some(at) = rule.get("sample").and_then(|sample| sample.get("method"))
+            && at.text().is_some_and(|name| name != method(rule).as_str())
+        {
+            let message = format!("the rule is served at {}, and its sample is another method", method(rule));
+            self.report(
+                Mistake::new(Code::Disproved, Place::value(&at.path), message)
+                    .help("say the rule's `method`; a sample has the same without saying it"),
+            );
+        }
+        let (Some(at), Some(sample)) = (rule.get("when"), rule.get("sample")) else { return };
+        let Some(condition) = about(&at, "request") else { return };
+        if holds(&condition, rule) == Some(false) {
+            let source = at.text().unwrap_or_default();
+            self.report(
+                Mistake::new(
+                    Code::Disproved,
+                    Place::value(&at.path),
+                    format!("`{source}` does not hold for the rule's own sample"),
+                )
+                .help("header names are found in any case; what a request lacks equals nothing")
+                .related(Place::key(&sample.path), "the sample"),
+            );
+        }
+    }
+
+    fn does_something(&mut self, rule: &At<'_>) {
+        if ["respond", "ignore", "capture", "run"].iter().any(|key| rule.has(key)) {
+            return;
+        }
+        let message = "this rule does nothing";
+        self.report(
+            Mistake::new(Code::Unreached, Place::value(&rule.path.join("name")), message)
+                .help("say what it does: `respond`, `ignore: true`, `capture` or `run`"),
+        );
+    }
+
+    /// What is captured is named somewhere: by the key of `verify`, by a step that waits for it, by a call.
+    fn is_used(&mut self, top: &At<'_>, rule: &At<'_>) {
+        for (name, at) in rule.get("capture").iter().flat_map(At::entries) {
+            if !mentions(top.value, &format!("state.{name}")) {
+                let message = format!("nothing uses `state.{name}`");
+                self.report(Mistake::new(Code::Unused, Place::key(&at.path), message).help(
+                    "name it where it is wanted, in `verify`, in a call or in `until`; else do not keep it",
+                ));
+            }
+        }
+    }
+
+    /// A rule that anybody can set off keeps and tells nothing that is not theirs.
+    fn keeps_door_shut(&mut self, receiver: &At<'_>, rule: &At<'_>) {
+        if is_verified(rule) {
+            return;
+        }
+        if let (Some(capture), None) = (rule.get("capture"), rule.get("when")) {
+            self.report(
+                Mistake::new(
+                    Code::OpenDoor,
+                    Place::key(&capture.path),
+                    "this keeps a part of whatever anybody sends first",
+                )
+                .help("say in `when` what the vendor's own request looks like, and leave `verify: skip` out where it is signed"),
+            );
+        }
+        if let Some(run @ At { value: Json::Object(_), .. }) = rule.get("run") {
+            self.report(
+                Mistake::new(Code::OpenDoor, Place::key(&run.path), "anybody can set off this call").help(
+                    "a request that makes us call somebody proves who sent it: leave `verify: skip` out",
+                ),
+            );
+        }
+        let texts = rule.get("respond").map(|at| leaves(&at)).unwrap_or_default();
+        for at in texts {
+            let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { continue };
+            let secrets = self.secrets_of(&text);
+            if secrets.is_empty() {
+                continue;
+            }
+            if !hashes(text.source()) {
+                self.report(
+                    Mistake::new(Code::OpenDoor, Place::value(&at.path), "anybody gets this secret for the asking")
+                        .help("what is answered before `verify` echoes the request, or a hash of it with the secret: `| hmac('sha256', secrets.x) | hex`"),
+                );
+            } else if self.signs_for_anybody(receiver, rule, &text, &secrets) {
+                self.report(
+                    Mistake::new(
+                        Code::OpenDoor,
+                        Place::value(&at.path),
+                        "anybody can have a body of their own signed with the key of `verify`",
+                    )
+                    .help("say in `when` what is signed at most: `request.query.token | regex_match('^[A-Za-z0-9_-]{1,100}$')`"),
+                );
+            }
+        }
+    }
+
+    /// Whether a text signs what the request holds with a key of `verify`, and nothing bounds what that is.
+    fn signs_for_anybody(&self, receiver: &At<'_>, rule: &At<'_>, text: &Text, secrets: &[String]) -> bool {
+        let names = self.defined.through_vars(&text.names());
+        let request = names.iter().any(|(name, _)| name.starts_with("request."));
+        let bounded = rule.text_of("when").is_some_and(|when| when.contains("regex_match"));
+        let same = receiver
+            .get("verify")
+            .is_some_and(|verify| secrets.iter().any(|name| mentions(verify.value, name)));
+        request && same && !bounded
+    }
+
+    fn secrets_of(&self, text: &Text) -> Vec<String> {
+        let names = self.defined.through_vars(&text.names()).into_iter().map(|(name, _)| name);
+        names.filter(|name| name.starts_with("secrets.")).collect()
+    }
+
+    fn never_reached(&mut self, rule: &At<'_>, first: &At<'_>) {
+        let name = first.text_of("name").unwrap_or_default();
+        self.report(
+            Mistake::new(
+                Code::Unreached,
+                Place::value(&rule.path.join("name")),
+                format!("the rule `{name}` ends this rule's own sample first"),
+            )
+            .help("rules with `verify: skip` come first, then the others, each in order: change the order, or a `when`")
+            .related(Place::value(&first.path.join("name")), "the rule that comes first"),
+        );
+    }
+
+    /// A refusal tells a stranger nothing, not even what the stranger said.
+    fn echoes(&mut self, rejected: &At<'_>) {
+        for at in leaves(rejected) {
+            let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { continue };
+            let names = self.defined.through_vars(&text.names());
+            let theirs = |name: &String| name == "request" || name.starts_with("request.");
+            let told = names
+                .iter()
+                .any(|(name, _)| theirs(name) || name.starts_with("secrets.") || name.starts_with("state."));
+            if told {
+                self.report(
+                    Mistake::new(
+                        Code::OpenDoor,
+                        Place::value(&at.path),
+                        "a refused request gets this to read",
+                    )
+                    .help("say a fixed text; what echoes a request is a rule, with a `when`"),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a rule ends a request that another one is for.
+fn takes(first: &At<'_>, rule: &At<'_>) -> bool {
+    let ends = first.has("respond") || first.flag("ignore");
+    if !ends || method(first) != method(rule) || first.text_of("path") != rule.text_of("path") {
+        return false;
+    }
+    let Some(when) = first.get("when") else { return true };
+    about(&when, "request").is_some_and(|condition| holds(&condition, rule) == Some(true))
+}
+
+/// Whether a condition holds for a rule's sample; `None` where that cannot be told.
+fn holds(condition: &Condition, rule: &At<'_>) -> Option<bool> {
+    let sample = rule.get("sample")?;
+    if mentions(sample.value, "{{") {
+        return None;
+    }
+    condition.holds(&Scope::default().with_request(Arc::new(facts(rule, &sample)))).ok()
+}
+
+/// Whether a text is in one of the texts of a value. A name is not found at the beginning of a longer one.
+fn mentions(value: &Json, wanted: &str) -> bool {
+    match value {
+        Json::String(text) => text.match_indices(wanted).any(|(at, _)| {
+            let next = text[at + wanted.len()..].chars().next();
+            !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        }),
+        Json::Array(items) => items.iter().any(|item| mentions(item, wanted)),
+        Json::Object(map) => map.values().any(|value| mentions(value, wanted)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
+}
+
+/// Every text in a value.
+fn leaves<'a>(at: &At<'a>) -> Vec<At<'a>> {
+    match at.value {
+        Json::String(_) => vec![at.clone()],
+        Json::Array(_) => at.items().flat_map(|at| leaves(&at)).collect(),
+        Json::Object(_) => at.entries().flat_map(|(_, at)| leaves(&at)).collect(),
+        Json::Null | Json::Bool(_) | Json::Number(_) => Vec::new(),
+    }
+}
+
+/// Whether what a text names goes through a hash with a key.
+fn hashes(source: &str) -> bool {
+    ["hmac(", "sha256", "sha512"].iter().any(|filter| source.contains(filter))
+}
+
+/// The request that a rule's sample describes.
+fn facts(rule: &At<'_>, sample: &At<'_>) -> RequestFacts {
+    let method = sample.text_of("method").or_else(|| rule.text_of("method")).unwrap_or("POST");
+    let mut headers = HeaderMap::new();
+    for (name, at) in sample.get("headers").iter().flat_map(At::entries) {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&plain(at.value))) {
+            headers.append(name, value);
+        }
+    }
+    let pairs = |key: &str| {
+        let mut text = url::form_urlencoded::Serializer::new(String::new());
+        for (name, at) in sample.get(key).iter().flat_map(At::entries) {
+            text.append_pair(name, &plain(at.value));
+        }
+        text.finish()
+    };
+    let body = match (sample.get("json"), sample.text_of("text")) {
+        (Some(json), _) => json.value.to_string(),
+        (None, Some(text)) => text.to_owned(),
+        (None, None) => pairs("form"),
+    };
+    if sample.has("form") {
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+    }
+    let query = pairs("query");
+    RequestFacts {
+        method: method.parse().unwrap_or(http::Method::POST),
+        url: format!("https://receiver.invalid/?{query}"),
+        path: "/".to_owned(),
+        query,
+        headers,
+        body: Bytes::from(body),
+    }
+}
+
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
