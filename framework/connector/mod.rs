@@ -1,9 +1,11 @@
 //! As meant: a spec compiled, every template parsed, every name checked.
 
 pub mod clock;
+pub mod coding;
 pub mod compile;
 pub mod configuration_schema;
 pub mod instance;
+pub mod layers;
 pub mod load;
 pub mod model;
 pub mod node;

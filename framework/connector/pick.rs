@@ -32,6 +32,12 @@ impl Pointer {
             .map(Self)
     }
 
+    /// The pointer that leads where `inner` leads from where this one does.
+    pub fn join(mut self, inner: &Self) -> Self {
+        self.0.extend(inner.0.iter().cloned());
+        self
+    }
+
     /// The value it leads to in a document, if there is one.
     pub fn resolve<'a>(&self, document: &'a Json) -> Option<&'a Json> {
         self.0.iter().try_fold(document, |at, token| match at {
@@ -65,6 +71,21 @@ pub enum Pick {
     Form(String),
 }
 
+/// One place of an event: in its item, around it, or in the request that brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventPick {
+    /// A pointer into the item.
+    Item(Pointer),
+    /// A pointer into the element whose inner list holds the item.
+    Outer(Pointer),
+    /// A pointer into the record, as it came out of its layers.
+    Record(Pointer),
+    /// The SHA-256 of what stands at a pointer into the record.
+    Hash(Pointer),
+    /// A place of the request: a header, a parameter, a field, a pointer into the whole body.
+    Request(Pick),
+}
+
 /// How a time is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeFormat {
@@ -75,6 +96,8 @@ pub enum TimeFormat {
     Unix,
     /// Milliseconds since 1970, number or text.
     UnixMs,
+    /// Nanoseconds since 1970, number or text.
+    UnixNs,
     /// RFC 9110 HTTP-date.
     HttpDate,
 }

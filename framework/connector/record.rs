@@ -25,18 +25,31 @@ pub struct Record<'a> {
 #[derive(Debug, Clone)]
 pub struct Checked {
     pub(super) bytes: Bytes,
+    /// Bytes of an envelope before the record; behind it stands one more. 0: there is none.
+    pub(super) before: usize,
     pub(super) id: Bytes,
     pub(super) time: Option<Timestamp>,
 }
 
 impl Checked {
-    /// The record as the vendor sent it, byte for byte; raw line breaks between tokens are taken out.
+    /// What is delivered: the record, in its envelope where the spec asks for one.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
-    /// The record alone.
+    /// What is delivered, alone.
     pub fn into_bytes(self) -> Bytes {
         self.bytes
+    }
+    /// The record as the vendor sent it, byte for byte; raw line breaks between tokens are taken out. It is what
+    /// tells versions of an event apart: an envelope says when it came, and that differs each time.
+    pub fn record(&self) -> &[u8] {
+        let end = self.bytes.len() - usize::from(self.before > 0);
+        self.bytes.get(self.before..end).unwrap_or_default()
+    }
+    /// The record in an envelope: an object whose last value it is. `before` is everything up to that value.
+    pub fn enclosed(self, before: &str) -> Self {
+        let bytes = [before.as_bytes(), self.record(), b"}"].concat();
+        Self { bytes: bytes.into(), before: before.len(), ..self }
     }
     /// What tells it from every other event of its instance: the picked id, or a hash of body and index.
     pub fn id(&self) -> &Bytes {

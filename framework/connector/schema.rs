@@ -59,7 +59,7 @@ impl RecordSchema {
     /// Checks a record. Only what passes here can be stored.
     pub fn check(&self, record: Record<'_>) -> Result<Checked, Failure> {
         if self.is_valid(record.tree) {
-            Ok(Checked { bytes: record.bytes, id: record.id, time: record.time })
+            Ok(Checked { bytes: record.bytes, before: 0, id: record.id, time: record.time })
         } else {
             Err(self.failure(record.tree))
         }

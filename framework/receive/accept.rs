@@ -14,7 +14,7 @@ use super::answer::{self, Answer};
 use super::budget::{Budgets, Hold};
 use super::decode::Decoded;
 use super::endpoint::{Endpoint, Known};
-use super::inflate::{self, Coding, Stuck};
+use super::inflate;
 use super::limits::Limits;
 use super::meters::{self, Brought};
 use super::refused::Refused;
@@ -22,6 +22,7 @@ use super::request::{Head, Raw};
 use super::router::Router;
 use super::verify::{self, Failure, Prover, Told, Verified};
 use super::{body, rules};
+use crate::connector::coding::{Coding, Stuck};
 use crate::connector::template::RequestFacts;
 use crate::queue::{Batch, Receipt};
 
@@ -171,7 +172,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     }
 
     // 5. to 7. inflate, decode, records, check: from here on nothing that came is thrown away.
-    let coding = inflate::coding(&head.headers).ok_or(Refused::Coding)?;
+    let coding = inflate::coding(&head.headers)?;
     let unread = Unread {
         endpoint: endpoint.clone(),
         head: head.clone(),
@@ -221,18 +222,9 @@ fn facts(endpoint: &Endpoint, head: &Head, body: Bytes) -> RequestFacts {
         if head.path != endpoint.path {
             url.set_path(&head.path);
         }
-        url.to_string()
+        url
     });
-    let url = url.unwrap_or_default();
-    let url = if head.query.is_empty() { url } else { format!("{url}?{}", head.query) };
-    RequestFacts {
-        method: head.method.clone(),
-        url,
-        path: head.path.clone(),
-        query: head.query.clone(),
-        headers: head.headers.clone(),
-        body,
-    }
+    head.facts(url.as_ref(), body)
 }
 
 /// A verified request whose body nobody has looked into.
@@ -240,7 +232,7 @@ struct Unread {
     endpoint: Arc<Endpoint>,
     head: Arc<Head>,
     bytes: Bytes,
-    coding: Coding,
+    coding: Option<Coding>,
     most: usize,
     now: jiff::Timestamp,
     _verified: Verified,
@@ -251,8 +243,8 @@ impl Unread {
     fn read(self) -> Result<(Decoded, usize), Refused> {
         let decoder = self.endpoint.decoder(Some(&self.head), self.now);
         match self.coding {
-            Coding::Identity => Ok((decoder.body(&self.bytes), 0)),
-            Coding::Gzip => match inflate::gunzip(&self.bytes, self.most) {
+            None => Ok((decoder.body(&self.bytes), 0)),
+            Some(coding) => match coding.inflate(&self.bytes, self.most) {
                 Ok(inflated) => Ok((decoder.body(&inflated), inflated.len())),
                 Err(Stuck::TooLarge) => Err(Refused::TooLarge),
                 Err(Stuck::Torn(detail)) => Ok((decoder.torn(&self.bytes, &detail), 0)),
@@ -263,10 +255,7 @@ impl Unread {
 
 /// Reads a body. The work of a large one is done beside the workers, and little of it at once.
 async fn read(gate: &Gate, unread: Unread, hold: &mut Hold) -> Result<Decoded, Refused> {
-    let small = match unread.coding {
-        Coding::Identity => SMALL,
-        Coding::Gzip => SMALL / 16,
-    };
+    let small = if unread.coding.is_some() { SMALL / 16 } else { SMALL };
     let (decoded, grown) = if unread.bytes.len() <= small {
         unread.read()?
     } else {

@@ -1,37 +1,49 @@
-//! From a verified, inflated body to checked records and dead letters: body → items → records → checked.
+//! From a verified, inflated body to items: what its format makes of it, and where the lists of items stand.
 //!
-//! `accept` calls it for a request, `run` for dead letters that are tried again. What it cannot read it
-//! keeps as a dead letter: nothing that came in verified is thrown away, and one bad line costs one line.
+//! `accept` calls it for a request, `run` for dead letters that are tried again; `records` goes on with each item.
+//! What it cannot read it keeps as a dead letter: nothing that came in verified is thrown away, and where the
+//! format tells one document from the next, one that is bad costs itself alone.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use memchr::{memchr_iter, memchr2};
+use memchr::{memchr_iter, memmem};
+use serde_json::{Map, Value as Json};
 
-use super::events::{self, Item};
 use super::request::Head;
-use crate::connector::model::{Connector, Decode};
+use crate::connector::instance::Instance;
+use crate::connector::model::{Decode, Each};
 use crate::connector::node::{Node, Parsed, Shape};
 use crate::connector::pick::Pointer;
-use crate::connector::record::{Checked, Record};
+use crate::connector::record::Checked;
 use crate::connector::scan::{self, Span, Torn};
+use crate::connector::template::{Scope, Tree};
 use crate::error::escaped;
 use crate::queue::{DeadLetter, DeadReason, DeadWhat};
 
 /// Items that one request may bring. Each takes memory beyond its bytes, and an item may be one byte long.
 const MOST_ITEMS: usize = 200_000;
+/// Fields that a form may have, for the same reason.
+const MOST_FIELDS: usize = 10_000;
+/// How often the next document is looked for behind one that has no end.
+const MOST_LOOKS: usize = 100;
 
 /// What is known while a body is decoded.
 pub(super) struct Decoder<'a> {
-    /// The spec.
-    pub connector: &'a Connector,
+    /// Whose stream it is.
+    pub instance: &'a Instance,
     /// The head of the request; `None` for a dead letter that is decoded again.
     pub head: Option<&'a Head>,
+    /// The names that exist everywhere, and `state`: for what the spec builds. `None` where it builds nothing.
+    pub scope: Option<Scope>,
     /// The known types of event, sorted.
     pub types: &'a [String],
     /// Nesting of a record.
     pub depth: usize,
+    /// Bytes that the layers of one body's records may grow to.
+    pub inflated: usize,
     /// When the request came.
     pub at: Timestamp,
 }
@@ -48,16 +60,23 @@ pub struct Decoded {
 }
 
 /// Why a document gives no items at all.
-struct Broken(String);
+pub(super) struct Broken(pub String);
 
 /// One body on its way through.
-struct Work<'d, 'a> {
-    decoder: &'d Decoder<'a>,
-    body: Bytes,
-    hash: OnceCell<String>,
-    id: Option<Bytes>,
-    index: usize,
-    out: Decoded,
+pub(super) struct Work<'d, 'a> {
+    pub decoder: &'d Decoder<'a>,
+    /// The body, inflated.
+    pub body: Bytes,
+    /// What items are cut out of: the body, or a text that was made of it.
+    pub source: Bytes,
+    pub hash: OnceCell<String>,
+    /// The id that was known of an item that is decoded again.
+    pub id: Option<Bytes>,
+    /// Items so far.
+    pub index: usize,
+    /// Bytes that layers may still grow to.
+    pub left: usize,
+    pub out: Decoded,
 }
 
 impl Decoder<'_> {
@@ -73,15 +92,23 @@ impl Decoder<'_> {
     pub(super) fn item(&self, item: &Bytes, id: Option<&Bytes>) -> Decoded {
         let mut work = self.work(item);
         work.id = id.cloned();
-        match std::str::from_utf8(item).map(scan::whole) {
-            Ok(Ok(span)) => {
-                if let Err(broken) = work.item(span) {
-                    work.bury(DeadWhat::Record, DeadReason::Undecodable, item.clone(), None, &broken.0);
-                }
-            }
-            Ok(Err(Torn)) | Err(_) => {
-                work.bury(DeadWhat::Record, DeadReason::Undecodable, item.clone(), None, "it is no JSON");
-            }
+        let read = match std::str::from_utf8(item).map(scan::whole) {
+            Ok(Ok(span)) => work.item_again(span),
+            Ok(Err(Torn)) | Err(_) => Err(Broken("it is no JSON".to_owned())),
+        };
+        if let Err(Broken(detail)) = read {
+            work.out = Decoded::default();
+            work.bury(DeadWhat::Record, DeadReason::Undecodable, item.clone(), id.cloned(), &detail);
+        }
+        work.out
+    }
+
+    /// A record that was found before, and held back for its id alone: it is not looked for in an item again.
+    pub(super) fn record(&self, record: &Bytes, id: Option<&Bytes>) -> Decoded {
+        let mut work = self.work(record);
+        work.id = id.cloned();
+        if let Err(Broken(detail)) = work.bare() {
+            work.bury(DeadWhat::Record, DeadReason::Undecodable, record.clone(), id.cloned(), &detail);
         }
         work.out
     }
@@ -94,27 +121,39 @@ impl Decoder<'_> {
     }
 
     fn work(&self, body: &Bytes) -> Work<'_, '_> {
-        let (hash, out) = (OnceCell::new(), Decoded::default());
-        Work { decoder: self, body: body.clone(), hash, id: None, index: 0, out }
+        Work {
+            decoder: self,
+            body: body.clone(),
+            source: body.clone(),
+            hash: OnceCell::new(),
+            id: None,
+            index: 0,
+            left: self.inflated,
+            out: Decoded::default(),
+        }
     }
 }
 
 impl Work<'_, '_> {
     fn read(&mut self) {
         let body = self.body.clone();
-        let bytes = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
-        let blanks = bytes.iter().take_while(|byte| scan::blank(**byte)).count();
-        let bytes = bytes.get(blanks..).unwrap_or_default();
-        let Some(first) = bytes.first() else { return };
-        let read = match self.decoder.connector.receiver.decode {
+        let decode = &self.decoder.instance.connector.receiver.decode;
+        let bytes = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body).trim_ascii_start();
+        let read = match decode {
+            Decode::Nothing(tree) => self.built(tree),
+            Decode::Form { field } => self.form(&body, field.as_deref()),
+            Decode::Json | Decode::JsonLines { .. } | Decode::JsonConcat if bytes.is_empty() => Ok(()),
             Decode::Json => self.document_or_nothing(bytes),
-            Decode::JsonLines { also_json: true } if *first == b'[' => self.document_or_nothing(bytes),
-            Decode::JsonLines { also_json } => self.lines(bytes, also_json),
+            Decode::JsonLines { also_json: true } if bytes.starts_with(b"[") => {
+                self.document_or_nothing(bytes)
+            }
+            Decode::JsonLines { also_json } => self.lines(bytes, *also_json),
+            Decode::JsonConcat => self.concatenated(bytes),
         };
         if let Err(Broken(detail)) = read {
             // What was read of it so far is in the dead letter too, and counts once.
             self.out = Decoded::default();
-            self.bury(DeadWhat::Body, DeadReason::Undecodable, body.clone(), None, &detail);
+            self.bury(DeadWhat::Body, DeadReason::Undecodable, body, None, &detail);
         }
     }
 
@@ -129,12 +168,7 @@ impl Work<'_, '_> {
         let lines = ends.scan(0, |start, end| bytes.get(std::mem::replace(start, end + 1)..end));
         let lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
         for (n, line) in lines.enumerate() {
-            let before = (self.out.records.len(), self.out.dead.len(), self.index);
-            let Err(Broken(detail)) = self.document_or_nothing(line) else { continue };
-            self.out.records.truncate(before.0);
-            self.out.kinds.truncate(before.0);
-            self.out.dead.truncate(before.1);
-            self.index = before.2;
+            let Err(Broken(detail)) = self.attempt(line) else { continue };
             // A first line that is no JSON may be the first line of one document that was written on many.
             if n == 0 && also_json && line.len() < bytes.trim_ascii().len() {
                 match self.document_or_nothing(bytes) {
@@ -143,35 +177,145 @@ impl Work<'_, '_> {
                 }
                 self.index = 0;
             }
-            self.room()?;
-            let line = self.body.slice_ref(line);
-            self.bury(DeadWhat::Body, DeadReason::Undecodable, line, None, &detail);
+            self.lose(line, &detail)?;
         }
         Ok(())
+    }
+
+    /// One document after the other. One whose end cannot be found ends where a line begins as it did.
+    fn concatenated(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let (mut rest, mut looks) = (bytes.trim_ascii_start(), 0);
+        while !rest.is_empty() {
+            let end = scan::end_of_value(rest, 0).map(|(end, _)| end);
+            let (document, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            let Err(Broken(detail)) = self.attempt(document) else {
+                rest = behind.trim_ascii_start();
+                continue;
+            };
+            looks += 1;
+            let line = [b'\n', rest.first().copied().unwrap_or(b'{')];
+            let next = memmem::find(document, &line).filter(|_| looks <= MOST_LOOKS);
+            let (lost, behind) = rest.split_at(next.unwrap_or(document.len()));
+            self.lose(lost, &detail)?;
+            rest = behind.trim_ascii_start();
+        }
+        Ok(())
+    }
+
+    /// One document of several: what was read of a broken one is taken back.
+    fn attempt(&mut self, document: &[u8]) -> Result<(), Broken> {
+        let before = (self.out.records.len(), self.out.dead.len(), self.index);
+        let read = self.document_or_nothing(document);
+        if read.is_err() {
+            self.out.records.truncate(before.0);
+            self.out.kinds.truncate(before.0);
+            self.out.dead.truncate(before.1);
+            self.index = before.2;
+        }
+        read
+    }
+
+    fn lose(&mut self, document: &[u8], detail: &str) -> Result<(), Broken> {
+        self.room()?;
+        let document = self.body.slice_ref(document);
+        self.bury(DeadWhat::Body, DeadReason::Undecodable, document, None, detail);
+        Ok(())
+    }
+
+    /// The fields of a form as an object, one that is repeated as a list; or the document that a field holds.
+    fn form(&mut self, body: &[u8], field: Option<&str>) -> Result<(), Broken> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        let mut fields = Map::new();
+        for (n, (name, value)) in url::form_urlencoded::parse(body).enumerate() {
+            if n == MOST_FIELDS {
+                return Err(Broken(format!("it has more than {MOST_FIELDS} fields")));
+            }
+            let value = Json::from(value);
+            match fields.get_mut(name.as_ref()) {
+                None => drop(fields.insert(name.into_owned(), value)),
+                Some(Json::Array(values)) => values.push(value),
+                Some(first) => *first = Json::Array(vec![first.take(), value]),
+            }
+        }
+        let made = match field {
+            None => Json::Object(fields).to_string(),
+            Some(name) => match fields.remove(name) {
+                Some(Json::String(text)) => text,
+                Some(_) => return Err(Broken(format!("the form has `{name}` more than once"))),
+                None => return Err(Broken(format!("the form has no `{name}`"))),
+            },
+        };
+        self.within(made, Self::document)
+    }
+
+    /// The document that the spec builds where no body is read. It stands for the body in every respect.
+    fn built(&mut self, tree: &Tree) -> Result<(), Broken> {
+        let made = tree.render(&self.scope("")).map_err(|error| Broken(error.to_string()))?;
+        let made = made.unwrap_or_default().to_string();
+        self.body = Bytes::from(made.clone());
+        self.within(made, Self::document)
+    }
+
+    /// Works on a text that was made of the body.
+    fn within(
+        &mut self,
+        made: String,
+        read: fn(&mut Self, &str) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let source = Bytes::from(made);
+        let before = std::mem::replace(&mut self.source, source.clone());
+        let text = std::str::from_utf8(&source).map_err(|error| Broken(error.to_string()));
+        let done = text.and_then(|text| read(self, text));
+        self.source = before;
+        done
+    }
+
+    /// The names for what the spec builds; `request.json` is the document.
+    fn scope(&self, document: &str) -> Scope {
+        let decoder = self.decoder;
+        let scope = decoder.scope.clone().unwrap_or_else(|| decoder.instance.scope());
+        let nobody = Head::nobody();
+        let head = decoder.head.unwrap_or(&nobody);
+        let body =
+            if document.is_empty() { self.body.clone() } else { Bytes::copy_from_slice(document.as_bytes()) };
+        let facts = head.facts(decoder.instance.receiver_url.as_ref(), body);
+        scope.with_request(Arc::new(facts)).with_now(decoder.at)
     }
 
     /// One document: the list of its items is the first of `each` that is there; what is no list is a list
     /// of one. A small document is read once, and its tree serves its items too.
     fn document(&mut self, text: &str) -> Result<(), Broken> {
+        let each = match &self.decoder.instance.connector.receiver.records.each {
+            Each::At(each) => each,
+            Each::Built(list) => {
+                let list = list.value(&self.scope(text)).map_err(|error| Broken(error.to_string()))?;
+                let list = list.ok_or_else(|| Broken("the document has no list of items".to_owned()))?;
+                return self.within(list.to_string(), |work, text| work.list(text, &[]));
+            }
+        };
+        self.list(text, each)
+    }
+
+    fn list(&mut self, text: &str, each: &[Pointer]) -> Result<(), Broken> {
         if !scan::shallow(text, self.decoder.depth) {
-            return self.deep_document(text);
+            return self.deep_list(text, each);
         }
         let parsed = Parsed::read(text).map_err(Broken)?;
-        let each = &self.decoder.connector.receiver.records.each;
         let list = if each.is_empty() {
             Some(parsed.root())
         } else {
             each.iter().find_map(|pointer| parsed.root().at(pointer))
         };
         let Some(list) = list else { return Err(nothing_at(each)) };
-        let Shape::List(items) = list.shape() else { return self.read_item(list) };
-        items.iter().try_for_each(|item| self.read_item(item))
+        let Shape::List(items) = list.shape() else { return self.element(list) };
+        items.iter().try_for_each(|item| self.element(item))
     }
 
-    /// One document that may nest deeper than the reader can bear: cut into items without a tree.
-    fn deep_document(&mut self, text: &str) -> Result<(), Broken> {
+    /// One document that may nest deeper than the reader can bear: cut into elements without a tree.
+    fn deep_list(&mut self, text: &str, each: &[Pointer]) -> Result<(), Broken> {
         let torn = |_: Torn| Broken(no_json(text));
-        let each = &self.decoder.connector.receiver.records.each;
         let mut list = if each.is_empty() { Some(scan::whole(text).map_err(torn)?) } else { None };
         for pointer in each {
             list = scan::find(text, pointer).map_err(torn)?;
@@ -198,10 +342,12 @@ impl Work<'_, '_> {
         if shallow { Parsed::read(text).map(drop).map_err(Broken) } else { Ok(()) }
     }
 
-    /// One item that was cut out: read, if it does not nest too deep. `Broken` where it is no JSON.
+    /// One element that was cut out: read, if it does not nest too deep. `Broken` where it is no JSON.
     fn item(&mut self, item: Span<'_>) -> Result<(), Broken> {
-        let records = &self.decoder.connector.receiver.records;
-        let wrapping = records.unwrap.iter().map(|pointer| pointer.0.len()).max().unwrap_or(0);
+        let records = &self.decoder.instance.connector.receiver.records;
+        let deepest = |pointers: &[Pointer]| pointers.iter().map(|pointer| pointer.0.len()).max();
+        let wrapping =
+            deepest(&records.unwrap).unwrap_or(0) + deepest(&records.then_each).map_or(0, |n| n + 1);
         if item.depth > self.decoder.depth + wrapping {
             self.room()?;
             self.index += 1;
@@ -210,86 +356,55 @@ impl Work<'_, '_> {
             return Ok(());
         }
         let parsed = Parsed::read(item.text).map_err(Broken)?;
-        self.read_item(parsed.root())
+        self.element(parsed.root())
     }
 
-    /// One item that was read: unwrapped, picked and checked.
-    fn read_item(&mut self, item: Node<'_>) -> Result<(), Broken> {
-        self.room()?;
-        let index = self.index;
-        self.index += 1;
-        let body = self.body.clone();
-        let seen = Item { tree: item, body: &body, head: self.decoder.head };
-        let id =
-            events::id(seen, &self.decoder.connector.receiver.event.id, index).or_else(|| self.id.clone());
-        let Some(tree) = self.unwrap(item) else {
-            let unwrap = &self.decoder.connector.receiver.records.unwrap;
-            let detail = format!("the item has nothing at {}", places(unwrap));
-            self.bury(DeadWhat::Record, DeadReason::Undecodable, self.cut(item.raw()), id, &detail);
+    /// An item that was cut out before. Where lists stand in elements it may be a member of such a list.
+    fn item_again(&mut self, item: Span<'_>) -> Result<(), Broken> {
+        let then = &self.decoder.instance.connector.receiver.records.then_each;
+        let mut lists = then.iter().map(|pointer| scan::find(item.text, pointer));
+        if then.is_empty()
+            || lists.any(|found| matches!(found, Ok(Some(_))))
+            || item.depth > self.decoder.depth
+        {
+            return self.item(item);
+        }
+        let parsed = Parsed::read(item.text).map_err(Broken)?;
+        self.read_item(parsed.root(), None)
+    }
+
+    /// One element of the list: an item, or what holds a list of items.
+    fn element(&mut self, element: Node<'_>) -> Result<(), Broken> {
+        let then = &self.decoder.instance.connector.receiver.records.then_each;
+        if then.is_empty() {
+            return self.read_item(element, None);
+        }
+        let Some(list) = then.iter().find_map(|pointer| element.at(pointer)) else {
+            self.room()?;
+            self.index += 1;
+            let Broken(detail) = nothing_at(then);
+            self.bury(DeadWhat::Record, DeadReason::Undecodable, self.cut(element.raw()), None, &detail);
             return Ok(());
         };
-        let event = &self.decoder.connector.receiver.event;
-        let time = events::time(seen, &event.time, event.time_format);
-        let record = Record {
-            bytes: self.record_bytes(tree.raw()),
-            tree,
-            id: id.clone().unwrap_or_else(|| events::stand_in(self.body_hash(), index)),
-            time,
-        };
-        match self.decoder.connector.output.schema.check(record) {
-            Ok(checked) => {
-                self.out.kinds.push(self.known_type(seen));
-                self.out.records.push(checked);
-            }
-            Err(failure) => {
-                let detail = failure.to_string();
-                self.bury(DeadWhat::Record, DeadReason::Schema, self.cut(item.raw()), id, &detail);
-            }
-        }
-        Ok(())
+        let Shape::List(items) = list.shape() else { return self.read_item(list, Some(element)) };
+        items.iter().try_for_each(|item| self.read_item(item, Some(element)))
     }
 
-    /// The part of an item that is the record.
-    fn unwrap<'i>(&self, item: Node<'i>) -> Option<Node<'i>> {
-        let unwrap = &self.decoder.connector.receiver.records.unwrap;
-        if unwrap.is_empty() { Some(item) } else { unwrap.iter().find_map(|pointer| item.at(pointer)) }
-    }
-
-    fn known_type(&self, item: Item<'_>) -> Option<u16> {
-        let kind = events::kind(item, &self.decoder.connector.receiver.event.kind)?;
-        self.decoder
-            .types
-            .binary_search_by(|known| known.as_str().cmp(&kind))
-            .ok()
-            .and_then(|n| n.try_into().ok())
-    }
-
-    /// The record's bytes as they came. Raw line breaks can only stand between tokens, and are taken out:
-    /// the output is one line a record.
-    fn record_bytes(&self, text: &str) -> Bytes {
-        if memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
-            text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).collect()
-        } else {
-            self.cut(text)
-        }
-    }
-
-    fn cut(&self, text: &str) -> Bytes {
-        self.body.slice_ref(text.as_bytes())
-    }
-
-    fn body_hash(&self) -> &str {
-        self.hash.get_or_init(|| events::hash(&self.body))
-    }
-
-    fn room(&self) -> Result<(), Broken> {
+    pub(super) fn room(&self) -> Result<(), Broken> {
         if self.out.records.len() + self.out.dead.len() < MOST_ITEMS {
             return Ok(());
         }
         Err(Broken(format!("it holds more than {MOST_ITEMS} records")))
     }
 
-    fn bury(&mut self, what: DeadWhat, reason: DeadReason, bytes: Bytes, id: Option<Bytes>, detail: &str) {
+    pub(super) fn bury(
+        &mut self,
+        what: DeadWhat,
+        reason: DeadReason,
+        bytes: Bytes,
+        id: Option<Bytes>,
+        detail: &str,
+    ) {
         self.out.dead.push(DeadLetter {
             what,
             reason,
@@ -307,7 +422,8 @@ fn nothing_at(each: &[Pointer]) -> Broken {
     Broken(format!("there is nothing at {}", places(each)))
 }
 
-fn places(pointers: &[Pointer]) -> String {
+/// Pointers as people read them.
+pub(super) fn places(pointers: &[Pointer]) -> String {
     let places: Vec<_> = pointers.iter().map(|pointer| format!("`{pointer}`")).collect();
     places.join(" or ")
 }

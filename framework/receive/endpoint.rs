@@ -17,11 +17,11 @@ use super::request::Head;
 use super::verify::{Fetched, Keys};
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Connector, Reply, ReplyBody, Rule};
+use crate::connector::model::{Connector, Decode, Each, Reply, ReplyBody, Rule};
 use crate::connector::secret::LiveSecret;
 use crate::connector::template::{Scope, Text};
 use crate::error::{Error, Kind, Result, escaped};
-use crate::queue::{Batch, DeadLetter, DeadWhat, Queue};
+use crate::queue::{Batch, DeadLetter, DeadReason, DeadWhat, Queue};
 
 /// The deepest nesting that a limit may allow: the reader recurses.
 const DEEPEST: usize = 256;
@@ -51,7 +51,10 @@ pub struct Endpoint {
     pub(super) calls: Calls,
     /// The path of each rule.
     rule_paths: Vec<String>,
+    /// Whether the spec builds documents or lists of items, which takes names.
+    builds: bool,
     depth: usize,
+    inflated: usize,
     state: watch::Sender<Arc<Json>>,
     known: RwLock<Option<Arc<Known>>>,
 }
@@ -99,7 +102,10 @@ impl Endpoint {
             types,
             methods: methods(&connector),
             accepted: Names::of_reply(&connector.receiver.respond.accepted, &connector),
+            builds: matches!(connector.receiver.decode, Decode::Nothing(_))
+                || matches!(connector.receiver.records.each, Each::Built(_)),
             depth: limits.depth.min(DEEPEST),
+            inflated: limits.inflated,
             fetched: Fetched::new(reach.caller.transport()),
             reach,
             calls: Calls::new(),
@@ -175,7 +181,9 @@ impl Endpoint {
 
     /// Body to records, under today's spec.
     pub(super) fn decoder<'a>(&'a self, head: Option<&'a Head>, at: jiff::Timestamp) -> Decoder<'a> {
-        Decoder { connector: &self.instance.connector, head, types: &self.types, depth: self.depth, at }
+        let scope = self.builds.then(|| self.known().scope.clone());
+        let (types, depth, inflated) = (&self.types, self.depth, self.inflated);
+        Decoder { instance: &self.instance, head, scope, types, depth, inflated, at }
     }
 }
 
@@ -183,9 +191,10 @@ impl Endpoint {
 /// where it was cut out. What still cannot be accepted is a dead letter of the batch again.
 pub fn decode_again(endpoint: &Endpoint, letter: DeadLetter) -> Batch {
     let decoder = endpoint.decoder(None, letter.at);
-    let Decoded { records, dead, .. } = match letter.what {
-        DeadWhat::Body => decoder.body(&letter.bytes),
-        DeadWhat::Record => decoder.item(&letter.bytes, letter.id.as_ref()),
+    let Decoded { records, dead, .. } = match (letter.what, letter.reason) {
+        (DeadWhat::Body, _) => decoder.body(&letter.bytes),
+        (DeadWhat::Record, DeadReason::IdReused) => decoder.record(&letter.bytes, letter.id.as_ref()),
+        (DeadWhat::Record, _) => decoder.item(&letter.bytes, letter.id.as_ref()),
     };
     Batch {
         instance: endpoint.instance.id.clone(),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::request::{Found, Head};
 use crate::connector::node::{Node, Number, Shape};
-use crate::connector::pick::{Pick, Pointer, TimeFormat};
+use crate::connector::pick::{EventPick, Pointer, TimeFormat};
 use crate::connector::scan;
 
 /// The longest id that is kept as it is; a longer one is hashed.
@@ -22,23 +22,43 @@ const LONGEST_ID: usize = 512;
 pub(super) struct Item<'a> {
     /// The item, read.
     pub tree: Node<'a>,
+    /// The element that holds the list which the item is of, where the spec goes that deep.
+    pub outer: Option<Node<'a>>,
+    /// The record in the item; `None` before it is found.
+    pub record: Option<Node<'a>>,
+    /// What the item was cut out of.
+    pub source: &'a Bytes,
     /// The body it came in.
     pub body: &'a Bytes,
     /// The head of its request; `None` for a dead letter that is decoded again.
     pub head: Option<&'a Head>,
 }
 
+/// Where a record stands among those of its request.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// The item's place in the body.
+    pub index: usize,
+    /// The record's place in its item.
+    pub part: usize,
+    /// Whether an item of this spec may hold several records.
+    pub split: bool,
+}
+
 /// The picked id: the parts joined by `|`, so that no two lists of parts make the same id. `None` where a
-/// part is missing or empty. An id that is the request's and not the item's is told apart by the item's
-/// place in the body.
-pub(super) fn id(item: Item<'_>, picks: &[Pick], index: usize) -> Option<Bytes> {
+/// part is missing or empty. An id that is the request's and not the item's, or the item's and not the record's,
+/// is told apart by the record's place.
+pub(super) fn id(item: Item<'_>, picks: &[EventPick], place: Place) -> Option<Bytes> {
+    let numbered = numbered(picks, place.split);
     let mut joined = match picks {
         [] => return None,
         [pick] => match text_at(item, pick)? {
             // Mostly it stands in the body as it is, and needs no memory of its own.
-            Cow::Borrowed(text) if text.len() <= LONGEST_ID && matches!(pick, Pick::Item(_)) => {
+            Cow::Borrowed(text)
+                if text.len() <= LONGEST_ID && matches!(pick, EventPick::Item(_)) && !numbered =>
+            {
                 return Some(
-                    part_of(item.body, text).unwrap_or_else(|| Bytes::copy_from_slice(text.as_bytes())),
+                    part_of(item.source, text).unwrap_or_else(|| Bytes::copy_from_slice(text.as_bytes())),
                 );
             }
             text => text.into_owned(),
@@ -54,13 +74,28 @@ pub(super) fn id(item: Item<'_>, picks: &[Pick], index: usize) -> Option<Bytes> 
             joined
         }
     };
-    if index > 0 && !picks.iter().any(|pick| matches!(pick, Pick::Item(_))) {
-        joined.push_str(&format!("#{index}"));
+    if numbered {
+        // What an id may end in itself must not look like a number of ours.
+        joined = joined.replace('\\', "\\\\").replace('#', "\\#");
+        match (place.index, place.part) {
+            (0, 0) => {}
+            (index, 0) => joined.push_str(&format!("#{index}")),
+            (index, part) => joined.push_str(&format!("#{index}#{part}")),
+        }
     }
     if joined.len() > LONGEST_ID {
         return Some(Bytes::from(format!("sha256:{}", hash(joined.as_bytes()))));
     }
     (!joined.is_empty()).then(|| Bytes::from(joined))
+}
+
+/// Whether records of one request may have the same picked id without being the same.
+fn numbered(picks: &[EventPick], split: bool) -> bool {
+    !picks.iter().any(|pick| match pick {
+        EventPick::Record(_) | EventPick::Hash(_) => true,
+        EventPick::Item(_) => !split,
+        EventPick::Outer(_) | EventPick::Request(_) => false,
+    })
 }
 
 /// A text as a part of the body, where it is one.
@@ -71,8 +106,11 @@ fn part_of(body: &Bytes, text: &str) -> Option<Bytes> {
 }
 
 /// What stands in for an id that the vendor did not send.
-pub(super) fn stand_in(body_hash: &str, index: usize) -> Bytes {
-    Bytes::from(format!("sha256:{body_hash}:{index}"))
+pub(super) fn stand_in(body_hash: &str, place: Place) -> Bytes {
+    match place {
+        Place { index, part: 0, .. } => Bytes::from(format!("sha256:{body_hash}:{index}")),
+        Place { index, part, .. } => Bytes::from(format!("sha256:{body_hash}:{index}:{part}")),
+    }
 }
 
 /// SHA-256, in hex.
@@ -81,31 +119,34 @@ pub(super) fn hash(bytes: &[u8]) -> String {
 }
 
 /// The time of the event: the first pick that is there and is a time.
-pub(super) fn time(item: Item<'_>, picks: &[Pick], format: TimeFormat) -> Option<Timestamp> {
-    picks.iter().find_map(|pick| text_at(item, pick)).and_then(|text| parse_time(&text, format))
+pub(super) fn time(item: Item<'_>, picks: &[(EventPick, TimeFormat)]) -> Option<Timestamp> {
+    let (text, format) =
+        picks.iter().find_map(|(pick, format)| text_at(item, pick).map(|text| (text, *format)))?;
+    parse_time(&text, format)
 }
 
 /// The type of the event: the first pick that is there.
-pub(super) fn kind<'a>(item: Item<'a>, picks: &[Pick]) -> Option<Cow<'a, str>> {
+pub(super) fn kind<'a>(item: Item<'a>, picks: &[EventPick]) -> Option<Cow<'a, str>> {
     picks.iter().find_map(|pick| text_at(item, pick))
 }
 
-fn text_at<'a>(item: Item<'a>, pick: &Pick) -> Option<Cow<'a, str>> {
+fn text_at<'a>(item: Item<'a>, pick: &EventPick) -> Option<Cow<'a, str>> {
     let text = match pick {
-        Pick::Item(pointer) => in_tree(item, pointer)?,
-        Pick::Body(_) | Pick::Header(_) | Pick::Query(_) | Pick::Form(_) => {
-            match item.head?.pick(pick, item.body) {
-                Found::One(Cow::Borrowed(bytes)) => Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
-                Found::One(Cow::Owned(bytes)) => Cow::Owned(String::from_utf8(bytes).ok()?),
-                Found::Nothing | Found::Several => return None,
-            }
-        }
+        EventPick::Item(pointer) => in_tree(item.tree, pointer)?,
+        EventPick::Outer(pointer) => in_tree(item.outer?, pointer)?,
+        EventPick::Record(pointer) => in_tree(item.record?, pointer)?,
+        EventPick::Hash(pointer) => Cow::Owned(hash(item.record?.at(pointer)?.raw().as_bytes())),
+        EventPick::Request(pick) => match item.head?.pick(pick, item.body) {
+            Found::One(Cow::Borrowed(bytes)) => Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
+            Found::One(Cow::Owned(bytes)) => Cow::Owned(String::from_utf8(bytes).ok()?),
+            Found::Nothing | Found::Several => return None,
+        },
     };
     (!text.is_empty()).then_some(text)
 }
 
-fn in_tree<'a>(item: Item<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
-    let found = item.tree.at(pointer)?;
+fn in_tree<'a>(tree: Node<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
+    let found = tree.at(pointer)?;
     match found.shape() {
         // A text that could not be read whole is taken as it is written: two ids must not become one.
         Shape::Text(text) if text.contains('\u{fffd}') => Some(Cow::Borrowed(found.raw())),
@@ -139,6 +180,10 @@ pub(super) fn parse_time(text: &str, format: TimeFormat) -> Option<Timestamp> {
             Ok(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
             Err(_) => fraction(text, 1.0),
         },
+        TimeFormat::UnixNs => match text.parse::<i128>() {
+            Ok(nanoseconds) => Timestamp::from_nanosecond(nanoseconds).ok(),
+            Err(_) => fraction(text, 1e-6),
+        },
         TimeFormat::HttpDate => jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp()),
     }
 }
@@ -163,9 +208,17 @@ mod tests {
         assert_eq!(read("1635984910", TimeFormat::Unix), Some(same));
         assert_eq!(read("1635984910.0", TimeFormat::Unix), Some(same));
         assert_eq!(read("1635984910000", TimeFormat::UnixMs), Some(same));
+        assert_eq!(read("1635984910000000000", TimeFormat::UnixNs), Some(same));
+        assert_eq!(read("1.63598491e18", TimeFormat::UnixNs), Some(same));
         assert_eq!(read("Thu, 04 Nov 2021 00:15:10 GMT", TimeFormat::HttpDate), Some(same));
-        for bad in ["", "yesterday", "NaN", "1e300", "99999999999999999999"] {
-            for format in [TimeFormat::Rfc3339, TimeFormat::Unix, TimeFormat::UnixMs, TimeFormat::HttpDate] {
+        for bad in ["", "yesterday", "NaN", "1e300", "9999999999999999999999999"] {
+            for format in [
+                TimeFormat::Rfc3339,
+                TimeFormat::Unix,
+                TimeFormat::UnixMs,
+                TimeFormat::UnixNs,
+                TimeFormat::HttpDate,
+            ] {
                 assert_eq!(read(bad, format), None, "{bad}");
             }
         }

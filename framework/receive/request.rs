@@ -12,6 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use super::connections::Peer;
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::scan;
+use crate::connector::template::RequestFacts;
 
 /// A body that is still coming.
 pub type Incoming = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -51,6 +52,26 @@ pub(super) enum Found<'a> {
 }
 
 impl Head {
+    /// The head of no request: what a template sees where a dead letter is decoded again.
+    pub(super) fn nobody() -> Self {
+        let (method, headers) = (http::Method::POST, http::HeaderMap::new());
+        Self { method, path: String::new(), query: String::new(), headers }
+    }
+
+    /// What templates see of the request. `url` is what the vendor was given.
+    pub(super) fn facts(&self, url: Option<&url::Url>, body: Bytes) -> RequestFacts {
+        let url = url.map(ToString::to_string).unwrap_or_default();
+        let url = if self.query.is_empty() { url } else { format!("{url}?{}", self.query) };
+        RequestFacts {
+            method: self.method.clone(),
+            url,
+            path: self.path.clone(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            body,
+        }
+    }
+
     /// What stands at a place of the request. Places in the body are looked for in `body`; they are absent
     /// where it has not been read yet, or is not what the pick takes it for.
     pub(super) fn pick<'a>(&'a self, pick: &Pick, body: &'a [u8]) -> Found<'a> {

@@ -1,60 +1,89 @@
 //! Events as the vendor would send them: the connector's samples with new ids and the current time.
 //!
-//! Called by the plan of what is pushed. Ids and times are written through the spec's own picks, inverted;
-//! everything else of a sample stays as it is. The same number makes the same id.
+//! Called by the plan of what is pushed. Ids and times are written through the spec's own picks, inverted, and
+//! layers around a record are closed again; everything else of a sample stays as it is. The same number makes the
+//! same id.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 
 use super::invert::{fresh_like, replace_equal, write, write_time};
-use crate::connector::model::Connector;
-use crate::connector::pick::{Pick, Pointer, TimeFormat};
+use crate::connector::layers::{closed, opened};
+use crate::connector::model::{Connector, Decode, Each, Layer};
+use crate::connector::pick::{EventPick, Pick, Pointer, TimeFormat};
+use crate::connector::template::Tree;
 use crate::error::{Error, Kind, Result};
 
 /// One event, ready to be put into a body.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Event {
     /// The item as it stands in a body: JSON without a line break.
     pub item: String,
     /// The record in it, byte for byte, as it must come out of a sink.
     pub record: Vec<u8>,
+    /// What stands around the list that the item is of, where the spec goes that deep.
+    pub outer: Json,
+    /// Values of the body around all items.
+    pub around: Vec<(Pointer, Json)>,
     /// Headers that carry part of the event; where there are some, an event has a request of its own.
     pub headers: Vec<(String, String)>,
+    /// Parameters of the query that do.
+    pub query: Vec<(String, String)>,
 }
 
 /// Makes events from the samples of a connector.
 #[derive(Debug)]
 pub struct Maker {
     samples: Vec<Json>,
-    id: Vec<Pick>,
-    time: Vec<Pick>,
-    time_format: TimeFormat,
+    id: Vec<EventPick>,
+    time: Vec<(EventPick, TimeFormat)>,
+    /// Headers that the vendor sends with every event, and that come out in the envelope.
+    headers: Vec<String>,
     unwrap: Vec<Pointer>,
+    layers: Vec<Layer>,
+    /// Whether the item is the whole body.
+    whole: bool,
+    /// Places of the request that the item is built from where no body is read.
+    built: Vec<(Pointer, Pick)>,
     /// Added to every number, so that no two runs give the same ids.
     seed: u64,
 }
 
+/// An event in the making: the item, and the record once it is out of its layers.
+struct Draft {
+    event: Event,
+    item: Json,
+    /// Where the record or what holds it stands in the item.
+    at: Pointer,
+    record: Option<Json>,
+    /// Whether the item is the whole body.
+    whole: bool,
+}
+
 impl Maker {
-    /// Refuses a connector without samples, and one whose events cannot be told apart.
+    /// Refuses a connector without samples: there is nothing to make events from.
     pub fn new(connector: &Connector, started: Timestamp) -> Result<Self> {
         let receiver = &connector.receiver;
-        let place = connector.file.display().to_string();
         if connector.samples.is_empty() {
             return Err(Error::new(Kind::Finding, "there are no samples to make events from")
-                .at(place)
+                .at(connector.file.display().to_string())
                 .help("add a file with one item as the vendor sends it, and name it under `samples:`"));
-        }
-        if receiver.event.id.is_empty() && receiver.event.time.is_empty() {
-            return Err(Error::new(Kind::Finding, "events made from one sample could not be told apart")
-                .at(place)
-                .help("name `event.id` or `event.time`: the stand-in writes new values there"));
         }
         Ok(Self {
             samples: connector.samples.clone(),
             id: receiver.event.id.clone(),
             time: receiver.event.time.clone(),
-            time_format: receiver.event.time_format,
+            headers: connector.output.envelope.iter().flat_map(|envelope| envelope.headers.clone()).collect(),
             unwrap: receiver.records.unwrap.clone(),
+            layers: receiver.records.layers.clone(),
+            whole: receiver.records.then_each.is_empty()
+                && matches!(&receiver.records.each, Each::At(each) if each.iter().any(|at| at.0.is_empty())),
+            built: match &receiver.decode {
+                Decode::Nothing(tree) => places(tree, &Pointer::default()),
+                Decode::Json | Decode::JsonLines { .. } | Decode::JsonConcat | Decode::Form { .. } => {
+                    Vec::new()
+                }
+            },
             seed: u64::try_from(started.as_microsecond()).unwrap_or(1),
         })
     }
@@ -71,7 +100,8 @@ impl Maker {
 
     /// Whether an event must have a request of its own: part of it stands outside the item.
     pub fn is_alone(&self) -> bool {
-        self.id.iter().chain(&self.time).any(|pick| !matches!(pick, Pick::Item(_)))
+        let mut picks = self.id.iter().chain(self.time.iter().map(|(pick, _)| pick));
+        !self.built.is_empty() || picks.any(|pick| matches!(pick, EventPick::Request(_)))
     }
 
     /// Whether events have ids of their own; without, only a whole request can come twice.
@@ -79,59 +109,201 @@ impl Maker {
         !self.id.is_empty()
     }
 
+    /// Whether other bytes can come under the same id.
+    pub fn can_reuse(&self) -> bool {
+        self.has_ids() && !self.is_hashed() && self.built.is_empty()
+    }
+
+    /// Whether the id is made of the bytes themselves.
+    fn is_hashed(&self) -> bool {
+        self.id.iter().any(|pick| matches!(pick, EventPick::Hash(_)))
+    }
+
     fn build(&self, n: u64, at: Timestamp, reused: bool) -> Event {
         let index = usize::try_from(n).unwrap_or(0) % self.samples.len();
-        let mut item = self.samples[index].clone();
-        let mut headers = Vec::new();
-        self.write_id(&mut item, &mut headers, self.seed.wrapping_add(n));
-        // Without ids the time is all that tells two events apart.
-        let at = match self.has_ids() {
+        let number = self.seed.wrapping_add(n);
+        let mut draft = self.draft(self.samples[index].clone());
+        let told = self.write_id(&mut draft, number);
+        // Where no id tells two events apart, the time does.
+        let at = match told {
             true => at,
             false => at.checked_sub(SignedDuration::from_secs(i64::try_from(n).unwrap_or(0))).unwrap_or(at),
         };
-        self.write_time(&mut item, &mut headers, at);
+        self.write_time(&mut draft, at);
+        if !told && self.time.is_empty() {
+            draft.mark("x_number", Json::from(number));
+        }
         if reused {
-            mark(&mut item, &self.unwrap);
+            draft.mark("x_other_bytes", Json::Bool(true));
         }
-        let record = first(&self.unwrap, &item).unwrap_or(&item);
-        Event { record: record.to_string().into_bytes(), item: item.to_string(), headers }
+        for name in &self.headers {
+            if !draft.event.headers.iter().any(|(known, _)| known == name) {
+                draft.event.headers.push((name.clone(), "stand-in".to_owned()));
+            }
+        }
+        self.finished(draft)
     }
 
-    fn write_id(&self, item: &mut Json, headers: &mut Vec<(String, String)>, number: u64) {
-        // The parts of a joined id belong together; the first alone makes the whole a new one.
-        match self.id.first() {
-            Some(Pick::Item(pointer) | Pick::Body(pointer)) => {
-                let old = pointer.resolve(item).cloned();
-                let new = fresh_like(old.as_ref(), number);
-                if let Some(old) = old.filter(is_telling) {
-                    replace_equal(item, &old, &new);
+    fn draft(&self, item: Json) -> Draft {
+        let at =
+            self.unwrap.iter().find(|pointer| pointer.resolve(&item).is_some()).cloned().unwrap_or_default();
+        let record = at.resolve(&item).filter(|_| !self.layers.is_empty());
+        let record = record.and_then(|sample| opened(&self.layers, sample).ok());
+        Draft { event: Event::default(), item, at, record, whole: self.whole }
+    }
+
+    fn finished(&self, draft: Draft) -> Event {
+        let Draft { mut event, mut item, at, record, .. } = draft;
+        if let (Some(record), Some(sample)) = (&record, at.resolve(&item)) {
+            // What was opened can be closed.
+            let wrapped = closed(&self.layers, sample, record).unwrap_or_else(|_| sample.clone());
+            write(&mut item, &at, wrapped);
+        }
+        for (place, pick) in &self.built {
+            let text = place.resolve(&item).map(plain).unwrap_or_default();
+            match pick {
+                Pick::Query(name) => event.query.push((name.clone(), text)),
+                Pick::Header(name) => event.headers.push((name.clone(), text)),
+                Pick::Item(_) | Pick::Body(_) | Pick::Form(_) => {}
+            }
+        }
+        let record = record.or_else(|| at.resolve(&item).cloned()).unwrap_or_default();
+        Event { record: record.to_string().into_bytes(), item: item.to_string(), ..event }
+    }
+
+    /// Writes a new id; whether it tells the event from all others.
+    fn write_id(&self, draft: &mut Draft, number: u64) -> bool {
+        // The parts of a joined id belong together; the first that can be written makes the whole a new one.
+        let mut told = false;
+        for pick in &self.id {
+            match pick {
+                EventPick::Item(pointer) if !told => draft.renew(pointer, number),
+                EventPick::Record(pointer) if !told => draft.renew_record(pointer, number),
+                EventPick::Item(_) | EventPick::Record(_) => continue,
+                EventPick::Hash(_) => continue,
+                EventPick::Outer(_) | EventPick::Request(_) => {
+                    let text = if told { "stand-in".to_owned() } else { format!("{number:016}") };
+                    draft.put(pick, Json::from(text));
                 }
-                write(item, pointer, new);
             }
-            Some(Pick::Header(name)) => headers.push((name.clone(), format!("{number:016}"))),
-            Some(Pick::Query(_) | Pick::Form(_)) | None => {}
+            told = true;
+        }
+        told
+    }
+
+    fn write_time(&self, draft: &mut Draft, at: Timestamp) {
+        let there = self.time.iter().find(|(pick, _)| match pick {
+            EventPick::Item(_) | EventPick::Record(_) => draft.old(pick).is_some(),
+            EventPick::Outer(_) | EventPick::Hash(_) => false,
+            EventPick::Request(pick) => matches!(pick, Pick::Header(_)),
+        });
+        if let Some((pick, format)) = there.or(self.time.first()) {
+            let value = write_time(*format, at, draft.old(pick).as_ref());
+            draft.put(pick, value);
+        }
+    }
+}
+
+impl Draft {
+    /// What stands at a place.
+    fn old(&self, pick: &EventPick) -> Option<Json> {
+        match pick {
+            EventPick::Item(pointer) => pointer.resolve(&self.item).cloned(),
+            EventPick::Record(pointer) => match &self.record {
+                Some(record) => pointer.resolve(record).cloned(),
+                None => self.in_item(pointer).resolve(&self.item).cloned(),
+            },
+            EventPick::Outer(_) | EventPick::Hash(_) | EventPick::Request(_) => None,
         }
     }
 
-    fn write_time(&self, item: &mut Json, headers: &mut Vec<(String, String)>, at: Timestamp) {
-        let there = self.time.iter().find(|pick| match pick {
-            Pick::Item(pointer) | Pick::Body(pointer) => pointer.resolve(item).is_some(),
-            Pick::Header(_) => true,
-            Pick::Query(_) | Pick::Form(_) => false,
-        });
-        match there.or(self.time.first()) {
-            Some(Pick::Item(pointer) | Pick::Body(pointer)) => {
-                let value = write_time(self.time_format, at, pointer.resolve(item));
-                write(item, pointer, value);
+    /// Writes a value where the receiver will pick it.
+    fn put(&mut self, pick: &EventPick, value: Json) {
+        match pick {
+            EventPick::Item(pointer) => write(&mut self.item, pointer, value),
+            EventPick::Record(pointer) => match &mut self.record {
+                Some(record) => write(record, pointer, value),
+                None => write(&mut self.item, &self.at.clone().join(pointer), value),
+            },
+            EventPick::Outer(pointer) => write(&mut self.event.outer, pointer, value),
+            EventPick::Hash(_) => {}
+            EventPick::Request(Pick::Header(name)) => self.event.headers.push((name.clone(), plain(&value))),
+            EventPick::Request(Pick::Query(name)) => self.event.query.push((name.clone(), plain(&value))),
+            EventPick::Request(Pick::Body(pointer) | Pick::Item(pointer)) if self.whole => {
+                write(&mut self.item, pointer, value);
             }
-            Some(Pick::Header(name)) => {
-                let value = write_time(self.time_format, at, None);
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                headers.push((name.clone(), text));
+            EventPick::Request(Pick::Body(pointer) | Pick::Item(pointer)) => {
+                self.event.around.push((pointer.clone(), value));
             }
-            Some(Pick::Query(_) | Pick::Form(_)) | None => {}
+            EventPick::Request(Pick::Form(name)) => {
+                write(&mut self.item, &Pointer(vec![name.clone()]), value);
+            }
         }
     }
+
+    fn in_item(&self, pointer: &Pointer) -> Pointer {
+        self.at.clone().join(pointer)
+    }
+
+    /// A new id in the item, wherever the old one stands in it.
+    fn renew(&mut self, pointer: &Pointer, number: u64) {
+        renew(&mut self.item, pointer, number);
+    }
+
+    fn renew_record(&mut self, pointer: &Pointer, number: u64) {
+        match &mut self.record {
+            Some(record) => renew(record, pointer, number),
+            None => renew(&mut self.item, &self.at.clone().join(pointer), number),
+        }
+    }
+
+    /// Makes other bytes of the record without touching its id: a field more.
+    fn mark(&mut self, name: &str, value: Json) {
+        let Some(mut record) = self.record.clone().or_else(|| self.at.resolve(&self.item).cloned()) else {
+            return;
+        };
+        if let Json::Object(map) = &mut record {
+            map.insert(name.to_owned(), value);
+        }
+        match &mut self.record {
+            Some(known) => *known = record,
+            None => write(&mut self.item, &self.at, record),
+        }
+    }
+}
+
+fn renew(document: &mut Json, pointer: &Pointer, number: u64) {
+    let old = pointer.resolve(document).cloned();
+    let new = fresh_like(old.as_ref(), number);
+    if let Some(old) = old.filter(is_telling) {
+        replace_equal(document, &old, &new);
+    }
+    write(document, pointer, new);
+}
+
+/// Where the leaves of a built document come from, as far as each is one name of the request.
+fn places(tree: &Tree, at: &Pointer) -> Vec<(Pointer, Pick)> {
+    let below = |token: &str, tree| places(tree, &at.clone().join(&Pointer(vec![token.to_owned()])));
+    match tree {
+        Tree::Text(text) => {
+            let name = text.lone_name().unwrap_or_default();
+            let pick = match (name.strip_prefix("request.headers."), name.strip_prefix("request.query.")) {
+                (Some(name), _) => Some(Pick::Header(name.to_owned())),
+                (_, Some(name)) => Some(Pick::Query(name.to_owned())),
+                (None, None) => None,
+            };
+            pick.into_iter().map(|pick| (at.clone(), pick)).collect()
+        }
+        Tree::Map(fields) => fields.iter().flat_map(|(name, tree)| below(name, tree)).collect(),
+        Tree::List(items) => {
+            items.iter().enumerate().flat_map(|(n, tree)| below(&n.to_string(), tree)).collect()
+        }
+        Tree::Value(_) => Vec::new(),
+    }
+}
+
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Whether a value that stands elsewhere, too, is meant to be the same: an empty text or a small number is not.
@@ -143,34 +315,26 @@ fn is_telling(id: &Json) -> bool {
     }
 }
 
-/// The first pointer that leads somewhere, followed.
-fn first<'a>(pointers: &[Pointer], item: &'a Json) -> Option<&'a Json> {
-    pointers.iter().find_map(|pointer| pointer.resolve(item))
-}
-
-/// Makes other bytes of a record without touching its id: a field more.
-fn mark(item: &mut Json, unwrap: &[Pointer]) {
-    let at = unwrap.iter().find(|pointer| pointer.resolve(item).is_some()).cloned().unwrap_or_default();
-    let Some(mut record) = at.resolve(item).cloned() else { return };
-    if let Json::Object(map) = &mut record {
-        map.insert("x_other_bytes".to_owned(), Json::Bool(true));
-    }
-    write(item, &at, record);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
+    fn pointer(text: &str) -> Pointer {
+        Pointer::parse(text).unwrap()
+    }
+
     fn maker(sample: Json) -> Maker {
-        let pointer = |text: &str| Pointer::parse(text).unwrap();
+        let item = |text: &str| EventPick::Item(pointer(text));
         Maker {
             samples: vec![sample],
-            id: vec![Pick::Item(pointer("/log_id"))],
-            time: vec![Pick::Item(pointer("/data/date")), Pick::Item(pointer("/date"))],
-            time_format: TimeFormat::Rfc3339,
+            id: vec![item("/log_id")],
+            time: vec![(item("/data/date"), TimeFormat::Rfc3339), (item("/date"), TimeFormat::Rfc3339)],
+            headers: Vec::new(),
             unwrap: vec![pointer("/data"), pointer("")],
+            layers: Vec::new(),
+            whole: true,
+            built: Vec::new(),
             seed: 1_000_000,
         }
     }
@@ -194,5 +358,24 @@ mod tests {
         assert_ne!(one.item, other.item);
         let id = |event: &Event| serde_json::from_str::<Json>(&event.item).unwrap()["log_id"].clone();
         assert_eq!(id(&one), id(&other));
+    }
+
+    #[test]
+    fn an_id_within_layers_and_one_beside_the_item_are_written_where_they_are_picked() {
+        let sample = json!({"data": data_encoding::BASE64.encode(br#"{"id":"a-0001","at":1}"#)});
+        let maker = Maker {
+            id: vec![EventPick::Record(pointer("/id")), EventPick::Request(Pick::Header("x-try".to_owned()))],
+            time: vec![(EventPick::Outer(pointer("/time")), TimeFormat::Unix)],
+            unwrap: vec![pointer("/data")],
+            layers: vec![Layer::Base64, Layer::Json],
+            ..maker(sample)
+        };
+        let event = maker.make(7, Timestamp::from_second(5).unwrap());
+        assert_eq!(event.record, br#"{"id":"a-1000007","at":1}"#);
+        let item: Json = serde_json::from_str(&event.item).unwrap();
+        assert_eq!(opened(&maker.layers, &item["data"]).unwrap().to_string().into_bytes(), event.record);
+        assert_eq!(event.headers, [("x-try".to_owned(), "stand-in".to_owned())]);
+        assert_eq!(event.outer, json!({"time": 5}));
+        assert!(maker.is_alone());
     }
 }

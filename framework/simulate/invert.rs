@@ -125,6 +125,7 @@ pub fn write_time(format: TimeFormat, at: Timestamp, example: Option<&Json>) -> 
         TimeFormat::Rfc3339 => Json::String(format!("{at:.3}")),
         TimeFormat::Unix => number(at.as_second()),
         TimeFormat::UnixMs => number(at.as_millisecond()),
+        TimeFormat::UnixNs => number(i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX)),
         TimeFormat::HttpDate => Json::String(at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()),
     }
 }

@@ -7,6 +7,7 @@ pub mod configure;
 pub mod events;
 pub mod faults;
 pub mod folder;
+pub mod frame;
 pub mod guard;
 pub mod invert;
 pub mod ledger;

@@ -6,14 +6,12 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
-use serde_json::Value as Json;
 
 use super::events::{Event, Maker};
-use super::invert::write;
+use super::frame::Frame;
 use super::ledger::{Mark, mark_of};
 use super::sign::shape;
-use crate::connector::model::{Connector, Decode, OnReuse};
-use crate::connector::pick::Pointer;
+use crate::connector::model::{Connector, OnReuse};
 use crate::error::Result;
 
 /// One event in so many comes again.
@@ -32,6 +30,8 @@ pub struct Push {
     pub body: Vec<u8>,
     /// Headers that carry part of the event.
     pub headers: Vec<(String, String)>,
+    /// Parameters of the query that do.
+    pub query: Vec<(String, String)>,
     /// Records that must come out of a sink.
     pub good: Vec<Mark>,
     /// Copies of records that came before.
@@ -44,7 +44,9 @@ pub struct Push {
 #[derive(Debug)]
 pub struct Plan {
     maker: Maker,
-    shape: Shape,
+    frame: Frame,
+    /// Whether a push holds one event alone.
+    alone: bool,
     most: u64,
     /// A signature in the body changes it: nothing comes again or broken, since it would be signed anew.
     signed_body: bool,
@@ -58,37 +60,21 @@ pub struct Plan {
     last: Option<Push>,
 }
 
-/// How items become a body.
-#[derive(Debug, Clone)]
-enum Shape {
-    /// One item a line, now and then a document.
-    Lines { also_json: bool },
-    /// A document: the list of items at a pointer.
-    Document { each: Pointer },
-    /// One item is the body.
-    Single,
-}
-
 impl Plan {
     /// The plan for a connector, with pushes of at most so many events.
     pub fn new(connector: &Connector, started: Timestamp, most: u64) -> Result<Self> {
         let maker = Maker::new(connector, started)?;
         let receiver = &connector.receiver;
-        let each = receiver.records.each.iter().find(|p| p.0.is_empty()).or(receiver.records.each.first());
-        let each = each.cloned().unwrap_or_default();
-        let shape = match receiver.decode {
-            _ if maker.is_alone() || shape::alone(connector) => Shape::Single,
-            Decode::JsonLines { also_json } if each.0.is_empty() => Shape::Lines { also_json },
-            Decode::JsonLines { .. } => Shape::Document { each },
-            Decode::Json => Shape::Document { each },
-        };
+        let frame = Frame::of(connector);
+        let alone = maker.is_alone() || frame.is_single() || shape::alone(connector);
         let (next, dice) = (0, 0x9e37_79b9_7f4a_7c15);
         let on_reuse = receiver.event.on_reuse;
         let remembered = VecDeque::with_capacity(REMEMBERED);
         let signed_body = shape::in_body(connector);
         Ok(Self {
             maker,
-            shape,
+            frame,
+            alone,
             most,
             signed_body,
             on_reuse,
@@ -110,11 +96,8 @@ impl Plan {
             return None;
         }
         self.pushes += 1;
-        let size = match self.shape {
-            Shape::Single => 1,
-            Shape::Lines { .. } | Shape::Document { .. } => 1 + self.roll(self.most),
-        };
-        if self.is_broken_turn() && !self.signed_body && !matches!(self.shape, Shape::Lines { .. }) {
+        let size = if self.alone { 1 } else { 1 + self.roll(self.most) };
+        if self.is_broken_turn() && !self.signed_body && self.frame.can_break() && !self.is_lines() {
             return Some(self.broken_body(now));
         }
         Some(self.fill(size, until, now))
@@ -122,7 +105,7 @@ impl Plan {
 
     /// Other bytes under ids that are stored; asked for when everything before is acknowledged.
     pub fn reused(&mut self, how_many: u64, now: Timestamp) -> Vec<Push> {
-        if !self.maker.has_ids() || self.signed_body {
+        if !self.maker.can_reuse() || self.signed_body {
             return Vec::new();
         }
         let numbers: Vec<u64> =
@@ -130,11 +113,7 @@ impl Plan {
         let push = |n| {
             let event = self.maker.make_reused(n, now);
             let mark = mark_of(&event.record);
-            let mut push = Push {
-                body: self.body(std::slice::from_ref(&event.item)),
-                headers: event.headers,
-                ..Push::default()
-            };
+            let mut push = self.push(vec![event]);
             match self.on_reuse {
                 OnReuse::DeadLetter => push.dead.push(mark),
                 OnReuse::Drop => push.again.push(mark),
@@ -147,49 +126,60 @@ impl Plan {
 
     /// A body that is cut off in its only event; `None` where there were enough broken ones.
     pub fn torn(&mut self, now: Timestamp) -> Option<Push> {
-        (self.broken < MOST_BROKEN).then(|| self.broken_body(now))
+        (self.broken < MOST_BROKEN && self.frame.can_break()).then(|| self.broken_body(now))
     }
 
     /// An event that belongs to nobody: what a stranger sends, and what must not come out of any sink.
     pub fn stray(&mut self, n: u64, now: Timestamp) -> Push {
         let event = self.maker.make(u64::MAX / 4 + n, now);
-        Push { body: self.body(&[event.item]), headers: event.headers, ..Push::default() }
+        self.push(vec![event])
+    }
+
+    /// A push that holds these.
+    fn push(&self, events: Vec<Event>) -> Push {
+        let body = self.frame.body(&events, self.pushes);
+        let (headers, query) =
+            events.into_iter().next_back().map(|last| (last.headers, last.query)).unwrap_or_default();
+        Push { body, headers, query, ..Push::default() }
+    }
+
+    /// Whether one of several documents in a body can be broken alone.
+    fn is_lines(&self) -> bool {
+        self.frame.is_lines() && !self.alone
     }
 
     fn fill(&mut self, size: u64, until: u64, now: Timestamp) -> Push {
         let mut push = Push::default();
-        let mut items = Vec::new();
-        while (items.len() as u64) < size && self.next < until {
+        let mut events = Vec::new();
+        let mut broken = false;
+        while (events.len() as u64) < size && self.next < until {
             let n = self.next;
             let event = self.maker.make(n, now);
             push.good.push(mark_of(&event.record));
-            items.push(event.item.clone());
-            push.headers.clone_from(&event.headers);
+            events.push(event.clone());
             self.next += 1;
-            if n % AGAIN_EVERY == 1 % AGAIN_EVERY
-                && self.maker.has_ids()
-                && !self.signed_body
-                && !matches!(self.shape, Shape::Single)
+            if n % AGAIN_EVERY == 1 % AGAIN_EVERY && self.maker.has_ids() && !self.signed_body && !self.alone
             {
-                let (copy, mark) =
-                    self.recall().unwrap_or_else(|| (event.item.clone(), mark_of(&event.record)));
-                items.push(copy);
-                push.again.push(mark);
+                let copy = self.recall().unwrap_or_else(|| event.clone());
+                push.again.push(mark_of(&copy.record));
+                events.push(copy);
             }
-            if n % BROKEN_EVERY == 1 && matches!(self.shape, Shape::Lines { .. }) && self.broken < MOST_BROKEN
-            {
+            if n % BROKEN_EVERY == 1 && self.is_lines() && self.broken < MOST_BROKEN {
                 let line = self.broken_item(now);
                 push.dead.push(mark_of(line.as_bytes()));
-                items.push(line);
+                events.push(Event { item: line, ..Event::default() });
+                broken = true;
             }
             self.remember(n, event);
         }
-        push.body = match push.dead.is_empty() {
-            true => self.body(&items),
-            false => lines(&items),
+        let made = match broken {
+            // Other bodies than lines would be broken as a whole.
+            true => Push { body: self.frame.lines(&events), ..Push::default() },
+            false => self.push(events),
         };
+        push = Push { good: push.good, again: push.again, dead: push.dead, ..made };
         // Where copies cannot stand in one body with the others, every so often the whole request comes again.
-        let whole = !self.maker.has_ids() || matches!(self.shape, Shape::Single);
+        let whole = !self.maker.has_ids() || self.alone;
         if whole && !self.signed_body && (self.pushes % AGAIN_EVERY == 1) {
             self.last = Some(push.clone());
         }
@@ -202,11 +192,10 @@ impl Plan {
 
     /// A body that is cut off is one dead letter, whatever was in it.
     fn broken_body(&mut self, now: Timestamp) -> Push {
-        let item = self.broken_item(now);
-        let mut push = Push { dead: vec![mark_of(item.as_bytes())], ..Push::default() };
-        push.headers = self.maker.make(u64::MAX / 2 + self.broken, now).headers;
-        push.body = item.into_bytes();
-        push
+        let half = self.broken_item(now);
+        let whole = self.maker.make(u64::MAX / 2 + self.broken, now);
+        let (body, dead) = self.frame.broken(&half);
+        Push { body, dead: vec![mark_of(&dead)], ..self.push(vec![whole]) }
     }
 
     /// The first half of an event that never comes whole.
@@ -220,25 +209,6 @@ impl Plan {
         item[..half].to_owned()
     }
 
-    fn body(&self, items: &[String]) -> Vec<u8> {
-        match &self.shape {
-            Shape::Single => items.concat().into_bytes(),
-            Shape::Lines { also_json: true } if self.pushes % 5 == 2 => array(items),
-            Shape::Lines { .. } => lines(items),
-            // A vendor that sends lists sends a single event as itself, too, where the spec allows it.
-            Shape::Document { each } if each.0.is_empty() && items.len() == 1 => items.concat().into_bytes(),
-            Shape::Document { each } if each.0.is_empty() => array(items),
-            Shape::Document { each } => {
-                let marker = Json::String("forebay items stand here".to_owned());
-                let mut body = Json::Null;
-                write(&mut body, each, marker.clone());
-                let list = String::from_utf8(array(items)).unwrap_or_default();
-                // The items go in as text, so that their bytes are those that were noted.
-                body.to_string().replacen(&marker.to_string(), &list, 1).into_bytes()
-            }
-        }
-    }
-
     fn remember(&mut self, n: u64, event: Event) {
         if self.remembered.len() == REMEMBERED {
             self.remembered.pop_front();
@@ -246,12 +216,10 @@ impl Plan {
         self.remembered.push_back((n, event));
     }
 
-    fn recall(&mut self) -> Option<(String, Mark)> {
+    fn recall(&mut self) -> Option<Event> {
         let many = self.remembered.len() as u64;
         let index = if many == 0 { return None } else { self.roll(many) };
-        self.remembered
-            .get(usize::try_from(index).ok()?)
-            .map(|(_, event)| (event.item.clone(), mark_of(&event.record)))
+        self.remembered.get(usize::try_from(index).ok()?).map(|(_, event)| event.clone())
     }
 
     /// A number below `below`, from a small generator that always begins alike (xorshift).
@@ -261,14 +229,4 @@ impl Plan {
         self.dice ^= self.dice << 17;
         self.dice % below
     }
-}
-
-fn lines(items: &[String]) -> Vec<u8> {
-    let mut body = items.join("\n").into_bytes();
-    body.push(b'\n');
-    body
-}
-
-fn array(items: &[String]) -> Vec<u8> {
-    format!("[{}]", items.join(",")).into_bytes()
 }

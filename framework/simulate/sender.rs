@@ -23,7 +23,7 @@ use super::transport::led_to;
 use crate::call::{Request, Response, Transport};
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::StatusRange;
+use crate::connector::model::{Decode, StatusRange};
 use crate::error::{Error, Kind, Result, escaped};
 use crate::provision::state::Memory;
 
@@ -119,7 +119,11 @@ impl Sender {
         let mut once = None;
         if shape::in_body(&self.instance.connector) {
             let signed = self.request(&push).await?;
-            let records = shape::records(&self.instance.connector, &signed.body);
+            let body = match self.instance.connector.receiver.sender.encoding {
+                Some(coding) => coding.inflate(&signed.body, usize::MAX).unwrap_or_default(),
+                None => signed.body.clone(),
+            };
+            let records = shape::records(&self.instance.connector, &body);
             push.good = records.iter().map(|record| mark_of(record.as_bytes())).collect();
             once = Some(signed);
         }
@@ -198,13 +202,35 @@ pub fn request(
     (public_url, receiver): (&url::Url, SocketAddr),
     now: Timestamp,
 ) -> Result<Request> {
+    let ours = &instance.connector.receiver;
+    let kind = match &ours.decode {
+        Decode::Form { .. } => "application/x-www-form-urlencoded",
+        Decode::Json | Decode::JsonLines { .. } | Decode::JsonConcat | Decode::Nothing(_) => {
+            "application/json"
+        }
+    };
     let mut headers = HeaderMap::new();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
     for (name, value) in &push.headers {
         set_header(&mut headers, name, value)?;
     }
-    let mut unsigned = Unsigned { url: public_url.clone(), headers, body: push.body.clone() };
-    sign(instance, state, &mut unsigned, now)?;
+    let mut url = public_url.clone();
+    if !push.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&push.query);
+    }
+    let mut unsigned = Unsigned { url, headers, body: push.body.clone() };
+    // A signature is of the bytes that are sent; one that stands in the body has to be written before.
+    let within = shape::in_body(&instance.connector);
+    if within {
+        sign(instance, state, &mut unsigned, now)?;
+    }
+    if let Some(coding) = ours.sender.encoding {
+        unsigned.body = coding.deflate(&unsigned.body);
+        set_header(&mut unsigned.headers, "content-encoding", coding.name())?;
+    }
+    if !within {
+        sign(instance, state, &mut unsigned, now)?;
+    }
     set_header(&mut unsigned.headers, "host", &authority(public_url))?;
     let url = led_to(&unsigned.url, receiver)
         .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;

@@ -57,7 +57,7 @@ impl Compiler {
         }
         self.prove(top);
         if let Some(receiver) = &receiver {
-            self.prove_samples(top, receiver, &samples);
+            self.prove_samples(receiver, &samples);
         }
         self.folder_name(top, file);
         self.not_built_keys(top, &["simulate"]);

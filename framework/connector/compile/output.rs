@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::reader::{At, Compiler};
-use crate::connector::model::Output;
+use crate::connector::model::{Envelope, Output};
 use crate::connector::schema::RecordSchema;
 use crate::spec::load;
 use crate::spec::mistake::{Code, Mistake, Place};
@@ -18,10 +18,25 @@ impl Compiler {
     /// The schema of a record and the known types.
     pub fn output(&mut self, top: &At<'_>) -> Option<Output> {
         let at = top.get("output")?;
-        self.not_built_keys(&at, &["headers", "map"]);
+        self.not_built_keys(&at, &["map"]);
         let schema = at.get("schema").and_then(|at| self.record_schema(&at));
         let known_types = at.get("known_types").map(|at| self.known_types(&at)).unwrap_or_default();
-        Some(Output { schema: schema?, known_types })
+        let envelope = self.envelope(&at);
+        Some(Output { schema: schema?, known_types, envelope })
+    }
+
+    /// What is put around a record. Naming headers asks for it, and so does `envelope`, which may name more.
+    fn envelope(&mut self, at: &At<'_>) -> Option<Envelope> {
+        let asked = at.get("envelope");
+        let fields = asked.iter().flat_map(At::entries);
+        let fields: Vec<_> =
+            fields.filter_map(|(name, at)| Some((name.to_owned(), self.event_pick(&at)?))).collect();
+        let headers = at.get("headers");
+        let headers = headers.iter().flat_map(At::items);
+        let headers: Vec<_> =
+            headers.filter_map(|at| self.header_name(&at).map(str::to_ascii_lowercase)).collect();
+        let wanted = asked.is_some_and(|at| at.value.as_bool() != Some(false));
+        (wanted || !headers.is_empty() || !fields.is_empty()).then_some(Envelope { headers, fields })
     }
 
     fn record_schema(&mut self, at: &At<'_>) -> Option<RecordSchema> {

@@ -3,8 +3,9 @@
 use serde_json::Value as Json;
 
 use super::reader::{At, Compiler};
-use crate::connector::model::Receiver;
-use crate::connector::pick::{Pick, Pointer};
+use crate::connector::layers::opened;
+use crate::connector::model::{Otherwise, Receiver};
+use crate::connector::pick::{EventPick, Pointer};
 use crate::connector::template::{Condition, Scope};
 use crate::spec::mistake::{Code, Mistake, Place};
 
@@ -46,37 +47,44 @@ impl Compiler {
     }
 
     /// Holds samples against the picks of the receiver and the schema of a record.
-    pub fn prove_samples(&mut self, top: &At<'_>, receiver: &Receiver, samples: &[(Place, Json)]) {
-        let layered = top.get("receiver").and_then(|at| at.get("records")).is_some_and(|at| at.has("layers"));
+    pub fn prove_samples(&mut self, receiver: &Receiver, samples: &[(Place, Json)]) {
+        let time: Vec<EventPick> = receiver.event.time.iter().map(|(pick, _)| pick.clone()).collect();
+        let records = &receiver.records;
         for (place, item) in samples {
-            for (key, picks, all) in [
-                ("id", &receiver.event.id, true),
-                ("time", &receiver.event.time, false),
-                ("type", &receiver.event.kind, false),
-            ] {
-                self.prove_picks(place, item, key, picks, all);
+            let found = records.unwrap.iter().find_map(|pointer| pointer.resolve(item));
+            let Some(found) = found else {
+                self.bad_sample(place, "the sample has nothing where `unwrap` points");
+                continue;
+            };
+            let record = match (opened(&records.layers, found), records.otherwise) {
+                (Ok(record), _) => record,
+                (Err(_), Otherwise::Text) => found.clone(),
+                (Err(why), Otherwise::DeadLetter) => {
+                    self.bad_sample(place, &format!("the layers of the sample's record do not open: {why}"));
+                    continue;
+                }
+            };
+            for (key, picks) in [("id", &receiver.event.id), ("time", &time), ("type", &receiver.event.kind)]
+            {
+                self.prove_picks(place, (item, &record), key, picks);
             }
-            let record = receiver.records.unwrap.iter().find_map(|pointer| pointer.resolve(item));
-            match record {
-                Some(record) if !layered => self.prove_record(place, record),
-                Some(_) => {}
-                None => self.bad_sample(place, "the sample has nothing where `unwrap` points"),
-            }
+            self.prove_record(place, &record);
         }
     }
 
-    fn prove_picks(&mut self, place: &Place, item: &Json, key: &str, picks: &[Pick], all: bool) {
-        let pointers: Vec<&Pointer> = picks
+    /// Holds picks against a sample and the record in it.
+    fn prove_picks(&mut self, place: &Place, (item, record): (&Json, &Json), key: &str, picks: &[EventPick]) {
+        let missing: Vec<&Pointer> = picks
             .iter()
             .filter_map(|pick| match pick {
-                Pick::Item(pointer) => Some(pointer),
-                Pick::Body(_) | Pick::Header(_) | Pick::Query(_) | Pick::Form(_) => None,
+                EventPick::Item(pointer) => pointer.resolve(item).is_none().then_some(pointer),
+                EventPick::Record(pointer) | EventPick::Hash(pointer) => {
+                    pointer.resolve(record).is_none().then_some(pointer)
+                }
+                EventPick::Outer(_) | EventPick::Request(_) => None,
             })
             .collect();
-        let missing: Vec<&&Pointer> = pointers.iter().filter(|p| p.resolve(item).is_none()).collect();
-        let enough =
-            if all { missing.is_empty() || missing.len() < picks.len() } else { missing.len() < picks.len() };
-        if let (false, Some(first)) = (enough, missing.first()) {
+        if let (true, Some(first)) = (missing.len() == picks.len(), missing.first()) {
             self.bad_sample(
                 place,
                 &format!("the sample has nothing at `{first}`, where `event.{key}` points"),

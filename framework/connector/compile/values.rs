@@ -170,6 +170,7 @@ pub fn time_format(name: Option<&str>) -> TimeFormat {
     match name {
         Some("unix") => TimeFormat::Unix,
         Some("unix_ms") => TimeFormat::UnixMs,
+        Some("unix_ns") => TimeFormat::UnixNs,
         Some("http_date") => TimeFormat::HttpDate,
         _ => TimeFormat::Rfc3339,
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
+use super::pick::EventPick;
 use super::schema::RecordSchema;
 use super::template::Vars;
 
@@ -64,4 +65,15 @@ pub struct Output {
     pub schema: RecordSchema,
     /// The known types of event, with what each means; empty: not listed.
     pub known_types: BTreeMap<String, String>,
+    /// What is put around a record.
+    pub envelope: Option<Envelope>,
+}
+
+/// What is put around a record: connector, instance, id and time of receiving always, and these.
+#[derive(Debug)]
+pub struct Envelope {
+    /// Headers of the request, in lower case.
+    pub headers: Vec<String>,
+    /// Names, and the values under them.
+    pub fields: Vec<(String, EventPick)>,
 }

@@ -46,7 +46,7 @@ impl Prepared {
         if size > block::FULL {
             return Self::default();
         }
-        let mark = |record: &Checked| Mark::of(&key, &batch.instance, record.id(), record.bytes());
+        let mark = |record: &Checked| Mark::of(&key, &batch.instance, record.id(), record.record());
         let marks = batch.records.iter().map(mark).collect();
         let packed = (size >= OWN_BLOCK).then(|| pack(batch.records.iter().map(Checked::bytes)));
         Self { key, marks, packed }
@@ -91,7 +91,7 @@ pub(super) fn judge(memory: &mut Memory, batch: Batch, prepared: Prepared, dedup
     let mut marks = marks.into_iter();
     let all = batch.records.len();
     for record in batch.records {
-        let made = || Mark::of(&memory.key, &batch.instance, record.id(), record.bytes());
+        let made = || Mark::of(&memory.key, &batch.instance, record.id(), record.record());
         let mark = marks.next().unwrap_or_else(made);
         let seen = memory.window.look(&mark);
         if seen != Seen::Same {
@@ -123,7 +123,7 @@ fn reused(record: &Checked, at: jiff::Timestamp) -> DeadLetter {
         what: DeadWhat::Record,
         reason: DeadReason::IdReused,
         detail: "id reused: an event with this id and other bytes came before".to_owned(),
-        bytes: record.bytes().clone(),
+        bytes: record.bytes().slice_ref(record.record()),
         id: Some(record.id().clone()),
         sink: None,
         at,

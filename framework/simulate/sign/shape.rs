@@ -6,7 +6,10 @@
 use serde_json::Value as Json;
 
 use super::{place_of, played};
-use crate::connector::model::{AlgorithmChoice, Connector, Demand, KeySource, Proof, Records, TimePlace};
+use crate::connector::layers::opened;
+use crate::connector::model::{
+    AlgorithmChoice, Connector, Demand, Each, KeySource, Proof, Records, TimePlace,
+};
 use crate::connector::pick::{Pick, Pointer};
 
 /// Whether signing writes into the body.
@@ -16,7 +19,10 @@ pub fn in_body(connector: &Connector) -> bool {
 
 /// Whether a push can hold one event alone: its fields are signed by name, or the signature is one of them.
 pub fn alone(connector: &Connector) -> bool {
-    let root = connector.receiver.records.each.iter().all(|each| each.0.is_empty());
+    let root = match &connector.receiver.records.each {
+        Each::At(each) => each.iter().all(|each| each.0.is_empty()),
+        Each::Built(_) => true,
+    };
     root && played(&connector.receiver.verify).into_iter().filter(|demand| demand.each.is_none()).any(
         |demand| places(demand).iter().any(stands_in_body) || names(demand).iter().any(|name| is_field(name)),
     )
@@ -24,17 +30,27 @@ pub fn alone(connector: &Connector) -> bool {
 
 /// The records of a body as they will come out, where the body is one document.
 pub fn records(connector: &Connector, body: &[u8]) -> Vec<String> {
-    let Records { each, unwrap } = &connector.receiver.records;
+    let Records { each, then_each, unwrap, layers, .. } = &connector.receiver.records;
     let Ok(body) = serde_json::from_slice::<Json>(body) else { return Vec::new() };
     let whole = Pointer::default();
     let first = |picks: &[Pointer], value: &Json| {
         picks.iter().chain([&whole]).find_map(|at| at.resolve(value).cloned()).unwrap_or(Json::Null)
     };
-    let items = match first(each, &body) {
+    let list = |value: Json| match value {
         Json::Array(items) => items,
         item => vec![item],
     };
-    items.iter().map(|item| first(unwrap, item).to_string()).collect()
+    let each = match each {
+        Each::At(each) => each.as_slice(),
+        Each::Built(_) => &[],
+    };
+    let elements = list(first(each, &body)).into_iter();
+    let items = elements.flat_map(|element| list(first(then_each, &element)));
+    let record = |item: Json| {
+        let record = first(unwrap, &item);
+        opened(layers, &record).unwrap_or(record).to_string()
+    };
+    items.map(record).collect()
 }
 
 /// Where signing writes.

@@ -7,6 +7,7 @@ mod rules;
 
 use super::names::Here;
 use super::reader::{At, Compiler};
+use crate::connector::coding::Coding;
 use crate::connector::model::{Receiver, Respond, Sender, StatusRange};
 use crate::spec::mistake::{Code, Mistake, Place};
 
@@ -28,7 +29,7 @@ impl Compiler {
             verify: verify?,
             rules: rules.unwrap_or_default(),
             decode: decode?,
-            records,
+            records: records?,
             event,
             respond,
             sender,
@@ -59,6 +60,7 @@ impl Compiler {
             stops_on: part("stops_on").map(|at| self.statuses(&at)).unwrap_or_default(),
             gives_up_after: part("gives_up_after").and_then(|at| self.duration(&at)),
             ordered: at.as_ref().is_some_and(|at| at.flag("ordered")),
+            encoding: part("encoding").as_ref().and_then(At::text).and_then(Coding::named),
         }
     }
 }

@@ -1,17 +1,25 @@
 //! How a body is read: its format, its items and records, and the picks into an item.
 
+use crate::connector::coding::Coding;
+use crate::connector::compile::names::Here;
 use crate::connector::compile::reader::{At, Compiler};
 use crate::connector::compile::values::time_format;
-use crate::connector::model::{Decode, EventPicks, OnReuse, Records};
-use crate::connector::pick::Pointer;
-use crate::spec::mistake::Place;
+use crate::connector::model::{Decode, Each, EventPicks, Layer, OnReuse, Otherwise, Records};
+use crate::connector::pick::{EventPick, Pointer, TimeFormat};
+use crate::spec::mistake::{Code, Mistake, Place};
 
 impl Compiler {
     pub(super) fn decode(&mut self, at: &At<'_>) -> Option<Decode> {
         match at.text_of("format")? {
             "json" => Some(Decode::Json),
             "json_lines" => Some(Decode::JsonLines { also_json: at.has("also") }),
-            format @ ("form" | "xml" | "syslog" | "none") => {
+            "json_concat" => Some(Decode::JsonConcat),
+            "form" => Some(Decode::Form { field: at.text_of("field").map(str::to_owned) }),
+            "none" => {
+                let record = at.get("record")?;
+                self.tree(&record, Here::Request).map(Decode::Nothing)
+            }
+            format @ ("xml" | "syslog") => {
                 self.not_built(Place::value(&at.path.join("format")), &format!("the format `{format}`"));
                 None
             }
@@ -19,32 +27,136 @@ impl Compiler {
         }
     }
 
-    pub(super) fn records(&mut self, at: Option<At<'_>>) -> Records {
-        if let Some(at) = &at {
-            self.not_built_keys(at, &["then_each", "layers", "otherwise"]);
-        }
-        let mut pointers = |key: &str| {
-            let pointers = at.as_ref().and_then(|at| at.get(key)).map(|at| self.pointers(&at));
-            pointers.unwrap_or_else(|| vec![Pointer::default()])
+    pub(super) fn records(&mut self, at: Option<At<'_>>) -> Option<Records> {
+        let part = |key: &str| at.as_ref().and_then(|at| at.get(key));
+        let each = match part("each") {
+            Some(at) => self.each(&at)?,
+            None => Each::At(vec![Pointer::default()]),
         };
-        Records { each: pointers("each"), unwrap: pointers("unwrap") }
+        let unwrap = part("unwrap").map(|at| self.pointers(&at));
+        let layers = part("layers").map(|at| self.layers(&at)).unwrap_or_default();
+        if let (Some(otherwise), true) = (part("otherwise"), layers.is_empty()) {
+            self.report(
+                Mistake::new(
+                    Code::Contradiction,
+                    Place::key(&otherwise.path),
+                    "there are no layers that could stay closed",
+                )
+                .help("`otherwise` says what becomes of a record whose `layers` do not open: name them, or leave it out"),
+            );
+        }
+        Some(Records {
+            each,
+            then_each: part("then_each").map(|at| self.pointers(&at)).unwrap_or_default(),
+            unwrap: unwrap.unwrap_or_else(|| vec![Pointer::default()]),
+            layers,
+            otherwise: match part("otherwise").as_ref().and_then(At::text) {
+                Some("text") => Otherwise::Text,
+                _ => Otherwise::DeadLetter,
+            },
+        })
+    }
+
+    fn each(&mut self, at: &At<'_>) -> Option<Each> {
+        match at.get("value") {
+            Some(value) => self.text(&value, Here::Request).map(Each::Built),
+            None => Some(Each::At(self.pointers(at))),
+        }
+    }
+
+    /// The layers, each of which must be able to stand on the one around it.
+    fn layers(&mut self, at: &At<'_>) -> Vec<Layer> {
+        let mut layers = Vec::new();
+        // Whether a value, or bytes, come out of what was opened so far; a value that is a text is both.
+        let mut bytes_before: Option<String> = None;
+        for at in at.items() {
+            let Some(layer) = self.layer(&at) else { continue };
+            let name = at.text().unwrap_or("each").to_owned();
+            match (&layer, &bytes_before) {
+                (Layer::At(_) | Layer::Each(_), Some(before)) => self.report(
+                    Mistake::new(
+                        Code::Contradiction,
+                        Place::value(&at.path),
+                        format!("a pointer leads nowhere in what comes out of `{before}`"),
+                    )
+                    .help("put `json` before it: pointers lead into JSON alone"),
+                ),
+                (Layer::Inflate(_), None) => self.report(
+                    Mistake::new(
+                        Code::Contradiction,
+                        Place::value(&at.path),
+                        format!(
+                            "compressed bytes cannot stand in JSON as they are: nothing opens for `{name}`"
+                        ),
+                    )
+                    .help("put `base64` before it"),
+                ),
+                _ => {}
+            }
+            bytes_before = match layer {
+                Layer::Base64 | Layer::Inflate(_) => Some(name),
+                Layer::Json | Layer::JsonLines | Layer::JsonConcat | Layer::At(_) | Layer::Each(_) => None,
+            };
+            layers.push(layer);
+        }
+        layers
+    }
+
+    fn layer(&mut self, at: &At<'_>) -> Option<Layer> {
+        if let Some(each) = at.get("each") {
+            return self.pointer(&each).map(Layer::Each);
+        }
+        Some(match at.text()? {
+            "base64" => Layer::Base64,
+            "json" => Layer::Json,
+            "json_lines" => Layer::JsonLines,
+            "json_concat" => Layer::JsonConcat,
+            name => match Coding::named(name) {
+                Some(coding) => Layer::Inflate(coding),
+                None => return self.pointer(at).map(Layer::At),
+            },
+        })
     }
 
     pub(super) fn event(&mut self, at: Option<At<'_>>) -> EventPicks {
-        let part = |key: &str| at.as_ref().and_then(|at| at.get(key));
-        let mut picks = |key: &str| part(key).map(|at| self.picks(&at)).unwrap_or_default();
-        let (id, time, kind) = (picks("id"), picks("time"), picks("type"));
-        let written = part("time").and_then(|at| at.one_or_many().into_iter().find(|at| at.has("format")));
+        let mut picks = |key: &str| {
+            let at = at.as_ref().and_then(|at| at.get(key));
+            at.map(|at| self.event_picks(&at)).unwrap_or_default()
+        };
+        let without = |picks: Vec<(EventPick, TimeFormat)>| picks.into_iter().map(|(pick, _)| pick).collect();
         EventPicks {
-            id,
-            time,
-            time_format: time_format(written.as_ref().and_then(|at| at.text_of("format"))),
-            kind,
+            id: without(picks("id")),
+            time: picks("time"),
+            kind: without(picks("type")),
             on_reuse: match at.as_ref().and_then(|at| at.text_of("on_reuse")) {
                 Some("drop") => OnReuse::Drop,
                 Some("deliver") => OnReuse::Deliver,
                 _ => OnReuse::DeadLetter,
             },
         }
+    }
+
+    fn event_picks(&mut self, at: &At<'_>) -> Vec<(EventPick, TimeFormat)> {
+        let all = at.one_or_many();
+        all.iter().filter_map(|at| Some((self.event_pick(at)?, time_format(at.text_of("format"))))).collect()
+    }
+
+    /// A pick of an event: a pointer into the item, or a map with one place.
+    pub fn event_pick(&mut self, at: &At<'_>) -> Option<EventPick> {
+        if at.text().is_some() {
+            return self.pointer(at).map(EventPick::Item);
+        }
+        let kinds: [(&str, fn(Pointer) -> EventPick); 4] = [
+            ("item", EventPick::Item),
+            ("outer", EventPick::Outer),
+            ("record", EventPick::Record),
+            ("hash", EventPick::Hash),
+        ];
+        for (key, kind) in kinds {
+            if let Some(at) = at.get(key) {
+                return self.pointer(&at).map(kind);
+            }
+        }
+        self.place(at).map(EventPick::Request)
     }
 }

@@ -6,9 +6,10 @@ mod rules;
 use std::time::Duration;
 
 use super::verify::Verify;
+use crate::connector::coding::Coding;
 use crate::connector::template::Text;
 
-pub use self::records::{Decode, EventPicks, OnReuse, Records};
+pub use self::records::{Decode, Each, EventPicks, Layer, OnReuse, Otherwise, Records};
 pub use self::rules::{Capture, End, Lifecycle, Reply, ReplyBody, Respond, Rule, Run, Sample, SampleBody};
 
 /// Our side of the stream.
@@ -47,6 +48,8 @@ pub struct Sender {
     pub gives_up_after: Option<Duration>,
     /// Whether it keeps order.
     pub ordered: bool,
+    /// How it compresses its bodies.
+    pub encoding: Option<Coding>,
 }
 
 /// Statuses from first to last, both included.
