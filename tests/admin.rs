@@ -98,6 +98,8 @@ async fn readyz_says_for_each_instance_what_is_not_ready() {
         body["instances"]["acme"],
         json!({
             "stream": "active",
+            "renewal": null,
+            "expires": null,
             "last_event": "2026-11-22T11:59:30Z",
             "last_event_age_seconds": 30.0,
             "last_rejection": {"at": "2026-11-22T11:58:00Z", "reason": "wrong key\\u{1b}[2J"},

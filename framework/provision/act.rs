@@ -11,21 +11,26 @@ use super::drift::{self, Desired, covered};
 use super::fingerprint::Key;
 use super::names::Names;
 use super::provisioner::Provisioner;
-use super::state::{Document, Mended, Operation, Pending, ResourceState};
+use super::state::{Document, Mended, Old, Operation, Pending, ResourceState};
 use crate::call::failure::CallError;
 use crate::call::mask::Mask;
 use crate::call::retry::Repeat;
-use crate::connector::model::{Call, Resource, Step, Until};
+use crate::connector::model::{Call, RenewWay, Resource, Step, Until};
 use crate::error::{Error, Kind, Result};
+use crate::points;
 
 impl Resource {
     /// The steps of an operation.
-    pub(super) fn steps(&self, operation: Operation) -> &[Step] {
+    pub fn steps(&self, operation: Operation) -> &[Step] {
         match operation {
             Operation::Create => &self.create,
             Operation::Adopt => &self.adopt,
             Operation::Update => &self.update,
             Operation::Repair => &self.repair,
+            Operation::Renew => match self.renew.as_ref().map(|renew| &renew.way) {
+                Some(RenewWay::Call(steps)) => steps,
+                Some(RenewWay::Replace { .. }) | None => &[],
+            },
             Operation::Delete => &self.delete,
         }
     }
@@ -44,7 +49,14 @@ impl Resource {
 
     /// Every call of its life, in the order of the story.
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
-        let steps = [&self.adopt, &self.create, &self.update, &self.repair, &self.delete];
+        let steps: [&[Step]; 6] = [
+            &self.adopt,
+            &self.create,
+            &self.update,
+            &self.repair,
+            self.steps(Operation::Renew),
+            &self.delete,
+        ];
         let looks = self.find.iter().map(|find| &find.call).chain(self.check.iter().map(|check| &check.call));
         looks.chain(steps.into_iter().flatten().filter_map(|step| step.call.as_ref()))
     }
@@ -76,25 +88,56 @@ impl Provisioner {
         self.finish(resource, None, |_| {}).await
     }
 
-    /// Removes the one with these saved values. What is gone already is done; so is a step that finds it gone.
+    /// Removes one, from the step on that was not taken yet. What is gone already is done; so is a step that finds
+    /// it gone.
     pub(super) async fn delete(
         &self,
         resource: &Resource,
-        saved: &Map<String, Json>,
+        doomed: Doomed<'_>,
         names: &Names,
     ) -> Result<Removed, CallError> {
+        let (saved, from) = match doomed {
+            Doomed::Own(state) => {
+                let pending = state.pending.filter(|pending| pending.is(Operation::Delete));
+                (&state.saved, pending.map_or(0, |pending| pending.done))
+            }
+            Doomed::Old(old) => (&old.saved, old.done),
+            Doomed::Unkept(saved) => (saved, 0),
+        };
         let mut document = self.memory.read().await?;
         document.resources.entry(resource.name.clone()).or_default().saved.clone_from(saved);
         let names = names.with("state", &document.names());
-        let mut removed = Removed::Already;
-        for step in &resource.delete {
+        let mut removed = if from > 0 { Removed::Now } else { Removed::Already };
+        for (n, step) in resource.delete.iter().enumerate().skip(from) {
             match self.step(resource, Operation::Delete, step, &names).await {
                 Ok(_) => removed = Removed::Now,
                 Err(CallError::Gone(_)) => {}
                 Err(error) => return Err(error),
             }
+            points::reached("provision.step-taken");
+            self.keep_doomed(resource, &doomed, n + 1).await?;
+            points::reached("provision.step-kept");
         }
         Ok(removed)
+    }
+
+    /// So many steps of its delete are done.
+    async fn keep_doomed(&self, resource: &Resource, doomed: &Doomed<'_>, done: usize) -> Result<()> {
+        let since_seconds = self.clock.now().as_second();
+        let pending = Pending { operation: Operation::Delete, done, since_seconds };
+        match doomed {
+            Doomed::Unkept(_) => return Ok(()),
+            Doomed::Own(_) => self.change(&resource.name, |state| state.pending = Some(pending)).await?,
+            Doomed::Old(_) => {
+                let more = |state: &mut ResourceState| {
+                    if let Some(old) = &mut state.old {
+                        old.done = done;
+                    }
+                };
+                self.change(&resource.name, more).await?
+            }
+        };
+        Ok(())
     }
 
     /// The steps of an operation from one on, each kept in state before the next. The operation stays pending
@@ -112,12 +155,16 @@ impl Provisioner {
         for (n, step) in resource.steps(operation).iter().enumerate().skip(from) {
             let names = names.with("state", &document.names());
             let saved = self.step(resource, operation, step, &names).await?;
+            points::reached("provision.step-taken");
             let kept = self.change(&resource.name, |state| {
-                state.saved.extend(saved.clone());
+                state.learn(&saved, self.clock.now());
                 state.pending = at(n + 1);
             });
             match kept.await {
-                Ok(kept) => document = kept,
+                Ok(kept) => {
+                    points::reached("provision.step-kept");
+                    document = kept;
+                }
                 Err(error) => {
                     if operation == Operation::Create {
                         self.undo_if_destroyed(resource, &saved, &names).await?;
@@ -144,7 +191,11 @@ impl Provisioner {
         }
         let repeat = match operation {
             Operation::Create => Repeat::Never,
-            Operation::Adopt | Operation::Update | Operation::Repair | Operation::Delete => Repeat::Safe,
+            Operation::Adopt
+            | Operation::Update
+            | Operation::Repair
+            | Operation::Renew
+            | Operation::Delete => Repeat::Safe,
         };
         let (mut saved, mut response) = (Map::new(), Json::Null);
         if let Some(call) = &step.call {
@@ -238,10 +289,20 @@ impl Provisioner {
         let current = current.and_then(|c| without_secrets(&c, &Mask::of(&self.instance)));
         self.change(&resource.name, |state| {
             state.current.clone_from(&current);
-            state.saved.extend(saved.clone());
+            state.learn(&saved, self.clock.now());
         })
         .await
     }
+}
+
+/// What is to be removed, and where it is kept how far that went.
+pub(super) enum Doomed<'a> {
+    /// The one we have.
+    Own(&'a ResourceState),
+    /// The one that was replaced.
+    Old(&'a Old),
+    /// One that nobody but this call knows, by its saved values.
+    Unkept(&'a Map<String, Json>),
 }
 
 /// Whether it was there to be removed.

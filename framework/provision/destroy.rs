@@ -3,7 +3,7 @@
 //! `forebay destroy` and the simulation call it. It says so in the state first, so that a `run` beside it stops
 //! provisioning instead of making everything anew.
 
-use super::act::Removed;
+use super::act::{Doomed, Removed};
 use super::look::Seen;
 use super::names::Names;
 use super::provisioner::Provisioner;
@@ -58,7 +58,7 @@ impl Provisioner {
             self.settle_create(resource, &mut state, &names).await?;
         }
         if let Some(old) = &state.old {
-            self.delete(resource, old, &names).await?;
+            self.delete(resource, Doomed::Old(old), &names).await?;
         }
         match state.origin {
             // There always is one of a singleton; the spec says whether it is to be reset.
@@ -92,7 +92,7 @@ impl Provisioner {
         state: &ResourceState,
         names: &Names,
     ) -> Result<What, CallError> {
-        Ok(match self.delete(resource, &state.saved, names).await? {
+        Ok(match self.delete(resource, Doomed::Own(state), names).await? {
             Removed::Now => What::Deleted,
             Removed::Already => What::AlreadyGone,
         })

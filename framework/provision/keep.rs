@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::provisioner::{Provisioner, provisioned};
+use super::renew::Lifetimes;
 use super::report::Report;
 use crate::error::{Error, Kind, Result};
 
@@ -15,6 +16,8 @@ use crate::error::{Error, Kind, Result};
 const EVERY: Duration = Duration::from_secs(5 * 60);
 /// The first wait after a passing fault; it doubles up to the longest.
 const FIRST: Duration = Duration::from_secs(1);
+/// How long nobody looks at the clock where something has a lifetime.
+const NAP: Duration = Duration::from_secs(30);
 /// The longest of our own choosing.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// The longest that a vendor may ask for.
@@ -50,16 +53,18 @@ impl Provisioner {
         let every = self.every();
         let mut wait = every;
         let mut retry = FIRST;
+        let mut punctual = true;
         loop {
             tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => return,
                 () = nudge.notified() => {}
-                () = tokio::time::sleep(jittered(wait)) => {}
+                () = self.rest(jittered(wait), punctual) => {}
             }
             let outcome = tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => return,
                 outcome = self.reconcile() => outcome,
             };
+            punctual = outcome.is_ok();
             match outcome {
                 Ok(report) if report.destroyed => return,
                 Ok(_) => (wait, retry) = (every, FIRST),
@@ -75,6 +80,28 @@ impl Provisioner {
                     (wait, retry) = (every, FIRST);
                 }
             }
+        }
+    }
+
+    /// Waits, but no longer than until something is to be renewed. That is read off the wall clock every now and
+    /// then, since a process that sleeps does not see time pass. After a fault the wait is kept whole.
+    async fn rest(&self, wait: Duration, punctual: bool) {
+        let mut left = wait;
+        while !left.is_zero() {
+            let nap = match self.lifetimes().await {
+                Ok(Lifetimes { due: Some(due), .. }) if punctual => {
+                    let until = due.duration_since(self.clock.now());
+                    let until = Duration::try_from(until).unwrap_or_default();
+                    if until.is_zero() && left < wait {
+                        return;
+                    }
+                    until.max(FIRST).min(NAP)
+                }
+                Ok(_) | Err(_) => left,
+            };
+            let nap = nap.min(left);
+            tokio::time::sleep(nap).await;
+            left -= nap;
         }
     }
 

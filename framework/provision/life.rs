@@ -3,15 +3,19 @@
 //! `run` calls [`Provisioner::reconcile`] when it starts and `keep` on the schedule; `plan` tells what this
 //! would do, by the same looking and judging. What this instance did not make or adopt is never touched.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value as Json, json};
 
+use super::act::Doomed;
 use super::decide::{Health, Mend, health, judge};
 use super::drift::{self, Difference};
 use super::look::Seen;
 use super::names::{Names, resume_from};
 use super::provisioner::{Moment, Provisioner, provisioned};
+use super::renew::seconds;
 use super::report::{Deed, Report, What};
-use super::state::{Operation, Origin, Pending, ResourceState};
+use super::state::{Old, Operation, Origin, Pending, ResourceState};
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
 use crate::error::Result;
@@ -66,7 +70,7 @@ impl Provisioner {
         }
         // 2. What was to be replaced goes, now that the new one is there.
         if moment.state.origin.is_some() {
-            self.remove_old(resource, &moment).await?;
+            self.retire_old(resource).await?;
         }
         // 3. Look: by the id in state, else by `find`.
         match self.look(resource, &moment.state, &moment.names).await? {
@@ -109,6 +113,11 @@ impl Provisioner {
                 self.did(report, resource, What::Repaired, "what was begun is finished".to_owned());
                 return Ok(());
             }
+            Some(Pending { operation: Operation::Renew, done, .. }) if done > 0 => {
+                self.prolong(resource, done, &names).await?;
+                self.did(report, resource, What::Renewed, "what was begun is finished".to_owned());
+                return Ok(());
+            }
             Some(_) | None => {}
         }
         let (now, state) = (self.clock.now(), &moment.state);
@@ -132,12 +141,14 @@ impl Provisioner {
                 );
             }
             Mend::Replace => {
-                self.set_aside(resource).await?;
+                self.set_aside(resource, None).await?;
                 return self.make(resource, self.moment(resource).await?, report).await;
             }
         }
         // 7. What is not well is repaired, unless the spec's `when` says that somebody wanted it so.
         self.heal(resource, verdict.health, &names, report).await?;
+        // 8. What would run out is renewed in time.
+        self.renew(resource, current, report).await?;
         if report.deeds.len() == deeds {
             self.did(report, resource, What::Kept, String::new());
         }
@@ -156,7 +167,10 @@ impl Provisioner {
         self.change(&resource.name, |state| {
             state.origin = Some(Origin::Adopted);
             state.existed = true;
-            state.saved.clone_from(&saved);
+            state.saved.clear();
+            state.lifetime = None;
+            state.learn(&saved, self.clock.now());
+            state.renewed_seconds = Some(since_seconds);
             state.applied.clear();
             state.pending = Some(Pending { operation: Operation::Adopt, done: 0, since_seconds });
         })
@@ -181,7 +195,7 @@ impl Provisioner {
         // What only `create` can save is lost with who made it: a new one is made.
         if !resource.create.is_empty() && resource.created_names().any(|name| !state.saved.contains_key(name))
         {
-            self.set_aside(resource).await?;
+            self.set_aside(resource, None).await?;
             return self.make(resource, self.moment(resource).await?, report).await;
         }
         if resource.update.is_empty() {
@@ -222,7 +236,7 @@ impl Provisioner {
 
     /// Makes one, or finishes making it. The old one, where there is one, goes afterwards, or before where the
     /// vendor does not take two (409).
-    async fn make(
+    pub(super) async fn make(
         &self,
         resource: &Resource,
         moment: Moment<'_>,
@@ -239,40 +253,52 @@ impl Provisioner {
             self.create(resource, 0, &names, &moment.desired).await
         };
         let after = self.moment(resource).await?;
-        let replaced = after.state.old.is_some();
+        let replaced = after.state.old.as_ref().map(|old| old.overlap_seconds.is_some());
         match made {
             Err(CallError::Refused(failure))
-                if replaced && failure.status == Some(http::StatusCode::CONFLICT) =>
+                if replaced.is_some() && failure.status == Some(http::StatusCode::CONFLICT) =>
             {
-                self.remove_old(resource, &after).await?;
+                self.remove_old(resource, after).await?;
                 self.create(resource, 0, &names, &moment.desired).await.map_err(not_gone)?;
             }
             made => {
                 made.map_err(not_gone)?;
-                self.remove_old(resource, &after).await?;
+                self.retire_old(resource).await?;
             }
         }
         let (what, why) = match (replaced, state.existed, from) {
-            (true, ..) => (What::Replaced, "no update could change what differed".to_owned()),
-            (false, true, Some(from)) => (What::Recreated, format!("it was gone; events from {from} on")),
-            (false, true, None) => (What::Recreated, "it was gone".to_owned()),
-            (false, false, _) => (What::Created, "there was none".to_owned()),
+            (Some(true), ..) => (What::Renewed, "a new one takes its place".to_owned()),
+            (Some(false), ..) => (What::Replaced, "no update could change what differed".to_owned()),
+            (None, true, Some(from)) => (What::Recreated, format!("it was gone; events from {from} on")),
+            (None, true, None) => (What::Recreated, "it was gone".to_owned()),
+            (None, false, _) => (What::Created, "there was none".to_owned()),
         };
         self.did(report, resource, what, why);
         Ok(())
     }
 
-    async fn remove_old(&self, resource: &Resource, moment: &Moment<'_>) -> Result<(), CallError> {
+    /// The one that was replaced goes, once its overlap is over.
+    async fn retire_old(&self, resource: &Resource) -> Result<(), CallError> {
+        let moment = self.moment(resource).await?;
+        match &moment.state.old {
+            Some(old) if self.may_go(old) => self.remove_old(resource, moment).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn remove_old(&self, resource: &Resource, moment: Moment<'_>) -> Result<(), CallError> {
         let Some(old) = &moment.state.old else { return Ok(()) };
-        self.delete(resource, old, &moment.names).await?;
+        self.delete(resource, Doomed::Old(old), &moment.names).await?;
         self.change(&resource.name, |state| state.old = None).await?;
         Ok(())
     }
 
-    /// The one that is there is to be replaced.
-    async fn set_aside(&self, resource: &Resource) -> Result<()> {
+    /// The one that is there is to be replaced; one that only runs out stays so long beside the new one.
+    pub(super) async fn set_aside(&self, resource: &Resource, overlap: Option<Duration>) -> Result<()> {
         self.change(&resource.name, |state| {
-            state.old = Some(std::mem::take(&mut state.saved));
+            let saved = std::mem::take(&mut state.saved);
+            state.old = Some(Old { saved, overlap_seconds: overlap.map(seconds), ..Old::default() });
+            state.lifetime = None;
             state.origin = None;
             state.pending = None;
             state.applied.clear();
@@ -289,6 +315,7 @@ impl Provisioner {
             state.pending = None;
             state.applied.clear();
             state.mended = None;
+            state.lifetime = None;
         })
         .await?;
         Ok(())

@@ -122,7 +122,7 @@ impl Provisioner {
         let mut found = self.matches(find, names).await?;
         // What is being replaced still fits, and is not what is looked for.
         if let Some(old) = &state.old {
-            found.retain(|(_, saved)| !saved.iter().all(|(name, value)| old.get(name) == Some(value)));
+            found.retain(|(_, saved)| !saved.iter().all(|(name, value)| old.saved.get(name) == Some(value)));
         }
         if found.len() > 1 {
             return Err(several(resource, &found).into());

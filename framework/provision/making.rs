@@ -4,11 +4,12 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::act::Doomed;
 use super::drift::Desired;
 use super::look::Seen;
 use super::names::Names;
 use super::provisioner::Provisioner;
-use super::state::{Operation, Origin, Pending, ResourceState};
+use super::state::{Old, Operation, Origin, Pending, ResourceState};
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
 use crate::error::{Error, Kind, Result};
@@ -39,10 +40,15 @@ impl Provisioner {
             let next = state.pending.map_or(0, |pending| pending.done) + 1;
             self.perform(resource, Operation::Create, next, names).await?;
         }
+        let now = self.clock.now().as_second();
         self.finish(resource, Some(desired), |state| {
             state.origin = Some(Origin::Created);
             state.existed = true;
             state.mended = None;
+            state.renewed_seconds = Some(now);
+            if let Some(old) = &mut state.old {
+                old.since_seconds.get_or_insert(now);
+            }
         })
         .await
     }
@@ -95,12 +101,12 @@ impl Provisioner {
         let lost = call.is_some_and(|call| call.save.iter().any(|(name, _)| !saved.contains_key(name)));
         self.change(&resource.name, |state| {
             if lost {
-                state.old = Some(saved.clone());
+                state.old = Some(Old { saved: saved.clone(), ..Old::default() });
                 state.saved.clear();
                 state.pending = None;
                 return;
             }
-            state.saved.extend(saved.clone());
+            state.learn(&saved, self.clock.now());
             if let Some(pending) = &mut state.pending {
                 pending.done = done + 1;
             }
@@ -127,7 +133,7 @@ impl Provisioner {
         names: &Names,
     ) -> Result<(), CallError> {
         if !saved.is_empty() && Some(self.memory.read().await?.destroyed) != self.began() {
-            self.delete(resource, saved, names).await?;
+            self.delete(resource, Doomed::Unkept(saved), names).await?;
         }
         Ok(())
     }

@@ -17,10 +17,12 @@ pub mod manual;
 mod names;
 pub mod plan;
 mod provisioner;
+mod renew;
 pub mod report;
 mod scopes;
 pub mod secrets;
 pub mod state;
 
 pub use provisioner::{Provisioner, is_automatic};
+pub use renew::Lifetimes;
 pub use report::{Report, Status, What};

@@ -10,6 +10,7 @@ use super::drift::Difference;
 use super::look::Seen;
 use super::names::{Names, resume_from, visible};
 use super::provisioner::{Moment, Provisioner, provisioned};
+use super::renew::due;
 use super::report::What;
 use super::scopes::{explained, scopes};
 use super::secrets;
@@ -17,7 +18,7 @@ use super::state::{Document, Operation};
 use crate::call::curl::curl;
 use crate::call::failure::CallError;
 use crate::call::mask::{MASK, Mask};
-use crate::connector::model::{Provision, Resource};
+use crate::connector::model::{Provision, RenewWay, Resource};
 use crate::connector::secret::Secret;
 use crate::error::{Error, Result};
 
@@ -186,11 +187,38 @@ impl Provisioner {
             }
             Health::Leave(why) => deeds.push(left(format!("it is not healthy, and {why}"))),
         }
+        deeds.extend(self.plan_lifetime(resource, moment, verdict.mend, &shown)?);
         if deeds.is_empty() {
             let why = "it is as desired: nothing is written".to_owned();
             deeds.push(PlannedDeed { what: What::Kept, why, calls: Vec::new() });
         }
         Ok(planned(resource, deeds, self.hidden(verdict.differences)))
+    }
+
+    /// What is due because its time runs out, or the time of the one before it is over.
+    fn plan_lifetime(
+        &self,
+        resource: &Resource,
+        moment: &Moment<'_>,
+        mend: Mend,
+        shown: &Names,
+    ) -> Result<Vec<PlannedDeed>, CallError> {
+        let mut deeds = Vec::new();
+        if moment.state.old.is_some() {
+            let why = "the one before it, when the time beside the new one is over".to_owned();
+            deeds.push(self.deed(resource, What::Deleted, why, &[Operation::Delete], shown)?);
+        } else if let Some(renew) = &resource.renew
+            && mend != Mend::Replace
+            && due(renew, &moment.state, self.clock.now()).is_some_and(|due| due <= self.clock.now())
+        {
+            let operations: &[Operation] = match renew.way {
+                RenewWay::Call(_) => &[Operation::Renew],
+                RenewWay::Replace { .. } => &[Operation::Create, Operation::Delete],
+            };
+            let why = "its time is running out".to_owned();
+            deeds.push(self.deed(resource, What::Renewed, why, operations, shown)?);
+        }
+        Ok(deeds)
     }
 
     fn plan_adoption(
@@ -291,6 +319,7 @@ impl What {
             Self::Replaced => "replace",
             Self::Recreated => "create again",
             Self::Repaired => "repair",
+            Self::Renewed => "renew",
             Self::Kept => "keep",
             Self::LeftAlone => "leave alone",
             Self::Deleted | Self::AlreadyGone => "delete",
@@ -304,6 +333,7 @@ impl What {
             Self::Adopted
             | Self::Updated
             | Self::Repaired
+            | Self::Renewed
             | Self::Kept
             | Self::LeftAlone
             | Self::Deleted

@@ -1,6 +1,7 @@
 //! What provisions one instance: its parts, what it knows, and what it says. The story is in `life`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -33,6 +34,8 @@ pub struct Provisioner {
     status: watch::Sender<Status>,
     /// How long the vendor asked to wait when the last pass failed.
     asked: Mutex<Option<Duration>>,
+    /// Resources that are to be renewed at the next pass, due or not.
+    wanted: Mutex<BTreeSet<String>>,
 }
 
 /// A resource at one moment.
@@ -61,6 +64,7 @@ impl Provisioner {
             turn: tokio::sync::Mutex::new(()),
             status: watch::Sender::default(),
             asked: Mutex::new(None),
+            wanted: Mutex::default(),
         }
     }
 
@@ -129,6 +133,7 @@ impl Provisioner {
             | What::Replaced
             | What::Recreated
             | What::Repaired
+            | What::Renewed
             | What::Deleted
             | What::AlreadyGone => tracing::info!(instance = %self.instance.id, "{deed}"),
         }
@@ -143,6 +148,11 @@ impl Provisioner {
     /// This process begins (or, where it destroys, begins anew) at so many.
     pub(super) fn begin_at(&self, destroyed: u64) {
         *self.began.lock().unwrap_or_else(PoisonError::into_inner) = Some(destroyed);
+    }
+
+    /// The resources that somebody wants to have renewed; not held across a call.
+    pub(super) fn wanted(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the vendor asked to wait when the last pass failed; told once.
@@ -160,7 +170,9 @@ impl Provisioner {
 
     pub(super) async fn succeeded(&self, unwell: Option<String>) -> Result<()> {
         let now = self.clock.now();
-        self.status.send_replace(Status { unwell, refusal: None, checked: Some(now), destroyed: false });
+        let lifetimes = self.lifetimes().await?;
+        let status = Status { unwell, refusal: None, checked: Some(now), destroyed: false, lifetimes };
+        self.status.send_replace(status);
         if self.memory.read().await?.refusal.is_some() {
             self.memory
                 .change(|document| {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::renew::Lifetimes;
+
 /// What became of every resource in one pass, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -39,6 +41,8 @@ pub enum What {
     Recreated,
     /// Made healthy.
     Repaired,
+    /// Kept from running out.
+    Renewed,
     /// As it should be: nothing was written.
     Kept,
     /// Not as it should be, and that is somebody's choice, or nothing can be done.
@@ -59,6 +63,7 @@ impl What {
             Self::Replaced => "replaced",
             Self::Recreated => "recreated",
             Self::Repaired => "repaired",
+            Self::Renewed => "renewed",
             Self::Kept => "kept",
             Self::LeftAlone => "left alone",
             Self::Deleted => "deleted",
@@ -95,4 +100,6 @@ pub struct Status {
     pub checked: Option<Timestamp>,
     /// Provisioning stopped because somebody ran `destroy`.
     pub destroyed: bool,
+    /// When what has a lifetime is renewed, and runs out.
+    pub lifetimes: Lifetimes,
 }

@@ -66,7 +66,13 @@ pub struct ResourceState {
     pub pending: Option<Pending>,
     /// The one that is being replaced: deleted once the new one is there.
     #[serde(default)]
-    pub old: Option<Map<String, Json>>,
+    pub old: Option<Old>,
+    /// From when to when it lives, where calls saved that.
+    #[serde(default)]
+    pub lifetime: Option<Lifetime>,
+    /// When it was made or last renewed, in seconds since 1970.
+    #[serde(default)]
+    pub renewed_seconds: Option<i64>,
     /// Fingerprints of the secrets that were last sent.
     #[serde(default)]
     pub applied: Applied,
@@ -76,6 +82,31 @@ pub struct ResourceState {
     /// The drift that the last update was to mend.
     #[serde(default)]
     pub mended: Option<Mended>,
+}
+
+/// A resource that is being replaced.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Old {
+    /// Its saved values.
+    pub saved: Map<String, Json>,
+    /// How many steps of its delete are done.
+    #[serde(default)]
+    pub done: usize,
+    /// It is replaced because it would run out: how many seconds it stays beside the new one.
+    #[serde(default)]
+    pub overlap_seconds: Option<i64>,
+    /// When the new one was there, in seconds since 1970; `None` before.
+    #[serde(default)]
+    pub since_seconds: Option<i64>,
+}
+
+/// From when to when a resource lives, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// When its end was saved.
+    pub from_seconds: i64,
+    /// Its end, as the vendor says.
+    pub until_seconds: i64,
 }
 
 /// Whose a resource is.
@@ -100,6 +131,8 @@ pub enum Operation {
     Update,
     /// Made healthy.
     Repair,
+    /// Kept from running out.
+    Renew,
     /// Removed.
     Delete,
 }
@@ -149,6 +182,7 @@ impl Operation {
             Self::Adopt => "adopt",
             Self::Update => "update",
             Self::Repair => "repair",
+            Self::Renew => "renew",
             Self::Delete => "delete",
         }
     }

@@ -77,6 +77,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct InstanceHealth {
     stream: StreamStatus,
+    renewal: Option<Timestamp>,
+    expires: Option<Timestamp>,
     last_event: Option<Timestamp>,
     last_rejection: Option<(Timestamp, String)>,
     sinks: BTreeMap<String, watch::Receiver<SinkStatus>>,
@@ -130,6 +132,13 @@ impl Health {
         self.read().instances.get(instance).map_or(StreamStatus::Pending.word(), |one| one.stream.word())
     }
 
+    /// When an instance's stream is renewed and when it runs out, where it has a lifetime.
+    pub fn lifetime(&self, instance: &InstanceId, renewal: Option<Timestamp>, expires: Option<Timestamp>) {
+        let mut inner = self.write();
+        let one = inner.instances.entry(instance.clone()).or_default();
+        (one.renewal, one.expires) = (renewal, expires);
+    }
+
     /// A sink of an instance, and where its worker says how it fares.
     pub fn sink(&self, instance: &InstanceId, name: &str, status: watch::Receiver<SinkStatus>) {
         let mut inner = self.write();
@@ -156,7 +165,7 @@ impl Health {
     /// ```json
     /// {"ready": false, "reasons": ["acme: the stream is not well: suspended"], "receiving": true,
     ///  "instances": {"acme": {
-    ///    "stream": "unwell", "last_event": "2026-11-22T11:59:30Z", "last_event_age_seconds": 30.0,
+    ///    "stream": "unwell", "renewal": null, "expires": null, "last_event": "2026-11-22T11:59:30Z", "last_event_age_seconds": 30.0,
     ///    "last_rejection": {"at": "2026-11-22T11:58:00Z", "reason": "wrong key"},
     ///    "sinks": {"siem": {"status": "held", "reason": "siem.example.com answered 401"}}}}}
     /// ```
@@ -175,6 +184,9 @@ impl Health {
         let mut instances = Map::new();
         for (id, instance) in &inner.instances {
             reasons.extend(instance.stream.reason().map(|reason| format!("{id}: {reason}")));
+            if let Some(end) = instance.expires.filter(|end| *end <= now) {
+                reasons.push(format!("{id}: the stream ran out at {end} and is not renewed"));
+            }
             instances.insert(id.to_string(), instance.document(now));
         }
         let well = reasons.is_empty();
@@ -191,6 +203,10 @@ impl Health {
                 let is = if instance.stream.word() == word { 1.0 } else { 0.0 };
                 metrics::gauge!("forebay_stream_status", "instance" => id.to_string(), "status" => word)
                     .set(is);
+            }
+            if let Some(end) = instance.expires {
+                let left = end.duration_since(now).as_secs_f64();
+                metrics::gauge!("forebay_stream_left_seconds", "instance" => id.to_string()).set(left);
             }
             if let Some(age) = instance.age(now) {
                 metrics::gauge!("forebay_last_event_age_seconds", "instance" => id.to_string()).set(age);
@@ -224,6 +240,8 @@ impl InstanceHealth {
             self.sinks.iter().map(|(name, status)| (name.clone(), sink(status))).collect();
         json!({
             "stream": self.stream.word(),
+            "renewal": self.renewal.map(|at| at.to_string()),
+            "expires": self.expires.map(|at| at.to_string()),
             "last_event_age_seconds": self.age(now),
             "last_event": self.last_event.map(|at| at.to_string()),
             "last_rejection": self.last_rejection.as_ref().map(|(at, why)| json!({"at": at.to_string(), "reason": why})),

@@ -18,6 +18,7 @@ use super::health::{Health, StreamStatus};
 use super::host::{Reread, Say};
 use super::ruling::Ruling;
 use crate::connector::instance::Instance;
+use crate::connector::model::Lifecycle;
 use crate::error::Error;
 use crate::provision::manual::{self, Keys};
 use crate::provision::{Provisioner, Status};
@@ -171,7 +172,11 @@ async fn learn(
 async fn mirror(one: Arc<Kept>, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
     let mut status = one.provisioner.status();
     loop {
-        health.stream(&one.instance.id, word(&status.borrow_and_update()));
+        {
+            let status = status.borrow_and_update();
+            health.stream(&one.instance.id, word(&status));
+            health.lifetime(&one.instance.id, status.lifetimes.renewal, status.lifetimes.expires);
+        }
         let stop = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => true,
             changed = status.changed() => changed.is_err(),
@@ -195,6 +200,10 @@ async fn heed(one: Arc<Kept>, mut shutdown: watch::Receiver<bool>) {
         }
         for (resource, operation) in one.ruling.take() {
             info!(instance = %one.instance.id, resource, operation = operation.name(), "looking at the vendor's side");
+            // A look does all the others, where they are due; a renewal is wanted before its time.
+            if operation == Lifecycle::Renew {
+                one.provisioner.ask_renewal(&resource);
+            }
         }
         one.nudge.notify_one();
         tokio::select! {

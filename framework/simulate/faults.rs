@@ -37,7 +37,9 @@ impl Faults {
         let throttle = match effect {
             Effect::List => self.throttle_list.swap(false, Ordering::Relaxed),
             Effect::Create => self.throttle_create.swap(false, Ordering::Relaxed),
-            Effect::Read | Effect::Merge | Effect::Repair | Effect::Act | Effect::Remove => false,
+            Effect::Read | Effect::Merge | Effect::Repair | Effect::Renew | Effect::Act | Effect::Remove => {
+                false
+            }
         };
         if throttle {
             let answer = refusal(&vendor.instance.connector, 429, "Global limit has been reached");

@@ -24,6 +24,7 @@ use crate::call::caller::Caller;
 use crate::call::retry::Pace;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
+use crate::connector::model::{Due, RenewWay};
 use crate::deliver::config::SinkConfig;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Kind, Result};
@@ -47,6 +48,8 @@ const MOST_OF_A_PUSH: u64 = 100;
 const LOOK: Duration = Duration::from_millis(20);
 /// How often a stream is checked where it is going to be suspended.
 const QUICK_CHECK: Duration = Duration::from_secs(1);
+/// How often a stream is renewed that is renewed at fixed times.
+const QUICK_RENEWAL: Duration = Duration::from_secs(2);
 /// Ids that come with other bytes under `--faults`.
 const REUSED: u64 = 5;
 
@@ -92,9 +95,7 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     let begun = Instant::now();
     let bar = Bar::new(simulation.terminal, simulation.events);
     simulation.say = bar.beside(simulation.say);
-    if simulation.faults {
-        quicken(&mut simulation.instance);
-    }
+    quicken(&mut simulation.instance, simulation.faults);
     let base = url::Url::parse(PUBLIC_URL).expect("a constant that is a URL");
     let instance = Arc::new(simulation.instance.at_base(&base)?);
     let plan = Plan::new(&instance.connector, simulation.clock.now(), MOST_OF_A_PUSH)?;
@@ -215,8 +216,11 @@ impl Life {
         if automatic {
             self.stream_is_made().await?;
         }
-        // 2. The vendor pushes; 3. everything arrives.
+        // 2. The vendor pushes; 3. everything arrives. What has a lifetime is renewed meanwhile.
         self.push(&mut plan, automatic).await?;
+        if automatic && self.vendor.renews() {
+            self.stream_is_renewed().await?;
+        }
         self.everything_arrives().await?;
         // 4. Ids that are stored come with other bytes.
         if self.faults {
@@ -236,6 +240,12 @@ impl Life {
             Ok((made, *changes.borrow()))
         })
         .await
+    }
+
+    async fn stream_is_renewed(&mut self) -> Result<()> {
+        let vendor = self.vendor.clone();
+        let changes = vendor.changes();
+        self.until("the stream to be renewed", move || Ok((vendor.renewed() > 0, *changes.borrow()))).await
     }
 
     /// Sends all events; under faults the stream is suspended in the middle, and repaired by the instance.
@@ -332,11 +342,20 @@ impl Life {
     }
 }
 
-/// Makes the checks of every resource frequent, so that a suspended stream is noticed within the simulation.
-fn quicken(instance: &mut Instance) {
+/// Makes renewals and, where a stream is going to be suspended, checks of every resource frequent, so that they
+/// are seen within the simulation.
+fn quicken(instance: &mut Instance, checks: bool) {
     let Some(connector) = Arc::get_mut(&mut instance.connector) else { return };
     for resource in connector.provision.iter_mut().flat_map(|provision| &mut provision.resources) {
-        if let Some(check) = &mut resource.check {
+        if let Some(renew) = &mut resource.renew {
+            if let Due::Every(every) = &mut renew.due {
+                *every = (*every).min(QUICK_RENEWAL);
+            }
+            if let RenewWay::Replace { overlap } = &mut renew.way {
+                *overlap = (*overlap).min(QUICK_CHECK);
+            }
+        }
+        if let (Some(check), true) = (&mut resource.check, checks) {
             check.every = check.every.min(QUICK_CHECK);
         }
     }

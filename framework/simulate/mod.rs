@@ -23,5 +23,6 @@ pub mod shelf;
 pub mod sign;
 pub mod summary;
 pub mod tail;
+pub mod thing;
 pub mod transport;
 pub mod vendor;

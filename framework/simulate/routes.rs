@@ -11,8 +11,9 @@ use serde_json::{Map, Value as Json};
 use super::invert::merge_deep;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Body, Call, FormField, Resource, Step};
-use crate::connector::template::Scope;
+use crate::connector::template::{Condition, Scope};
 use crate::error::{Error, Kind, Result};
+use crate::provision::state::Operation;
 
 /// What a call does to what the vendor keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Effect {
     Merge,
     /// Changes one, and makes it well again.
     Repair,
+    /// Prolongs one.
+    Renew,
     /// Does something with one that leaves no trace in it.
     Act,
     /// Removes one.
@@ -42,6 +45,7 @@ impl Effect {
             Self::Read => "check",
             Self::Merge => "update",
             Self::Repair => "repair",
+            Self::Renew => "renew",
             Self::Act => "act on",
             Self::Remove => "delete",
         }
@@ -84,6 +88,8 @@ pub fn calls(resource: &Resource) -> Vec<(Effect, &Call)> {
     let steps = |steps: &'_ [Step]| steps.iter().filter_map(|s| s.call.as_ref()).count();
     found.extend(changes(&resource.update, Effect::Merge));
     found.extend(changes(&resource.repair, Effect::Repair));
+    let renewal = resource.steps(Operation::Renew);
+    found.extend(renewal.iter().filter_map(|step| step.call.as_ref()).map(|call| (Effect::Renew, call)));
     found.extend(changes(&resource.adopt, Effect::Merge));
     let last = steps(&resource.delete);
     for (n, call) in resource.delete.iter().filter_map(|s| s.call.as_ref()).enumerate() {
@@ -91,6 +97,49 @@ pub fn calls(resource: &Resource) -> Vec<(Effect, &Call)> {
         found.push((if removes { Effect::Remove } else { Effect::Act }, call));
     }
     found
+}
+
+/// The step of a call, by its place in [`calls`], and the steps that its operation has before it.
+fn step_of(resource: &Resource, nth: usize) -> Option<(&Step, Vec<(usize, &Step)>)> {
+    let looks = resource.find.iter().count() + resource.check.iter().count();
+    let mut place = 0;
+    let operations: [(&[Step], usize); 6] = [
+        (&resource.create, looks),
+        (&resource.update, 0),
+        (&resource.repair, 0),
+        (resource.steps(Operation::Renew), 0),
+        (&resource.adopt, 0),
+        (&resource.delete, 0),
+    ];
+    for (steps, beside) in operations {
+        let mut before = Vec::new();
+        for step in steps.iter().filter(|step| step.call.is_some()) {
+            if place == nth {
+                return Some((step, before));
+            }
+            before.push((place, step));
+            place += 1;
+        }
+        place += beside;
+    }
+    None
+}
+
+/// What a call is made again for, by its place in [`calls`].
+pub fn until(resource: &Resource, nth: usize) -> Option<&Condition> {
+    step_of(resource, nth).and_then(|(step, _)| step.until.as_ref()).map(|until| &until.condition)
+}
+
+/// The steps with calls that create and delete have before this one, each with its place in [`calls`]. The
+/// first of `create` made what is asked for.
+pub fn before(resource: &Resource, nth: usize) -> Vec<(usize, &Step)> {
+    let Some((step, mut before)) = step_of(resource, nth) else { return Vec::new() };
+    let is_in = |steps: &[Step]| steps.iter().any(|one| std::ptr::eq(one, step));
+    if is_in(&resource.create) {
+        before.drain(..before.len().min(1));
+        return before;
+    }
+    if is_in(&resource.delete) { before } else { Vec::new() }
 }
 
 /// A change is what carries a body; a GET reads, and a bare POST only acts.

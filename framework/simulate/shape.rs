@@ -23,7 +23,11 @@ pub fn wrong(instance: &Instance, call: &Call, incoming: &Incoming) -> Result<Op
     }
     Ok(match &call.body {
         Body::Empty => (!incoming.body.is_empty()).then(|| "this call takes no body".to_owned()),
-        Body::Text(_) => None,
+        Body::Text(_) => {
+            let no_text = !incoming.is_of("text/plain") || incoming.body.is_empty();
+            let given = call.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            (no_text && !given).then(|| "the body must be text".to_owned())
+        }
         Body::Json(tree) => wrong_json(tree, incoming),
         Body::Form(fields) => wrong_form(fields, incoming),
     })
@@ -44,7 +48,23 @@ fn wrong_form(fields: &[(String, FormField)], incoming: &Incoming) -> Option<Str
         return Some("the content type must be application/x-www-form-urlencoded".to_owned());
     }
     let unknown = incoming.form.keys().find(|name| !fields.iter().any(|(known, _)| known == *name));
-    unknown.map(|name| format!("unknown field `{name}`"))
+    if let Some(name) = unknown {
+        return Some(format!("unknown field `{name}`"));
+    }
+    fields.iter().find_map(|(name, field)| match (incoming.form.get(name), field) {
+        (Some(text), FormField::Json(tree)) => match serde_json::from_str(text) {
+            Ok(json) => differs(tree, &json, &format!("/{name}")),
+            Err(_) => Some(format!("`{name}` is no JSON")),
+        },
+        (Some(_), FormField::Value(_)) => None,
+        (None, FormField::Json(tree)) => {
+            (!may_be_left_out(tree)).then(|| format!("the field `{name}` is required"))
+        }
+        // A list of nothing is no field; what is worked out may be one.
+        (None, FormField::Value(text)) => {
+            (!text.source().contains("{{")).then(|| format!("the field `{name}` is required"))
+        }
+    })
 }
 
 /// Where a body is not of the shape of the tree: a key too many, or one too few that nothing lets out.

@@ -19,7 +19,7 @@ use super::pages;
 use super::routes::{self, Effect, Route};
 use super::serving;
 use super::shape;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Wish};
 use super::sign::published;
 use crate::call::mask::Mask;
 use crate::connector::clock::Clock;
@@ -156,7 +156,8 @@ impl Vendor {
             return Ok(refusal(self.connector(), 400, &complaint.unwrap_or_default()));
         };
         // 6. What it does.
-        let answer = self.shelf.act(&self.instance, route, named, self.call(route), incoming)?;
+        let wish = Wish { route, named, call: self.call(route), incoming };
+        let answer = self.shelf.act(&self.instance, &wish, now)?;
         let name = self.resource(route).map_or("", |resource| resource.name.as_str());
         Ok(answer.to(format!("{} {name}", route.effect.word())))
     }
@@ -184,6 +185,17 @@ impl Vendor {
     /// Makes every resource unhealthy, as the spec's example shows it; `false` where it shows none.
     pub fn suspend(&self) -> bool {
         self.shelf.suspend(&self.instance)
+    }
+
+    /// Whether something here runs out, and must be renewed.
+    pub fn renews(&self) -> bool {
+        let resources = self.connector().provision.iter().flat_map(|provision| &provision.resources);
+        !self.routes.is_empty() && resources.filter(|resource| resource.renew.is_some()).count() > 0
+    }
+
+    /// How often something was renewed.
+    pub fn renewed(&self) -> u64 {
+        self.shelf.renewed()
     }
 
     /// Tells of every change.

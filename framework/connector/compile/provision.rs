@@ -9,12 +9,16 @@ use serde_json::{Map, Value as Json};
 use super::calls::Shared;
 use super::names::{Here, saved_by};
 use super::reader::{At, Compiler};
-use crate::connector::model::{Check, Cursor, Errors, Find, Pages, Paging, Provision, Resource};
+use crate::connector::model::{
+    Check, Cursor, Due, EXPIRES_AT, Errors, Find, Pages, Paging, Provision, Renew, RenewWay, Resource,
+};
 use crate::connector::pick::Pointer;
 use crate::spec::mistake::{Code, Mistake, Place};
 
 /// How often a resource is looked at where the spec does not say.
 const CHECK_EVERY: Duration = Duration::from_secs(15 * 60);
+/// How long one that was replaced in time stays beside the new one where the spec does not say.
+const OVERLAP: Duration = Duration::from_secs(5 * 60);
 
 impl Compiler {
     /// The vendor's side, where the spec has one.
@@ -46,7 +50,7 @@ impl Compiler {
     }
 
     fn resource<'a>(&mut self, name: &str, at: &At<'a>, shared: &Shared<'a>) -> Option<Resource> {
-        self.not_built_keys(at, &["when", "for_each", "renew"]);
+        self.not_built_keys(at, &["when", "for_each"]);
         let desired = at.get("desired").and_then(|at| self.tree(&at, Here::Desired));
         let example = |key: &str| at.get("examples").and_then(|at| at.get(key)).map(|at| at.value.clone());
         let find = at.get("find").and_then(|at| self.find(&at, shared));
@@ -61,6 +65,9 @@ impl Compiler {
         let repair = steps("repair", Here::Update);
         let delete = steps("delete", Here::Delete);
         let check = at.get("check").and_then(|at| self.check(&at, shared));
+        let renew = at.get("renew").map(|renew| self.renew(name, at, &renew, shared));
+        // What is written wrong was reported, and is not the same as nothing.
+        let renew = renew.map_or(Some(None), |renew| renew.map(Some));
         Some(Resource {
             name: name.to_owned(),
             title: at.text_of("title").map_or_else(|| name.replace('_', " "), str::to_owned),
@@ -76,8 +83,44 @@ impl Compiler {
             update,
             check,
             repair,
+            renew: renew?,
             delete,
         })
+    }
+
+    fn renew<'a>(
+        &mut self,
+        name: &str,
+        resource: &At<'a>,
+        at: &At<'a>,
+        shared: &Shared<'a>,
+    ) -> Option<Renew> {
+        let way = match at.text_of("kind")? {
+            "call" => RenewWay::Call(self.steps(name, at, shared, Here::Update)),
+            "replace" => {
+                let overlap = at.get("overlap").map_or(Some(OVERLAP), |at| self.duration(&at))?;
+                RenewWay::Replace { overlap }
+            }
+            _ => return None,
+        };
+        let due = match (at.get("left"), at.get("every")) {
+            (Some(left), _) => {
+                if !saved_by(resource).contains(EXPIRES_AT) {
+                    self.report(
+                        Mistake::new(
+                            Code::MissingKey,
+                            Place::value(&left.path),
+                            format!("nothing saves when `{name}` runs out, so that nobody knows what is left"),
+                        )
+                        .help("`create` and `renew` say where the answer has it: save: {expires_at: /expires}; or renew at fixed times: every: 12h"),
+                    );
+                }
+                Due::Left(left.text()?.trim_end_matches('%').parse().ok()?)
+            }
+            (None, Some(every)) => Due::Every(self.pause(&every)?),
+            (None, None) => return None,
+        };
+        Some(Renew { way, due })
     }
 
     /// Pointers that must lead into `desired`.

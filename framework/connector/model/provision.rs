@@ -58,6 +58,8 @@ pub struct Resource {
     pub check: Option<Check>,
     /// How it is made healthy again.
     pub repair: Vec<Step>,
+    /// How it is kept from running out; `None`: it has no lifetime.
+    pub renew: Option<Renew>,
     /// How it is removed.
     pub delete: Vec<Step>,
 }
@@ -144,6 +146,39 @@ pub struct Check {
     /// When it is gone, beside 404 and 410.
     pub gone: Option<Condition>,
 }
+
+/// How a resource is kept from running out.
+#[derive(Debug)]
+pub struct Renew {
+    /// What is done.
+    pub way: RenewWay,
+    /// When.
+    pub due: Due,
+}
+
+/// What renewing is.
+#[derive(Debug)]
+pub enum RenewWay {
+    /// A call prolongs it.
+    Call(Vec<Step>),
+    /// A new one is made, and takes its place.
+    Replace {
+        /// How long the old one stays beside the new one.
+        overlap: Duration,
+    },
+}
+
+/// When a resource is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// When this many hundredths of its lifetime are left, by the saved value [`EXPIRES_AT`].
+    Left(u8),
+    /// So long after it was made, or last renewed.
+    Every(Duration),
+}
+
+/// The saved value that tells when a resource runs out.
+pub const EXPIRES_AT: &str = "expires_at";
 
 /// One step of an operation.
 #[derive(Debug)]
