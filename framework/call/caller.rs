@@ -3,25 +3,26 @@
 //! Provisioning, the plan and the stand-in's tests call it. It never repeats a create of which it is not known
 //! what became, and it never tells a secret: what it says about a call is masked, escaped and cut.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value as Json};
 use tracing::Instrument;
 
-use super::auth::{Credentials, Grant, credentials, named, sign};
+use super::assertion::fresh_id;
 use super::exchange::{Exchange, failure, is_nothing, message, picked, response_scope};
 use super::failure::{CallError, Failure};
+use super::keep::Keep;
 use super::mask::Mask;
 use super::pages::Turn;
 use super::render::{draft, request};
 use super::retry::{Pace, Repeat, is_passing};
-use super::token::{Token, Tokens, jwt_scopes};
+use super::signer::{Signer, Wanted};
+use super::token::Tokens;
 use super::{Request, Response, Transport};
 use crate::connector::clock::Clock;
-use crate::connector::instance::Instance;
+use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::{Call, ResponseFormat};
 use crate::connector::template::Scope;
 use crate::error::escaped;
@@ -41,24 +42,38 @@ pub struct Answer {
     pub saved: Map<String, Json>,
     /// What conditions call `response`.
     pub response: Json,
+    /// The call, as a failure of it would say.
+    asked: Box<Failure>,
+}
+
+impl Answer {
+    /// An answer in which something that is needed is not there.
+    pub(super) fn unusable(&self, sentence: &str) -> CallError {
+        CallError::Unreadable(Box::new(Failure { sentence: sentence.to_owned(), ..(*self.asked).clone() }))
+    }
 }
 
 /// Makes the calls of all instances. One per process: the tokens are kept here.
 pub struct Caller {
-    exchange: Exchange,
-    tokens: Tokens,
-}
-
-/// A call's credentials, ready to be put on it.
-struct Signer {
-    auth: Option<String>,
-    credentials: Credentials,
+    pub(super) exchange: Exchange,
+    pub(super) tokens: Tokens,
+    /// Where what auths save is kept, by instance.
+    pub(super) keeps: Mutex<BTreeMap<InstanceId, Arc<dyn Keep>>>,
+    /// Tells this process from others that use the same auths.
+    pub(super) me: String,
 }
 
 impl Caller {
     /// A caller with its way out, its clock and the bounds of its retries.
     pub fn new(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, pace: Pace) -> Self {
-        Self { exchange: Exchange { transport, clock, pace }, tokens: Tokens::default() }
+        let exchange = Exchange { transport, clock, pace };
+        let me = fresh_id();
+        Self { exchange, tokens: Tokens::default(), keeps: Mutex::default(), me }
+    }
+
+    /// Says where what the auths of an instance save is kept: without it, none that saves can be used.
+    pub fn keep(&self, instance: &InstanceId, keep: Arc<dyn Keep>) {
+        self.keeps.lock().unwrap_or_else(PoisonError::into_inner).insert(instance.clone(), keep);
     }
 
     /// The way out, for requests that no call of a spec describes.
@@ -75,7 +90,9 @@ impl Caller {
         repeat: Repeat,
     ) -> Result<Answer, CallError> {
         let span = tracing::debug_span!("call", instance = %instance.id);
-        self.make(instance, call, scope, (repeat, None)).instrument(span).await
+        self.make(Wanted { instance, scope, depth: 0 }, call, (repeat, None), Mask::of(instance))
+            .instrument(span)
+            .await
     }
 
     /// Asks for a page of a list: the first where there is no turn.
@@ -87,35 +104,36 @@ impl Caller {
         turn: Option<&Turn>,
     ) -> Result<Answer, CallError> {
         let span = tracing::debug_span!("call", instance = %instance.id);
-        self.make(instance, call, scope, (Repeat::Safe, turn)).instrument(span).await
+        let wanted = Wanted { instance, scope, depth: 0 };
+        self.make(wanted, call, (Repeat::Safe, turn), Mask::of(instance)).instrument(span).await
     }
 
-    async fn make(
+    /// The same for a call that may be one of an auth's: `mask` holds what must not be seen besides.
+    pub(super) async fn make(
         &self,
-        instance: &Instance,
+        wanted: Wanted<'_>,
         call: &Call,
-        scope: &Scope,
         (repeat, turn): (Repeat, Option<&Turn>),
+        mut mask: Mask,
     ) -> Result<Answer, CallError> {
         // 1. Render: nothing is sent unless all of it can be.
-        let mut mask = Mask::of(instance);
-        let signer = signer(instance, call, scope, &mut mask)?;
-        let mut request = request(draft(call, scope)?, &mask)?;
+        let signer = Signer::of(wanted.instance, call, wanted.scope, &mut mask)?;
+        let mut unsigned = request(draft(call, wanted.scope)?, &mask)?;
         if let Some(turn) = turn {
-            request.url = turn.applied(&request.url, (!call.secret_in_url).then_some(&mask))?;
+            unsigned.url = turn.applied(&unsigned.url, (!call.secret_in_url).then_some(&mask))?;
         }
         // 2. Sign.
-        let mut token = self.sign(instance, &signer, &mut request, None, &mut mask).await?;
+        let (mut request, mut token) = self.signed(wanted, &signer, &unsigned, None, &mut mask).await?;
         // 3. Send; a token that is refused is fetched anew, once.
         let mut answer = self.exchange.send(&request, repeat, &mask).await?;
         if answer.status == StatusCode::UNAUTHORIZED && token.is_some() {
-            token = self.sign(instance, &signer, &mut request, token.as_ref(), &mut mask).await?;
+            (request, token) = self.signed(wanted, &signer, &unsigned, token.as_ref(), &mut mask).await?;
             answer = self.exchange.send(&request, repeat, &mask).await?;
         }
         // 4. Read, judge, save.
-        let held = held_scopes(&signer, token.as_ref());
+        let held = signer.scopes(token.as_ref());
         let judge = Judge { exchange: &self.exchange, call, request: &request, mask: &mask, repeat };
-        judge.judge(answer, scope, signer.auth.as_deref(), held.as_ref())
+        judge.judge(answer, wanted.scope, signer.auth.as_deref(), held.as_ref())
     }
 
     /// What the credentials of a call permit, fetching a token where the auth needs one; `None` where it
@@ -126,63 +144,9 @@ impl Caller {
         call: &Call,
         scope: &Scope,
     ) -> Result<Option<BTreeSet<String>>, CallError> {
-        let mut mask = Mask::of(instance);
-        let signer = signer(instance, call, scope, &mut mask)?;
-        let token = self.token(instance, &signer, None, &mask).await?;
-        Ok(held_scopes(&signer, token.as_ref()))
-    }
-
-    /// Puts the credentials on a request; returns the token where one was fetched for it.
-    async fn sign(
-        &self,
-        instance: &Instance,
-        signer: &Signer,
-        request: &mut Request,
-        refused: Option<&Token>,
-        mask: &mut Mask,
-    ) -> Result<Option<Token>, CallError> {
-        let token = self.token(instance, signer, refused, mask).await?;
-        match (&signer.credentials, &token) {
-            (Credentials::None, _) => {}
-            (Credentials::Headers(headers), _) => sign(request, headers.iter().cloned()),
-            (Credentials::Bearer(value, _), _) => sign(request, [(AUTHORIZATION, value.clone())]),
-            (Credentials::Client(_), Some(token)) => {
-                mask.add("token", &token.text);
-                sign(request, [(AUTHORIZATION, token.header.clone())]);
-            }
-            (Credentials::Client(_), None) => {}
-        }
-        Ok(token)
-    }
-
-    async fn token(
-        &self,
-        instance: &Instance,
-        signer: &Signer,
-        refused: Option<&Token>,
-        mask: &Mask,
-    ) -> Result<Option<Token>, CallError> {
-        let grant: &Grant = match &signer.credentials {
-            Credentials::None | Credentials::Headers(_) | Credentials::Bearer(..) => return Ok(None),
-            Credentials::Client(grant) => grant,
-        };
-        let auth = signer.auth.as_deref().unwrap_or_default();
-        self.tokens.get(&self.exchange, (&instance.id, auth), grant, refused, mask).await.map(Some)
-    }
-}
-
-fn signer(instance: &Instance, call: &Call, scope: &Scope, mask: &mut Mask) -> Result<Signer, CallError> {
-    Ok(match named(&instance.connector, call, scope)? {
-        None => Signer { auth: None, credentials: Credentials::None },
-        Some((name, auth)) => Signer { credentials: credentials(auth, scope, mask)?, auth: Some(name) },
-    })
-}
-
-fn held_scopes(signer: &Signer, token: Option<&Token>) -> Option<BTreeSet<String>> {
-    match &signer.credentials {
-        Credentials::None | Credentials::Headers(_) => None,
-        Credentials::Bearer(_, text) => jwt_scopes(text),
-        Credentials::Client(_) => token.and_then(|token| token.scopes.clone()),
+        let signer = Signer::of(instance, call, scope, &mut Mask::of(instance))?;
+        let token = self.token(Wanted { instance, scope, depth: 0 }, &signer, None).await?;
+        Ok(signer.scopes(token.as_ref()))
     }
 }
 
@@ -238,7 +202,8 @@ impl Judge<'_> {
         }
         let json = if self.call.response == ResponseFormat::Json { json } else { None };
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        Ok(Answer { status: answer.status, headers: answer.headers, json, text, saved, response })
+        let asked = failure(self.request, Some(answer.status), String::new(), self.mask);
+        Ok(Answer { status: answer.status, headers: answer.headers, json, text, saved, response, asked })
     }
 
     /// A 2xx answer that cannot be used. What was created is there all the same: somebody must look for it.

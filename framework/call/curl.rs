@@ -2,11 +2,11 @@
 //!
 //! Nothing is sent and no token is fetched; secrets are masked because the scope that is given is.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::auth::named;
 use super::render::draft;
-use crate::connector::model::{Auth, Call, Connector};
+use crate::connector::model::{Auth, Call, Connector, TokenSource};
 use crate::connector::template::{Scope, Text};
 use crate::error::Result;
 
@@ -36,9 +36,16 @@ fn signed(connector: &Connector, call: &Call, scope: &Scope, token: &str) -> Res
             let token = own.render(scope).unwrap_or_else(|_| token.to_owned());
             vec![header("authorization", &format!("Bearer {token}"))]
         }
-        Some((_, Auth::ClientCredentials { .. })) => {
-            vec![header("authorization", &format!("Bearer {token}"))]
-        }
+        Some((_, Auth::Token(auth))) => match &auth.source {
+            TokenSource::OAuth(_) | TokenSource::Signed(_) => {
+                vec![header("authorization", &format!("Bearer {token}"))]
+            }
+            TokenSource::Exchange(exchange) => {
+                let scope = scope.with("auth", json!({"token": token}));
+                let shown = |text: &Text| text.render(&scope).unwrap_or_else(|_| text.source().to_owned());
+                exchange.headers.iter().map(|(name, text)| header(name, &shown(text))).collect()
+            }
+        },
         Some((_, Auth::Basic { username, password })) => {
             vec![format!("-u {}", quoted(&format!("{}:{}", shown(username), shown(password))))]
         }

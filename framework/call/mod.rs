@@ -1,18 +1,22 @@
 //! Every outgoing HTTP call: rendered, signed, sent, retried and read in one place.
 //!
-//! `render` makes a request of a call, `auth` signs it, `transport` sends it, `retry` says when it is sent
-//! again, `caller` is the order of these. What went wrong is told by `failure`, and never holds a secret.
+//! `render` makes a request of a call, `signer` signs it by its `auth`, `transport` sends it, `retry` says when
+//! it is sent again, `caller` is the order of these. What went wrong is told by `failure`, and never holds a secret.
 
 pub mod address;
+pub mod assertion;
 pub mod auth;
 pub mod caller;
 pub mod curl;
 pub mod exchange;
 pub mod failure;
+pub mod keep;
 pub mod mask;
+pub mod oauth;
 pub mod pages;
 pub mod render;
 pub mod retry;
+mod signer;
 pub mod token;
 pub mod transport;
 pub mod trust;

@@ -1,7 +1,8 @@
-//! Tokens of client credentials grants, kept in memory until shortly before they expire.
+//! Tokens that were fetched or made, kept in memory until shortly before they expire.
 //!
-//! One per instance and auth; callers that want one at the same time share a single fetch, its failure too. A
-//! changed secret is another grant, and drops the token. `caller` says when a token was refused.
+//! One per instance and auth; callers that want one at the same time share a single fetch, its failure too, and
+//! an endpoint that fails again and again is left alone for a while. A changed secret drops the token. `signer`
+//! fetches, and says when a token was refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,18 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-use super::auth::{Grant, bearer};
-use super::exchange::{Exchange, failure, message};
 use super::failure::{CallError, Failure};
-use super::mask::Mask;
-use super::retry::{Repeat, is_passing};
+use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
-use crate::connector::model::Errors;
-use crate::connector::pick::{Pick, Pointer};
 
 /// How long a token is kept whose lifetime is not told.
 const UNTOLD: Duration = Duration::from_secs(300);
@@ -29,18 +24,37 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// A token is renewed a tenth of its lifetime before its end, but not sooner than this.
 const LEEWAY: Duration = Duration::from_secs(300);
 /// The longest token that is taken, and that is looked into.
-const LARGEST: usize = 64 << 10;
+pub const LARGEST: usize = 64 << 10;
+/// Failures one after the other, after which an endpoint is left alone for a while.
+const FAILURES: u32 = 3;
+/// The first such while; it doubles.
+const QUIET: Duration = Duration::from_secs(2);
+/// The longest.
+const LONGEST_QUIET: Duration = Duration::from_secs(60);
 
 /// A token that was fetched.
 #[derive(Clone)]
 pub struct Token {
-    /// The header that carries it.
-    pub header: HeaderValue,
-    /// Its text, for the mask.
+    /// Its text.
     pub text: Arc<str>,
     /// What it permits, as far as it can be told.
     pub scopes: Option<BTreeSet<String>>,
-    renew_at: Timestamp,
+    /// What was saved with it: `auth.NAME`.
+    pub saved: Map<String, Json>,
+    /// From when on it is not used any more.
+    pub renew_at: Timestamp,
+}
+
+impl Token {
+    /// A token that is good for so long from a moment on. The moment is that before the request: the answer may
+    /// have been long on its way.
+    pub fn of(text: &str, scopes: Option<BTreeSet<String>>, asked_at: Timestamp, lifetime: Duration) -> Self {
+        let lifetime = lifetime.min(LONGEST);
+        let kept = lifetime - (lifetime / 10).min(LEEWAY);
+        let kept = SignedDuration::try_from(kept).unwrap_or(SignedDuration::ZERO);
+        let renew_at = asked_at.checked_add(kept).unwrap_or(asked_at);
+        Self { text: text.into(), scopes, saved: Map::new(), renew_at }
+    }
 }
 
 /// All tokens of a process.
@@ -60,6 +74,10 @@ struct Entry {
 struct Slot {
     token: Option<Token>,
     denied: Option<Denied>,
+    /// Failures since the last token.
+    failures: u32,
+    /// Until when nobody asks, after so many failures.
+    quiet_until: Option<Timestamp>,
 }
 
 /// A fetch that failed, as those see it who waited for it.
@@ -79,41 +97,35 @@ impl From<Denied> for CallError {
 }
 
 impl Tokens {
-    /// The token of a grant, fetched where none is kept. `refused` is one that the vendor did not accept: it
-    /// is not given again.
+    /// The token of an auth, fetched where none is kept. `refused` is one that the vendor did not accept: it is
+    /// not given again. The fingerprint tells what it is made of: when that changes, the token falls.
     pub async fn get(
         &self,
-        exchange: &Exchange,
-        (instance, auth): (&InstanceId, &str),
-        grant: &Grant,
+        clock: &dyn Clock,
+        (instance, auth, fingerprint): (&InstanceId, &str, [u8; 32]),
         refused: Option<&Token>,
-        mask: &Mask,
+        fetch: impl Future<Output = Result<Token, CallError>> + Send,
     ) -> Result<Token, CallError> {
-        let entry = self.entry(instance, auth, grant.fingerprint());
+        let entry = self.entry(instance, auth, fingerprint);
         let before = entry.ended.load(Ordering::Acquire);
         let mut slot = entry.slot.lock().await;
         if slot.token.as_ref().is_some_and(|kept| refused.is_some_and(|refused| kept.text == refused.text)) {
             slot.token = None;
         }
-        if let Some(token) = slot.token.as_ref().filter(|token| exchange.clock.now() < token.renew_at) {
+        if let Some(token) = slot.token.as_ref().filter(|token| clock.now() < token.renew_at) {
             return Ok(token.clone());
         }
-        if entry.ended.load(Ordering::Acquire) != before
+        let waited = entry.ended.load(Ordering::Acquire) != before;
+        let quiet = slot.quiet_until.is_some_and(|until| clock.now() < until);
+        if (waited || quiet)
             && let Some(denied) = &slot.denied
         {
             return Err(denied.clone().into());
         }
-        let outcome = fetch(exchange, auth, grant, mask).await;
+        let outcome = fetch.await;
         entry.ended.fetch_add(1, Ordering::AcqRel);
-        (slot.token, slot.denied) = match &outcome {
-            Ok(token) => (Some(token.clone()), None),
-            Err(Fetch::Denied(denied)) => (None, Some(denied.clone())),
-            Err(Fetch::Unmade(_)) => (None, None),
-        };
-        outcome.map_err(|error| match error {
-            Fetch::Denied(denied) => denied.into(),
-            Fetch::Unmade(error) => error,
-        })
+        slot.take(&outcome, clock.now());
+        outcome
     }
 
     fn entry(&self, instance: &InstanceId, auth: &str, fingerprint: [u8; 32]) -> Arc<Entry> {
@@ -129,81 +141,34 @@ impl Tokens {
     }
 }
 
-/// Why there is no token.
-enum Fetch {
-    /// The other side did not give one.
-    Denied(Denied),
-    /// It was not asked.
-    Unmade(CallError),
-}
-
-async fn fetch(exchange: &Exchange, auth: &str, grant: &Grant, mask: &Mask) -> Result<Token, Fetch> {
-    let request = grant.request().map_err(|error| Fetch::Unmade(error.into()))?;
-    let mut mask = mask.clone();
-    grant.hide_in(&mut mask);
-    // The lifetime counts from before the request: the answer may have been long on its way.
-    let asked_at = exchange.clock.now();
-    // Asking twice for a token makes nothing at the vendor that stays.
-    let answer = match exchange.send(&request, Repeat::Safe, &mask).await {
-        Ok(answer) => answer,
-        Err(CallError::Passing(failure) | CallError::Unclear(failure)) => {
-            return Err(Fetch::Denied(Denied::Passing(failure)));
-        }
-        Err(CallError::Gone(failure) | CallError::Refused(failure) | CallError::Unreadable(failure)) => {
-            return Err(Fetch::Denied(Denied::Refused(failure)));
-        }
-        Err(error @ CallError::Render(_)) => return Err(Fetch::Unmade(error)),
-    };
-    let json: Option<Json> = serde_json::from_slice(&answer.body).ok();
-    let fail = |sentence: String| failure(&request, Some(answer.status), sentence, &mask);
-    if !answer.status.is_success() {
-        let sentence = message(&oauth_errors(), &answer, json.as_ref(), &mask);
-        let mut failure = fail(sentence.unwrap_or_else(|| "no token, and no reason given".to_owned()));
-        failure.wait = exchange.asked(&answer);
-        if is_passing(answer.status) {
-            return Err(Fetch::Denied(Denied::Passing(failure)));
-        }
-        failure.help = Some(format!(
-            "the token endpoint did not take the credentials of the auth `{auth}`: check its id, secret and parameters, and what the application may do"
-        ));
-        return Err(Fetch::Denied(Denied::Refused(failure)));
+impl Slot {
+    fn take(&mut self, outcome: &Result<Token, CallError>, now: Timestamp) {
+        let denied = match outcome {
+            Ok(token) => {
+                *self = Self { token: Some(token.clone()), ..Self::default() };
+                return;
+            }
+            Err(CallError::Passing(failure) | CallError::Unclear(failure)) => {
+                Some(Denied::Passing(failure.clone()))
+            }
+            Err(CallError::Gone(failure) | CallError::Refused(failure) | CallError::Unreadable(failure)) => {
+                Some(Denied::Refused(failure.clone()))
+            }
+            Err(CallError::Render(_)) => None,
+        };
+        self.token = None;
+        self.denied = denied;
+        self.failures = self.failures.saturating_add(1);
+        self.quiet_until = self.failures.checked_sub(FAILURES).and_then(|more| {
+            let quiet = QUIET.saturating_mul(1 << more.min(16)).min(LONGEST_QUIET);
+            now.checked_add(SignedDuration::try_from(quiet).ok()?).ok()
+        });
     }
-    read(json.as_ref(), asked_at).map_err(|why| {
-        let mut failure = fail(why.to_owned());
-        failure.help = Some("is the token URL right?".to_owned());
-        Fetch::Denied(Denied::Refused(failure))
-    })
-}
-
-/// Where OAuth says what went wrong (RFC 6749 section 5.2), and where others do who answer in its place.
-fn oauth_errors() -> Errors {
-    let pick = |name: &str| Pick::Body(Pointer(vec![name.to_owned()]));
-    Errors { message: ["error_description", "error", "message"].map(pick).to_vec(), ..Errors::default() }
-}
-
-fn read(json: Option<&Json>, asked_at: Timestamp) -> Result<Token, &'static str> {
-    let json = json.ok_or("the answer of the token endpoint is no JSON")?;
-    let text = json.get("access_token").and_then(Json::as_str).filter(|text| !text.is_empty());
-    let text = text.ok_or("the answer of the token endpoint has no access_token")?;
-    if text.len() > LARGEST {
-        return Err("the access_token is larger than 64 KiB");
-    }
-    let kind = json.get("token_type").and_then(Json::as_str).unwrap_or("Bearer");
-    if !kind.eq_ignore_ascii_case("bearer") {
-        return Err("the token_type is not Bearer, and no other can be sent");
-    }
-    let header = bearer(text).map_err(|_| "the access_token holds characters that no header may hold")?;
-    let scopes = json.get("scope").and_then(scope_list).or_else(|| jwt_scopes(text));
-    let lifetime = lifetime(json.get("expires_in"));
-    let leeway = (lifetime / 10).min(LEEWAY);
-    let kept = SignedDuration::try_from(lifetime - leeway).unwrap_or(SignedDuration::ZERO);
-    let renew_at = asked_at.checked_add(kept).unwrap_or(asked_at);
-    Ok(Token { header, text: text.into(), scopes, renew_at })
 }
 
 /// Seconds, number or text. What is not told is guessed short; what is absurd is bounded; nothing or less means
 /// that the token serves this one call.
-fn lifetime(told: Option<&Json>) -> Duration {
+pub fn lifetime(told: Option<&Json>) -> Duration {
     let seconds = match told {
         Some(Json::Number(number)) => number.as_f64(),
         Some(Json::String(text)) => text.trim().parse().ok(),
@@ -235,7 +200,7 @@ pub fn jwt_scopes(token: &str) -> Option<BTreeSet<String>> {
 }
 
 /// Separated by blanks (RFC 6749 section 3.3), or a list.
-fn scope_list(value: &Json) -> Option<BTreeSet<String>> {
+pub fn scope_list(value: &Json) -> Option<BTreeSet<String>> {
     match value {
         Json::String(text) => Some(text.split_whitespace().map(str::to_owned).collect()),
         Json::Array(list) => Some(list.iter().filter_map(Json::as_str).map(str::to_owned).collect()),

@@ -55,6 +55,7 @@ impl Provisioner {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let memory = Memory::new(instance.id.clone(), state);
+        caller.keep(&instance.id, Arc::new(memory.clone()));
         Self {
             instance,
             caller,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 use super::captures::Capture;
 use super::drift::Applied;
 use super::fingerprint::Key;
+use crate::call::keep::{Keep, Kept};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::queue::State;
@@ -38,6 +40,9 @@ pub struct Document {
     /// Secrets that were generated, by name.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// What auths saved, by name. It outlives `destroy`: what the person gave may be used up.
+    #[serde(default)]
+    pub auths: BTreeMap<String, Kept>,
     /// What is known of each resource, by name.
     #[serde(default)]
     pub resources: BTreeMap<String, ResourceState>,
@@ -196,6 +201,7 @@ impl Document {
             destroyed: 0,
             key: Key::generate()?,
             secrets: BTreeMap::new(),
+            auths: BTreeMap::new(),
             resources: BTreeMap::new(),
             refusal: None,
         })
@@ -295,5 +301,25 @@ impl Memory {
     /// The latest event time that was committed.
     pub async fn latest_event_time(&self) -> Result<Option<Timestamp>> {
         self.state.latest_event_time(&self.instance).await
+    }
+}
+
+#[async_trait]
+impl Keep for Memory {
+    async fn read(&self, auth: &str) -> Result<Option<Kept>> {
+        Ok(Memory::read(self).await?.auths.remove(auth))
+    }
+
+    async fn replace(&self, auth: &str, was: Option<&Kept>, kept: &Kept) -> Result<bool> {
+        let mut replaced = false;
+        self.change(|document| {
+            replaced = document.auths.get(auth) == was;
+            if replaced {
+                document.auths.insert(auth.to_owned(), kept.clone());
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(replaced)
     }
 }

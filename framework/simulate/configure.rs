@@ -10,6 +10,7 @@ use std::sync::{Arc, RwLock};
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value as Json};
 
+use super::guard::given_for;
 use super::sign::made_for;
 use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::{Connector, Proof, Required, SecretSpec, Setting};
@@ -170,6 +171,9 @@ fn make_up(connector: &Connector, secret: &SecretSpec) -> Result<String> {
     let mut random = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::new(Kind::Io, "there is no randomness"))?;
     let own = format!("secrets.{}", secret.name);
+    if let Some(key) = given_for(connector, &own)? {
+        return Ok(key);
+    }
     if let Some(key) = made_for(connector, &own)? {
         return Ok(key);
     }

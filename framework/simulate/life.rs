@@ -228,7 +228,8 @@ impl Life {
             self.sender.send_all(pushes).await?;
             self.everything_arrives().await?;
         }
-        // 5. What was made is removed.
+        // 5. The tokens of the beginning are no good any more; what was made is removed all the same.
+        self.vendor.guard.forget_tokens();
         if automatic { self.destroy().await } else { Ok(()) }
     }
 

@@ -132,7 +132,7 @@ impl Vendor {
             return Ok(answer);
         }
         // 4. Who asks.
-        if !self.guard.admits(&self.instance, self.call(first), &incoming.headers, now)? {
+        if !self.guard.admits(&self.instance, self.call(first), incoming, now)? {
             let answer = refusal(self.connector(), 401, "Invalid token");
             return Ok(answer.with_header("www-authenticate", "Bearer"));
         }

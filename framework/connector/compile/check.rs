@@ -73,7 +73,10 @@ impl Compiler {
             "state" => self.missing_state(row, part, parts.next(), place),
             "auth" => {
                 let auths = self.defined.auths.as_ref()?;
-                let mut known: Vec<&str> = auths.values().flatten().map(String::as_str).collect();
+                let here =
+                    |(name, _): &(&String, _)| self.auth_here.as_ref().is_none_or(|here| here == *name);
+                let saved = auths.iter().filter(here).flat_map(|(_, saved)| saved);
+                let mut known: Vec<&str> = saved.map(String::as_str).collect();
                 known.push("token");
                 match part {
                     None => Some(whole_map(root, place)),
@@ -164,6 +167,9 @@ impl Compiler {
         if name == "instance.resume_from" && !matches!(here, Here::Create | Here::Var) {
             return Some(absent(name, place, "in create"));
         }
+        if name == "auth.token" && here == Here::Auth {
+            return Some(absent(name, place, "where the token is put: in `use`"));
+        }
         if !row.places.is_empty() && !row.places.contains(&here) {
             return Some(absent(name, place, row.words));
         }
@@ -197,7 +203,7 @@ pub fn secret_in_url(name: &str, place: Place, what: &str) -> Mistake {
 
 fn absent(name: &str, place: Place, words: &str) -> Mistake {
     let root = name.split('.').next().unwrap_or(name);
-    let shown = if name == "instance.resume_from" { name } else { root };
+    let shown = if matches!(name, "instance.resume_from" | "auth.token") { name } else { root };
     Mistake::new(Code::NotHere, place, format!("`{name}` does not exist here"))
         .help(format!("`{shown}` exists {words}"))
 }

@@ -47,6 +47,7 @@ impl Compiler {
         let vars = self.vars(top);
         let auths = self.auths(top);
         self.auth_choices(top);
+        self.auth_cycles(top);
         let provision = self.provision(top);
         let receiver = self.receiver(top);
         let output = self.output(top);

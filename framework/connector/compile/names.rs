@@ -181,6 +181,8 @@ pub enum Here {
     Var,
     /// Inside an auth.
     Auth,
+    /// Where an auth puts its token.
+    Sign,
     /// `desired`.
     Desired,
     /// A call of `find`.
@@ -217,7 +219,7 @@ pub enum Here {
 
 use Here::{
     Answer, Auth, Check, Create, Current, Delete, Desired, Find, Message, Proof, Reply, Request, Respond,
-    Update, Var, Where,
+    Sign, Update, Var, Where,
 };
 
 /// One row of the table: a name, its parts (none: any), where it exists, and that in words.
@@ -234,6 +236,11 @@ pub struct Row {
 
 /// Where the vendor's side is described.
 const PROVISION: &[Here] = &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var];
+/// Where every value is worked out at one moment, once.
+const LIVE: &[Here] =
+    &[Auth, Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Reply, Respond];
+/// The same in words.
+const LIVE_WORDS: &str = "in auths, in provision and in `respond`";
 /// There, and where requests are answered.
 const STATEFUL: &[Here] = &[
     Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Request, Message, Proof,
@@ -263,7 +270,7 @@ pub const TABLE: &[Row] = &[
         places: STATEFUL,
         words: "in provision and in the receiver",
     },
-    Row { root: "auth", parts: &[], places: &[Auth, Var], words: "inside the auth that saved it" },
+    Row { root: "auth", parts: &[], places: &[Auth, Sign, Var], words: "inside the auth that saved it" },
     Row {
         root: "response",
         parts: &["status", "headers", "json", "text"],
@@ -313,12 +320,9 @@ pub const TABLE: &[Row] = &[
         places: &[Respond, Var],
         words: "in `respond`",
     },
-    Row {
-        root: "now",
-        parts: &[],
-        places: &[Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Reply, Respond],
-        words: "in provision and in `respond`",
-    },
+    Row { root: "now", parts: &[], places: LIVE, words: LIVE_WORDS },
+    Row { root: "uuid", parts: &[], places: LIVE, words: LIVE_WORDS },
+    Row { root: "random", parts: &[], places: LIVE, words: LIVE_WORDS },
     Row { root: "omit", parts: &[], places: &[], words: "in data that is built" },
 ];
 

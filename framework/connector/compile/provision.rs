@@ -38,7 +38,8 @@ impl Compiler {
         Some(Provision { when, resources })
     }
 
-    fn errors(&mut self, at: &At<'_>) -> Errors {
+    /// Where the vendor says what went wrong, and what to do about it.
+    pub fn errors(&mut self, at: &At<'_>) -> Errors {
         let message = at.get("message").map(|at| self.picks(&at)).unwrap_or_default();
         let mut advice = BTreeMap::new();
         for (status, text) in at.get("advice").iter().flat_map(At::entries) {

@@ -88,6 +88,8 @@ pub struct Compiler {
     /// What was saved by the steps before the one that is compiled, as RESOURCE.NAME; `None` where all of it
     /// may be there.
     pub saved_so_far: Option<BTreeSet<String>>,
+    /// The auth that is compiled: what it saves exists inside it alone.
+    pub auth_here: Option<String>,
     /// The schema of a record, for the samples.
     pub record_shape: Option<jsonschema::Validator>,
     mistakes: Vec<Mistake>,
@@ -101,6 +103,7 @@ impl Compiler {
             folder,
             defined,
             saved_so_far: None,
+            auth_here: None,
             record_shape: None,
             mistakes: Vec::new(),
             not_built: BTreeSet::new(),

@@ -237,6 +237,26 @@ pub enum JwtAlgorithm {
 }
 
 impl JwtAlgorithm {
+    /// Its name in a token's head.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shared(Hash::Sha1 | Hash::Sha256) => "HS256",
+            Self::Shared(Hash::Sha384) => "HS384",
+            Self::Shared(Hash::Sha512) => "HS512",
+            Self::Private(algorithm) => match algorithm {
+                Algorithm::Ed25519 => "EdDSA",
+                Algorithm::EcdsaP256Sha256 => "ES256",
+                Algorithm::EcdsaP384Sha384 => "ES384",
+                Algorithm::RsaPkcs1Sha1 | Algorithm::RsaPkcs1Sha256 => "RS256",
+                Algorithm::RsaPkcs1Sha384 => "RS384",
+                Algorithm::RsaPkcs1Sha512 => "RS512",
+                Algorithm::RsaPssSha256 => "PS256",
+                Algorithm::RsaPssSha384 => "PS384",
+                Algorithm::RsaPssSha512 => "PS512",
+            },
+        }
+    }
+
     /// The algorithm of a name in a token's head; `none` is no algorithm.
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {

@@ -34,7 +34,7 @@ pub(super) fn shared(keys: &KeyTexts, scope: &Scope) -> Result<Vec<u8>> {
 }
 
 /// The algorithm of a keyed hash.
-pub(super) fn hmac_algorithm(hash: Hash) -> hmac::Algorithm {
+pub fn hmac_algorithm(hash: Hash) -> hmac::Algorithm {
     match hash {
         Hash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
         Hash::Sha256 => hmac::HMAC_SHA256,
@@ -132,7 +132,8 @@ fn written(algorithms: &[Algorithm], format: Option<KeyFormat>) -> Result<String
     })
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// A key in PEM (RFC 7468).
+pub fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let lines: Vec<&str> =
         (0..text.len()).step_by(64).filter_map(|at| text.get(at..text.len().min(at + 64))).collect();

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
-pub use self::keys::{made_for, published};
+pub use self::keys::{hmac_algorithm, made_for, pem, published};
 use self::write::{composed, put};
 use super::guard::basic;
 use super::invert::write_time;

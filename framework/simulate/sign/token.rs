@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use super::{keys, pairs};
-use crate::connector::model::{Algorithm, Hash, Jwt, JwtAlgorithm, KeySource};
+use crate::connector::model::{Jwt, JwtAlgorithm, KeySource};
 use crate::connector::template::{Scope, Text};
 use crate::error::{Error, Kind, Result};
 
@@ -37,7 +37,7 @@ pub(super) fn made(
             claims.insert(name.to_owned(), value);
         }
     }
-    let head = json!({"typ": "JWT", "alg": name(algorithm), "kid": pairs::KEY_ID});
+    let head = json!({"typ": "JWT", "alg": algorithm.name(), "kid": pairs::KEY_ID});
     let part = |value: &Json| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let message = format!("{}.{}", part(&head), part(&Json::Object(claims)));
     let tag = match (algorithm, &jwt.keys) {
@@ -49,24 +49,4 @@ pub(super) fn made(
         (JwtAlgorithm::Private(algorithm), _) => pairs::sign(algorithm, message.as_bytes())?,
     };
     Ok(format!("{message}.{}", BASE64URL_NOPAD.encode(&tag)))
-}
-
-/// The name of an algorithm in a token's head.
-fn name(algorithm: JwtAlgorithm) -> &'static str {
-    match algorithm {
-        JwtAlgorithm::Shared(Hash::Sha1 | Hash::Sha256) => "HS256",
-        JwtAlgorithm::Shared(Hash::Sha384) => "HS384",
-        JwtAlgorithm::Shared(Hash::Sha512) => "HS512",
-        JwtAlgorithm::Private(algorithm) => match algorithm {
-            Algorithm::Ed25519 => "EdDSA",
-            Algorithm::EcdsaP256Sha256 => "ES256",
-            Algorithm::EcdsaP384Sha384 => "ES384",
-            Algorithm::RsaPkcs1Sha1 | Algorithm::RsaPkcs1Sha256 => "RS256",
-            Algorithm::RsaPkcs1Sha384 => "RS384",
-            Algorithm::RsaPkcs1Sha512 => "RS512",
-            Algorithm::RsaPssSha256 => "PS256",
-            Algorithm::RsaPssSha384 => "PS384",
-            Algorithm::RsaPssSha512 => "PS512",
-        },
-    }
 }

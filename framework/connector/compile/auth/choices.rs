@@ -1,76 +1,14 @@
-//! Ways to sign a call.
+//! Who chooses which auth: every choice is an auth, every auth can be chosen, and none is signed by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::Here;
-use super::reader::{At, Compiler};
-use crate::connector::model::{Auth, ClientAuth};
+use super::super::names::Here;
+use super::super::reader::{At, Compiler};
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::nearest::{listed, nearest};
 
 impl Compiler {
-    /// All auths, by name.
-    pub fn auths(&mut self, top: &At<'_>) -> BTreeMap<String, Auth> {
-        top.get("auth")
-            .map(|at| {
-                at.entries().filter_map(|(name, at)| Some((name.to_owned(), self.auth(&at)?))).collect()
-            })
-            .unwrap_or_default()
-    }
-
-    fn auth(&mut self, at: &At<'_>) -> Option<Auth> {
-        match at.text_of("kind")? {
-            "bearer" => Some(Auth::Bearer { token: self.text_of(at, "token", Here::Auth)? }),
-            "basic" => {
-                let username = self.text_of(at, "username", Here::Auth);
-                let password = self.text_of(at, "password", Here::Auth);
-                Some(Auth::Basic { username: username?, password: password? })
-            }
-            "headers" => Some(Auth::Headers { headers: self.headers(&at.get("headers")?, Here::Auth) }),
-            "oauth2_client_credentials" => self.client_credentials(at),
-            kind @ ("oauth2_refresh" | "jwt_bearer" | "aws_sigv4" | "exchange") => {
-                self.not_built(Place::value(&at.path.join("kind")), &format!("the auth kind `{kind}`"));
-                None
-            }
-            _ => None,
-        }
-    }
-
-    fn client_credentials(&mut self, at: &At<'_>) -> Option<Auth> {
-        let token_url = at.get("token_url").and_then(|at| self.url(&at, Here::Auth, false));
-        let client_id = self.text_of(at, "client_id", Here::Auth);
-        let client_secret = self.text_of(at, "client_secret", Here::Auth);
-        if !at.has("client_secret") && at.text_of("client_auth") != Some("private_key_jwt") {
-            self.report(
-                Mistake::new(
-                    Code::MissingKey,
-                    Place::key(&at.path),
-                    format!("`{}` has no `client_secret`", at.path),
-                )
-                .help("add `client_secret:`, for example \"{{ secrets.client_secret }}\""),
-            );
-        }
-        let params = at.get("params").map(|at| self.texts(&at, Here::Auth)).unwrap_or_default();
-        let client_auth = match at.text_of("client_auth")? {
-            "form" => ClientAuth::Form,
-            "json" => ClientAuth::Json,
-            "basic" => ClientAuth::Basic,
-            "private_key_jwt" => {
-                self.not_built(Place::value(&at.path.join("client_auth")), "`private_key_jwt`");
-                return None;
-            }
-            _ => return None,
-        };
-        Some(Auth::ClientCredentials {
-            token_url: token_url?,
-            client_auth,
-            client_id: client_id?,
-            client_secret: client_secret?,
-            params,
-        })
-    }
-
     /// The name of an auth: fixed, or the value of a setting.
     pub fn auth_name(&mut self, at: &At<'_>, here: Here) -> Option<Text> {
         let text = self.text(at, here)?;
@@ -131,6 +69,26 @@ impl Compiler {
         }
     }
 
+    /// Reports auths that sign each other in a circle, once.
+    pub fn auth_cycles(&mut self, top: &At<'_>) {
+        let auths: Vec<(&str, At<'_>)> = top.get("auth").iter().flat_map(At::entries).collect();
+        let signs: BTreeMap<&str, BTreeSet<String>> =
+            auths.iter().map(|(name, at)| (*name, signers(top, at))).collect();
+        let mut reported = BTreeSet::new();
+        for (name, at) in &auths {
+            let around = reached(&signs, name);
+            if !around.contains(*name) || !reported.is_disjoint(&around) {
+                continue;
+            }
+            reported.extend(around);
+            let path = at.path.join("auth");
+            self.report(
+                Mistake::new(Code::Cycle, Place::value(&path), format!("the auth `{name}` would sign itself"))
+                    .help("one auth may sign the call of another, as long as none leads back: `auth: none` sends it unsigned"),
+            );
+        }
+    }
+
     /// The values of a setting that chooses an auth.
     fn auth_enum(&mut self, list: &At<'_>, auths: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
         let mut names = Vec::new();
@@ -153,6 +111,31 @@ impl Compiler {
         }
         names
     }
+}
+
+/// The auths that may sign the call of this one.
+fn signers(top: &At<'_>, at: &At<'_>) -> BTreeSet<String> {
+    let Some(text) = at.text_of("auth").and_then(|source| Text::compile(source).ok()) else {
+        return BTreeSet::new();
+    };
+    if let Some(name) = text.literal() {
+        return BTreeSet::from([name.to_owned()]);
+    }
+    let setting = text.lone_name().and_then(|name| name.strip_prefix("settings.").map(str::to_owned));
+    let setting = setting.and_then(|name| top.get("settings")?.get(&name)?.get("enum"));
+    setting.iter().flat_map(At::items).filter_map(|at| at.text().map(str::to_owned)).collect()
+}
+
+/// Every auth that is needed, directly or not.
+fn reached(signs: &BTreeMap<&str, BTreeSet<String>>, from: &str) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    let mut next: Vec<&String> = signs.get(from).into_iter().flatten().collect();
+    while let Some(name) = next.pop() {
+        if found.insert(name.clone()) {
+            next.extend(signs.get(name.as_str()).into_iter().flatten());
+        }
+    }
+    found
 }
 
 /// Every `auth:` that picks an auth by name.

@@ -1,0 +1,38 @@
+//! Every way to get a token against the stand-in, which takes none that it did not give: the whole life of a
+//! stream, in the middle of which all tokens end.
+
+use forebay::connector::load::load;
+
+use crate::support::{forebay, root};
+
+const FOLDER: &str = "tests/calls/auths";
+
+/// The names of the setting that chooses.
+fn auths() -> Vec<String> {
+    let connector = load(&root().join(FOLDER)).unwrap();
+    let setting = connector.settings.iter().find(|setting| setting.name == "auth").unwrap();
+    let all = setting.schema["enum"].as_array().unwrap();
+    all.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_auth_lives_a_whole_life_and_is_renewed() {
+    for auth in auths() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = forebay();
+        command.current_dir(root()).args(["run", FOLDER, "--simulate", "--events", "30"]);
+        command.arg("--data-dir").arg(folder.path()).args(["--set", &format!("auth={auth}")]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{auth}: {said}");
+        let given = said.lines().filter(|line| line.ends_with("-> 200 (token)")).count();
+        let refused =
+            said.lines().filter(|line| line.contains("DELETE") && line.ends_with("-> 401 (refused)"));
+        match auth.as_str() {
+            // Nobody gives it, and it is good until it says it ends.
+            "signed" => assert_eq!((given, refused.count()), (0, 0), "{said}"),
+            _ => assert_eq!((given, refused.count()), (2, 1), "{auth}: {said}"),
+        }
+        assert!(!said.contains("simulated."), "a token was shown: {said}");
+    }
+}
