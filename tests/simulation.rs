@@ -297,8 +297,8 @@ fn a_life_with_faults_comes_to_the_same_end() {
     assert_eq!(code, 0, "{said}");
     let count = |what: &str| said.matches(what).count();
     assert_eq!(count("api/v2/log-streams -> 429"), 2, "the list and the create, once each: {said}");
-    assert_eq!(count("-> 401"), 1, "{said}");
-    assert_eq!(count("/oauth/token -> 200"), 2, "a new token after the 401: {said}");
+    assert_eq!(count("-> 401"), 2, "of the fault, and of tokens that end before the end: {said}");
+    assert_eq!(count("/oauth/token -> 200"), 3, "a new token after each 401: {said}");
     assert_eq!(count("api/v2/log-streams -> 201"), 1, "one create: {said}");
     assert!(
         said.lines().any(|l| l.contains("PATCH") && l.ends_with("-> 200 (repair log_stream)")),

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::answer::{Answer, Incoming, refusal};
 use super::faults::Faults;
-use super::guard::Guard;
+use super::guard::{self, Guard};
 use super::pages;
 use super::routes::{self, Effect, Route};
 use super::serving;
@@ -211,7 +211,11 @@ impl Vendor {
     fn unknown_parameter<'a>(&self, route: &Route, incoming: &'a Incoming) -> Option<&'a String> {
         let find = self.resource(route).and_then(|resource| resource.find.as_ref());
         let find = find.filter(|_| route.effect == Effect::List);
-        let knows = |name: &str| route.asks_by(name) || find.is_some_and(|find| pages::knows(find, name));
+        let knows = |name: &str| {
+            route.asks_by(name)
+                || find.is_some_and(|find| pages::knows(find, name))
+                || guard::is_credential(&self.instance, self.call(route), name)
+        };
         incoming.query.keys().find(|name| !knows(name))
     }
 

@@ -81,7 +81,15 @@ impl Compiler {
                 match part {
                     None => Some(whole_map(root, place)),
                     Some(part) if known.contains(&part) => None,
-                    Some(part) => Some(undefined_part(root, part, place, known)),
+                    Some(part) => {
+                        let mut mistake = undefined_part(root, part, place, known);
+                        if let Some((other, _)) = auths.iter().find(|(_, saved)| saved.contains(part)) {
+                            mistake.help = Some(format!(
+                                "the auth `{other}` saves it, and it exists inside that one alone"
+                            ));
+                        }
+                        Some(mistake)
+                    }
                 }
             }
             _ if row.parts.is_empty() => None,

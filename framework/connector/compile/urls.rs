@@ -62,7 +62,7 @@ impl Compiler {
     /// Reports a secret that a text in a URL would show, also one that a var brings.
     fn no_secret(&mut self, at: &At<'_>, start: usize, text: &Text, what: &str) {
         for (name, by) in self.defined.through_vars(&text.names()) {
-            if !name.starts_with("secrets.") {
+            if !name.starts_with("secrets.") && !name.starts_with("auth.") {
                 continue;
             }
             let shown = by.map_or_else(|| name.clone(), |var| format!("vars.{var}"));

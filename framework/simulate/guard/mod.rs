@@ -243,6 +243,19 @@ fn is_carried(auth: &TokenAuth, token: &Token, scope: &Scope, incoming: &Incomin
     Ok(in_headers && in_query)
 }
 
+/// Whether a parameter of the query is one that carries the token of a call.
+pub fn is_credential(instance: &Instance, call: &Call, parameter: &str) -> bool {
+    let name = call.auth.as_ref().and_then(|name| name.render(&instance.scope()).ok());
+    let auth = name.and_then(|name| instance.connector.auths.get(&name));
+    match auth {
+        Some(Auth::Token(auth)) => match &auth.source {
+            TokenSource::Exchange(exchange) => exchange.query.iter().any(|(name, _)| name == parameter),
+            TokenSource::OAuth(_) | TokenSource::Signed(_) => false,
+        },
+        Some(Auth::Bearer { .. } | Auth::Basic { .. } | Auth::Headers { .. }) | None => false,
+    }
+}
+
 /// Whether a request to a token endpoint names the grant of this auth.
 fn is_of(auth: &TokenAuth, incoming: &Incoming) -> bool {
     let named = incoming.form.get("grant_type").map(String::as_str);

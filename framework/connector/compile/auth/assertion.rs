@@ -10,6 +10,8 @@ use crate::spec::mistake::{Code, Mistake, Place};
 
 /// How long an assertion is good where the spec does not say.
 const LIFETIME: Duration = Duration::from_secs(300);
+/// Shorter, it would be over before it arrives.
+const SHORTEST: Duration = Duration::from_secs(10);
 /// No assertion is good for longer: what is stolen of it serves as long.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -36,16 +38,7 @@ impl Compiler {
         };
         let header = tree(self, "header");
         let claims = tree(self, "claims");
-        let lifetime = at.get("lifetime").map_or(Some(LIFETIME), |at| self.pause(&at));
-        if let (Some(lifetime), Some(at)) =
-            (lifetime.filter(|lifetime| *lifetime > LONGEST), at.get("lifetime"))
-        {
-            let text = format!("an assertion that is good for {} h is a password", lifetime.as_secs() / 3600);
-            self.report(
-                Mistake::new(Code::BadDuration, Place::value(&at.path), text)
-                    .help("it is made anew when it is needed: minutes are enough, 1d is the most"),
-            );
-        }
+        let lifetime = at.get("lifetime").map_or(Some(LIFETIME), |at| self.lifetime(&at));
         let algorithm = at.text_of("algorithm").and_then(JwtAlgorithm::named);
         Some(Assertion {
             algorithm: algorithm?,
@@ -54,6 +47,18 @@ impl Compiler {
             claims: claims?,
             lifetime: lifetime?,
         })
+    }
+
+    fn lifetime(&mut self, at: &At<'_>) -> Option<Duration> {
+        let lifetime = self.duration(at)?;
+        if lifetime < SHORTEST || lifetime > LONGEST {
+            let message = format!("an assertion cannot be good for {}", at.text().unwrap_or_default());
+            self.report(
+                Mistake::new(Code::BadDuration, Place::value(&at.path), message)
+                    .help("it is made anew whenever one is needed: from 10s to 1d, and minutes are enough"),
+            );
+        }
+        Some(lifetime)
     }
 
     /// Who reads the spec must not be able to sign.

@@ -56,7 +56,7 @@ impl Compiler {
             }
         }
         for (name, at) in top.get("auth").iter().flat_map(At::entries) {
-            if !chosen.is_empty() && !chosen.contains(name) {
+            if !chosen.is_empty() && !chosen.contains(name) && name != "none" {
                 self.report(
                     Mistake::new(
                         Code::AuthChoice,
