@@ -20,7 +20,7 @@ impl Compiler {
     pub fn auths(&mut self, top: &At<'_>) -> BTreeMap<String, Auth> {
         let mut auths = BTreeMap::new();
         for (name, at) in top.get("auth").iter().flat_map(At::entries) {
-            self.reserved(name, &at);
+            self.not_none(name, &at);
             self.auth_here = Some(name.to_owned());
             if let Some(auth) = self.auth(top, &at) {
                 auths.insert(name.to_owned(), auth);
@@ -31,7 +31,7 @@ impl Compiler {
     }
 
     /// `none` is the word for a call that nothing signs.
-    fn reserved(&mut self, name: &str, at: &At<'_>) {
+    fn not_none(&mut self, name: &str, at: &At<'_>) {
         if name == "none" {
             self.report(
                 Mistake::new(Code::AuthChoice, Place::key(&at.path), "no auth can be called `none`")
