@@ -315,6 +315,7 @@ fn good_for(expires: &Expiry, answer: &Answer, now: Timestamp) -> Option<std::ti
         TimeFormat::Rfc3339 => value.as_str()?.parse().ok()?,
         TimeFormat::Unix => Timestamp::from_second(number()?).ok()?,
         TimeFormat::UnixMs => Timestamp::from_millisecond(number()?).ok()?,
+        TimeFormat::UnixNs => Timestamp::from_nanosecond(number()?.into()).ok()?,
         TimeFormat::HttpDate => rfc2822::DateTimeParser::new().parse_timestamp(value.as_str()?).ok()?,
     };
     Some(at.duration_since(now).try_into().unwrap_or_default())
