@@ -142,7 +142,9 @@ fn nothing_in_the_framework_knows_a_vendor() {
         .collect();
     assert!(vendors.contains(&"auth0".to_owned()));
     for (path, text) in sources() {
-        let code = code(&text).replace("Box<", "").replace("Box::", "").to_lowercase();
+        // Words of the language we write in, a library's name, and a way to sign that others took over.
+        let code = code(&text).replace("Box<", "").replace("Box::", "").replace("aws_lc_rs", "");
+        let code = code.replace("aws_sigv4", "").to_lowercase();
         let words: BTreeSet<&str> = code.split(|c: char| !c.is_alphanumeric()).collect();
         // Diagnostics can be written as annotations of this one: there it is where we write to.
         let written_to =

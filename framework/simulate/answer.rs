@@ -77,6 +77,21 @@ impl Incoming {
         given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(content_type)
     }
 
+    /// Whether a text stands in it: in a field of its form or its query, or a text of its document.
+    pub fn tells(&self, text: &str) -> bool {
+        fn holds(value: &Json, text: &str) -> bool {
+            match value {
+                Json::String(found) => found.contains(text),
+                Json::Array(items) => items.iter().any(|item| holds(item, text)),
+                Json::Object(map) => map.values().any(|value| holds(value, text)),
+                Json::Null | Json::Bool(_) | Json::Number(_) => false,
+            }
+        }
+        let mut fields = self.form.values().chain(self.query.values());
+        let field = fields.any(|found| found.contains(text));
+        !text.is_empty() && (field || self.json.as_ref().is_some_and(|json| holds(json, text)))
+    }
+
     /// What tells which call it is.
     pub fn asked(&self) -> Asked<'_> {
         Asked {

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::books::{self, Books, Checked};
 use super::faults::Faults;
 use super::folder::Folder;
+use super::handshakes::Handshakes;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::sender::Sender;
@@ -116,7 +117,8 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     let shown = folder.is_own(&checked.path).then_some(first);
     let left = member.automatic.then(|| life.vendor.count());
     let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Summary::of(&ledger, (removed, left), begun.elapsed(), (checked.path, shown), others))
+    let handshakes = life.handshakes.told();
+    Ok(Summary::of(&ledger, (removed, left, handshakes), begun.elapsed(), (checked.path, shown), others))
 }
 
 /// The parts of a life that its steps work on.
@@ -126,6 +128,7 @@ struct Life {
     store: Arc<Local>,
     provisioner: Provisioner,
     sender: Arc<Sender>,
+    handshakes: Arc<Handshakes>,
     checked: Checked,
     books: Books,
     ledger: Arc<Mutex<Ledger>>,
@@ -168,6 +171,17 @@ impl Life {
             ledger: ledger.clone(),
             shuffle: faults,
         });
+        let handshakes = Arc::new(Handshakes {
+            instance: member.instance.clone(),
+            transport: sender.transport.clone(),
+            receiver,
+            public_url: sender.public_url.clone(),
+            clock: clock.clone(),
+            memory: sender.memory.clone(),
+            outcomes: Mutex::default(),
+            expected: Mutex::default(),
+        });
+        vendor.shakes_hands(handshakes.clone());
         let provisioner = Provisioner::new(member.instance.clone(), caller.clone(), state, clock.clone());
         let (stop, stopped) = watch::channel(false);
         let world = World {
@@ -194,6 +208,7 @@ impl Life {
             store,
             provisioner,
             sender,
+            handshakes,
             checked,
             books,
             ledger,
@@ -215,7 +230,13 @@ impl Life {
         // 1. The stream is made, and knows where to send.
         if automatic {
             self.stream_is_made().await?;
+        } else {
+            self.receiver_answers().await?;
+            // What became of each is for the summary to say.
+            let _ = self.handshakes.unsigned().await;
+            let _ = self.handshakes.signed().await;
         }
+        self.hands_are_shaken().await?;
         // 2. The vendor pushes; 3. everything arrives. What has a lifetime is renewed meanwhile.
         self.push(&mut plan, automatic).await?;
         if automatic && self.vendor.renews() {
@@ -247,6 +268,23 @@ impl Life {
         let vendor = self.vendor.clone();
         let changes = vendor.changes();
         self.until("the stream to be renewed", move || Ok((vendor.renewed() > 0, *changes.borrow()))).await
+    }
+
+    /// Who is told the URL by a person performs the handshakes once somebody answers there.
+    async fn receiver_answers(&mut self) -> Result<()> {
+        while tokio::net::TcpStream::connect(self.sender.receiver).await.is_err() {
+            self.host_lives().await?;
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    async fn hands_are_shaken(&mut self) -> Result<()> {
+        let handshakes = self.handshakes.clone();
+        self.until("the handshakes to be performed", move || {
+            Ok((handshakes.are_done(), handshakes.told().0 as u64))
+        })
+        .await
     }
 
     /// Sends all events; under faults the stream is suspended in the middle, and repaired by the instance.

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod folder;
 pub mod frame;
 pub mod guard;
+pub mod handshakes;
 pub mod invert;
 pub mod ledger;
 pub mod life;

@@ -218,7 +218,7 @@ pub fn request(
     if !push.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&push.query);
     }
-    let mut unsigned = Unsigned { url, headers, body: push.body.clone() };
+    let mut unsigned = Unsigned { method: http::Method::POST, url, headers, body: push.body.clone() };
     // A signature is of the bytes that are sent; one that stands in the body has to be written before.
     let within = shape::in_body(&instance.connector);
     if within {
@@ -235,7 +235,7 @@ pub fn request(
     let url = led_to(&unsigned.url, receiver)
         .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;
     let body = Bytes::from(unsigned.body);
-    Ok(Request { method: http::Method::POST, url, headers: unsigned.headers, body })
+    Ok(Request { method: unsigned.method, url, headers: unsigned.headers, body })
 }
 
 fn judge(fate: std::result::Result<Result<Fate>, tokio::task::JoinError>) -> Result<()> {

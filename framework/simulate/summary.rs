@@ -61,6 +61,7 @@ pub struct Summary {
     counts: Counts,
     removed: u64,
     left: Option<usize>,
+    handshakes: usize,
     took: Duration,
     file: PathBuf,
     first: Option<Vec<String>>,
@@ -69,21 +70,24 @@ pub struct Summary {
 
 impl Summary {
     /// Closes the books. `removed` are the copies that the instance says it removed, `left` the resources still
-    /// at the vendor where some were provisioned, `first` records to show, and `others` what is to be said of
+    /// at the vendor where some were provisioned, `handshakes` those that went well and what was wrong with others, `first` records to show, and `others` what is to be said of
     /// the sinks whose records are not checked.
     pub fn of(
         ledger: &Ledger,
-        (removed, left): (u64, Option<usize>),
+        (removed, left, handshakes): (u64, Option<usize>, (usize, Vec<String>)),
         took: Duration,
         (file, first): (PathBuf, Option<Vec<String>>),
         others: Vec<String>,
     ) -> Self {
         let mut disagreements = ledger.disagreements(removed);
         disagreements.extend(others);
+        let (handshakes, wrong) = handshakes;
+        disagreements
+            .extend(wrong.into_iter().map(|wrong| format!("a handshake was not answered well: {wrong}")));
         if let Some(left) = left.filter(|left| *left > 0) {
             disagreements.push(format!("{left} resources are left at the vendor after destroy"));
         }
-        Self { counts: ledger.counts, removed, left, took, file, first, disagreements }
+        Self { counts: ledger.counts, removed, left, handshakes, took, file, first, disagreements }
     }
 
     /// What does not agree, a sentence each.
@@ -110,6 +114,9 @@ impl fmt::Display for Summary {
         row("dead-lettered", c.dead, "")?;
         row("rejected", c.rejected, "")?;
         row("requests", c.requests, &format!("{} of them retries", c.retries))?;
+        if self.handshakes > 0 {
+            row("handshakes", self.handshakes as u64, "answered as promised")?;
+        }
         if let Some(left) = self.left {
             row("left over", left as u64, "at the vendor, after destroy")?;
         }

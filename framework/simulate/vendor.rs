@@ -5,18 +5,20 @@
 //! by name, and it is as strict as the spec allows: a request that the spec would not send is refused.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use serde_json::{Map, Value as Json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::answer::{Answer, Incoming, refusal};
 use super::faults::Faults;
 use super::guard::{self, Guard};
+use super::handshakes::Handshakes;
 use super::pages;
-use super::routes::{self, Effect, Route};
+use super::routes::{self, Effect, Named, Route};
 use super::serving;
 use super::shape;
 use super::shelf::{Shelf, Wish};
@@ -32,6 +34,9 @@ use crate::run::host::Say;
 /// The most that a request to the stand-in may carry.
 const BODY_CAP: usize = 1 << 20;
 
+/// The call of the spec that a request is, and what it names; or the answer, where nothing is to be done.
+type Examined<'a> = std::result::Result<(&'a Route, Vec<Named>), Answer>;
+
 /// The stand-in vendor.
 pub struct Vendor {
     pub(super) instance: Arc<Instance>,
@@ -41,6 +46,7 @@ pub struct Vendor {
     faults: Faults,
     routes: Vec<Route>,
     say: Option<Say>,
+    handshakes: OnceLock<Arc<Handshakes>>,
 }
 
 impl Vendor {
@@ -54,7 +60,16 @@ impl Vendor {
         // Where a person creates the stream, the vendor is called by nobody.
         let routes = if is_automatic(&instance)? { routes::derive(&instance)? } else { Vec::new() };
         let shelf = Shelf::new(&instance, clock.now());
-        Ok(Arc::new(Self { instance, clock, guard: Guard::default(), shelf, faults, routes, say }))
+        Ok(Arc::new(Self {
+            instance,
+            clock,
+            guard: Guard::default(),
+            shelf,
+            faults,
+            routes,
+            say,
+            handshakes: OnceLock::new(),
+        }))
     }
 
     /// Serves until `shutdown` turns true.
@@ -71,10 +86,16 @@ impl Vendor {
         if let Some(key) = self.published(&parts) {
             return http::Response::new(Full::new(Bytes::from(key)));
         }
+        if self.is_set_off(&parts) {
+            return Answer::json(200, Json::Object(Map::new())).into_response();
+        }
         let answer = match Limited::new(body, BODY_CAP).collect().await {
             Ok(body) => {
                 let incoming = Incoming::read(&parts, body.to_bytes());
-                let answer = self.answer(&incoming);
+                let answer = match self.calls_back(&incoming).await {
+                    Ok(meant) => self.answered(meant, &incoming),
+                    Err(why) => refusal(self.connector(), 400, &format!("the endpoint is not taken: {why}")),
+                };
                 if let Some(say) = &self.say {
                     // Neither query nor body, and a path without its secrets.
                     let Incoming { method, host, path, .. } = &incoming;
@@ -87,6 +108,32 @@ impl Vendor {
             Err(_) => Answer::empty(413),
         };
         answer.into_response()
+    }
+
+    /// From now on it performs the spec's handshakes.
+    pub fn shakes_hands(&self, handshakes: Arc<Handshakes>) {
+        let _ = self.handshakes.set(handshakes);
+    }
+
+    /// Whether a request is the call that a handshake was to set off.
+    fn is_set_off(&self, parts: &http::request::Parts) -> bool {
+        let host = parts.headers.get("host").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        self.handshakes.get().is_some_and(|handshakes| handshakes.expects(&parts.method, host, target))
+    }
+
+    /// Looks at a request; where it is taken and tells the receiver's URL, the handshakes are performed: the
+    /// unsigned ones while the call is open, and the others soon after.
+    async fn calls_back(&self, incoming: &Incoming) -> std::result::Result<Result<Examined<'_>>, String> {
+        let examined = self.examined(incoming);
+        let Some(handshakes) = self.handshakes.get() else { return Ok(examined) };
+        let url = self.instance.receiver_url.as_ref().map(ToString::to_string).unwrap_or_default();
+        if matches!(examined, Ok(Ok(_))) && incoming.method != http::Method::GET && incoming.tells(&url) {
+            handshakes.unsigned().await?;
+            let later = handshakes.clone();
+            tokio::spawn(async move { later.signed().await });
+        }
+        Ok(examined)
     }
 
     /// The vendor's public key, where it is asked for that.
@@ -103,18 +150,34 @@ impl Vendor {
 
     /// The answer to one request: token, route, fault, who, shape, effect.
     pub fn answer(&self, incoming: &Incoming) -> Answer {
-        self.try_answer(incoming).unwrap_or_else(|error| {
+        self.answered(self.examined(incoming), incoming)
+    }
+
+    fn answered(&self, examined: Result<Examined<'_>>, incoming: &Incoming) -> Answer {
+        let answer = examined.and_then(|examined| {
+            let (route, named) = match examined {
+                Ok(meant) => meant,
+                Err(answer) => return Ok(answer),
+            };
+            // 6. What it does.
+            let wish = Wish { route, named: &named, call: self.call(route), incoming };
+            let answer = self.shelf.act(&self.instance, &wish, self.clock.now())?;
+            let name = self.resource(route).map_or("", |resource| resource.name.as_str());
+            Ok(answer.to(format!("{} {name}", route.effect.word())))
+        });
+        answer.unwrap_or_else(|error| {
             tracing::warn!(%error, "the stand-in cannot answer");
             refusal(self.connector(), 500, "the stand-in cannot answer; its log says why")
         })
     }
 
-    fn try_answer(&self, incoming: &Incoming) -> Result<Answer> {
+    /// Which call of the spec it is; or the answer, where it is none that is to be done.
+    fn examined(&self, incoming: &Incoming) -> Result<Examined<'_>> {
         let now = self.clock.now();
         // 1. A token endpoint signs nobody in by a route of a resource.
         if let Some(answer) = self.guard.token(&self.instance, incoming, now)? {
             let given = answer.status == 200;
-            return Ok(if given { answer.to("token".to_owned()) } else { answer });
+            return Ok(Err(if given { answer.to("token".to_owned()) } else { answer }));
         }
         // 2. The calls of the spec that this may be: two may share a URL and differ in their bodies.
         let asked = incoming.asked();
@@ -122,19 +185,19 @@ impl Vendor {
             self.routes.iter().filter_map(|r| r.fits(&asked).map(|named| (r, named))).collect();
         let Some((first, _)) = fitting.first() else {
             let elsewhere = self.routes.iter().any(|r| r.is_at(asked.host, asked.path));
-            return Ok(match elsewhere {
+            return Ok(Err(match elsewhere {
                 true => refusal(self.connector(), 405, "this method is not known here"),
                 false => refusal(self.connector(), 404, "nothing is here"),
-            });
+            }));
         };
         // 3. A fault that is due comes before anything is done.
         if let Some(answer) = self.faults.due(self, first.effect) {
-            return Ok(answer);
+            return Ok(Err(answer));
         }
         // 4. Who asks.
         if !self.guard.admits(&self.instance, self.call(first), incoming, now)? {
             let answer = refusal(self.connector(), 401, "Invalid token");
-            return Ok(answer.with_header("www-authenticate", "Bearer"));
+            return Ok(Err(answer.with_header("www-authenticate", "Bearer")));
         }
         // 5. Whether it has the shape that the spec gives one of them.
         let mut complaint = None;
@@ -146,20 +209,13 @@ impl Vendor {
             };
             match wrong {
                 None => {
-                    meant = Some((route, named));
+                    meant = Some((*route, named.clone()));
                     break;
                 }
                 Some(wrong) => complaint = complaint.or(Some(wrong)),
             }
         }
-        let Some((route, named)) = meant else {
-            return Ok(refusal(self.connector(), 400, &complaint.unwrap_or_default()));
-        };
-        // 6. What it does.
-        let wish = Wish { route, named, call: self.call(route), incoming };
-        let answer = self.shelf.act(&self.instance, &wish, now)?;
-        let name = self.resource(route).map_or("", |resource| resource.name.as_str());
-        Ok(answer.to(format!("{} {name}", route.effect.word())))
+        Ok(meant.ok_or_else(|| refusal(self.connector(), 400, &complaint.unwrap_or_default())))
     }
 
     /// Whose vendor it is.

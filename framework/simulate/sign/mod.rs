@@ -34,6 +34,8 @@ use crate::error::{Error, Kind, Result};
 /// A push before it is sent: what the signature may be made from.
 #[derive(Debug, Clone)]
 pub struct Unsigned {
+    /// The method.
+    pub method: http::Method,
     /// The receiver's public URL, as the vendor knows it.
     pub url: url::Url,
     /// The headers so far.
@@ -279,9 +281,9 @@ pub fn set_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<()>
 }
 
 /// What the receiver's templates will see of the request.
-fn facts(push: &Unsigned) -> RequestFacts {
+pub fn facts(push: &Unsigned) -> RequestFacts {
     RequestFacts {
-        method: http::Method::POST,
+        method: push.method.clone(),
         url: push.url.to_string(),
         path: push.url.path().to_owned(),
         query: push.url.query().unwrap_or_default().to_owned(),
