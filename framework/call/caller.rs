@@ -19,7 +19,7 @@ use super::pages::Turn;
 use super::render::{draft, request};
 use super::retry::{Pace, Repeat, is_passing};
 use super::signer::{Signer, Wanted};
-use super::token::Tokens;
+use super::token::{Token, Tokens};
 use super::{Request, Response, Transport};
 use crate::connector::clock::Clock;
 use crate::connector::instance::{Instance, InstanceId};
@@ -59,6 +59,8 @@ pub struct Caller {
     pub(super) tokens: Tokens,
     /// Where what auths save is kept, by instance.
     pub(super) keeps: Mutex<BTreeMap<InstanceId, Arc<dyn Keep>>>,
+    /// Tokens that could not be kept yet: instance, auth, and what they came from.
+    pub(super) unkept: Mutex<BTreeMap<(InstanceId, String, String), Token>>,
     /// Tells this process from others that use the same auths.
     pub(super) me: String,
 }
@@ -68,7 +70,7 @@ impl Caller {
     pub fn new(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, pace: Pace) -> Self {
         let exchange = Exchange { transport, clock, pace };
         let me = fresh_id();
-        Self { exchange, tokens: Tokens::default(), keeps: Mutex::default(), me }
+        Self { exchange, tokens: Tokens::default(), keeps: Mutex::default(), unkept: Mutex::default(), me }
     }
 
     /// Says where what the auths of an instance save is kept: without it, none that saves can be used.

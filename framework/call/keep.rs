@@ -18,8 +18,10 @@ use crate::error::{Error, Kind, Result};
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 /// How often it is looked whether somebody else's renewal has ended.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often a change is tried against others' writes, and a write that fails.
+/// How often a change is tried against others' writes.
 const TRIES: usize = 32;
+/// How often a write that fails is tried again at once.
+const WRITES: usize = 5;
 
 /// What is kept of one auth.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -118,16 +120,13 @@ impl Keeper<'_> {
             }
             lost += 1;
             if lost == TRIES {
-                return Err(Error::new(
-                    Kind::Passing,
-                    "what this auth saved changes faster than it can be kept",
-                ));
+                return Err(too_many_writes());
             }
         }
     }
 
-    /// Keeps what a renewal brought. It is tried for a while: what is lost here nobody can get again.
-    pub async fn renewed(&self, lease: Lease, token: &Token) -> Result<()> {
+    /// Keeps what a renewal brought, and with that gives the turn back.
+    pub async fn renewed(&self, token: &Token) -> Result<()> {
         let kept = Kept {
             from: self.from.to_owned(),
             saved: token.saved.clone(),
@@ -137,19 +136,19 @@ impl Keeper<'_> {
             }),
             renewing: None,
         };
-        drop(lease);
-        let mut trouble = None;
+        let mut failed = 0;
         for _ in 0..TRIES {
             match self.write(&kept).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                Err(error) => {
-                    trouble = Some(error);
+                Err(error) if failed == WRITES => return Err(error),
+                Err(_) => {
+                    failed += 1;
                     tokio::time::sleep(LOOK).await;
                 }
             }
         }
-        Err(trouble.unwrap_or_else(|| Error::new(Kind::Io, "what an auth saved cannot be kept")))
+        Err(too_many_writes())
     }
 
     /// Gives the turn back after a renewal that brought nothing.
@@ -163,6 +162,10 @@ impl Keeper<'_> {
         let was = self.keep.read(self.auth).await?;
         self.keep.replace(self.auth, was.as_ref(), kept).await
     }
+}
+
+fn too_many_writes() -> Error {
+    Error::new(Kind::Passing, "what an auth saved changes faster than it can be kept")
 }
 
 impl Kept {

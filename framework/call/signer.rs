@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
 
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
@@ -133,16 +134,16 @@ impl Caller {
             let keep = self.keep_of(wanted.instance)?;
             let clock = &*self.exchange.clock;
             let keeper = Keeper { keep: &*keep, clock, auth: name, from: &from, me: &self.me };
+            // What could not be kept is in our hands alone: before anything else, it is kept.
+            if let Some(token) = self.unkept(wanted.instance, &keeper, None) {
+                return self.kept(wanted.instance, &keeper, token).await;
+            }
             let lease = match keeper.turn(refused).await? {
                 Turn::Use(token) => return Ok(token),
                 Turn::Renew(lease) => lease,
             };
             match self.fetch(wanted, name, auth, lease.saved.clone()).await {
-                Ok(token) => {
-                    keeper.renewed(lease, &token).await?;
-                    crate::points::reached("auth.kept");
-                    Ok(token)
-                }
+                Ok(token) => self.kept(wanted.instance, &keeper, token).await,
                 Err(error) => {
                     // The failure is what matters; a turn that is not given back ends by itself.
                     if let Err(error) = keeper.failed(lease).await {
@@ -154,8 +155,29 @@ impl Caller {
         })
     }
 
-    fn keep_of(&self, instance: &Instance) -> Result<std::sync::Arc<dyn Keep>, CallError> {
-        let keeps = self.keeps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// The token, once what came with it is safe.
+    async fn kept(&self, instance: &Instance, keeper: &Keeper<'_>, token: Token) -> Result<Token, CallError> {
+        if let Err(error) = keeper.renewed(&token).await {
+            self.unkept(instance, keeper, Some(token));
+            let error = error.help("the vendor gave a new refresh token, which is lost if this process ends now: make room for the store");
+            return Err(error.into());
+        }
+        crate::points::reached("auth.kept");
+        Ok(token)
+    }
+
+    /// Puts a token aside that could not be kept, or takes it up again.
+    fn unkept(&self, instance: &Instance, keeper: &Keeper<'_>, token: Option<Token>) -> Option<Token> {
+        let key = (instance.id.clone(), keeper.auth.to_owned(), keeper.from.to_owned());
+        let mut unkept = self.unkept.lock().unwrap_or_else(PoisonError::into_inner);
+        match token {
+            Some(token) => unkept.insert(key, token),
+            None => unkept.remove(&key),
+        }
+    }
+
+    fn keep_of(&self, instance: &Instance) -> Result<Arc<dyn Keep>, CallError> {
+        let keeps = self.keeps.lock().unwrap_or_else(PoisonError::into_inner);
         let keep = keeps.get(&instance.id).cloned();
         keep.ok_or_else(|| Error::new(Kind::Io, "nothing keeps what this auth saves").into())
     }

@@ -1,6 +1,5 @@
 //! An instance of the tests' own connector, and its calls by name.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
@@ -55,6 +54,11 @@ pub fn pace() -> Pace {
 
 impl Bench {
     pub fn new(at: SocketAddr, auth: &str, settings: &[(&str, Json)]) -> Self {
+        Self::of("tests/calls/vendor", at, auth, settings)
+    }
+
+    /// The same of another connector.
+    pub fn of(folder: &str, at: SocketAddr, auth: &str, settings: &[(&str, Json)]) -> Self {
         let transport = HttpTransport::new(Options {
             allow_loopback: true,
             total_timeout: Duration::from_secs(10),
@@ -66,7 +70,7 @@ impl Bench {
         all.insert("base_url".to_owned(), format!("http://{at}").into());
         all.insert("auth".to_owned(), auth.into());
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        Self { caller: Arc::new(caller), instance: Arc::new(instance(all)), clock }
+        Self { caller: Arc::new(caller), instance: Arc::new(instance(folder, all)), clock }
     }
 
     pub async fn call(&self, name: &str, repeat: Repeat) -> Result<Answer, CallError> {
@@ -99,10 +103,13 @@ fn live(text: &str) -> LiveSecret {
     LiveSecret { current: Secret::new(text).unwrap(), previous: None }
 }
 
-fn instance(settings: Map<String, Json>) -> Instance {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/calls/vendor");
+fn instance(folder: &str, settings: Map<String, Json>) -> Instance {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let connector = forebay::connector::load::load(&folder).unwrap_or_else(|error| panic!("{error}"));
-    let secrets = BTreeMap::from([("id".to_owned(), live(ID)), ("key".to_owned(), live(KEY))]);
+    let secret = |(name, text): (&str, &str)| (name.to_owned(), live(text));
+    let all = [("id", ID), ("key", KEY), ("client_id", ID), ("client_secret", KEY)].map(secret);
+    let known = |name: &str| connector.secrets.iter().any(|secret| secret.name == name);
+    let secrets = all.into_iter().filter(|(name, _)| known(name)).collect();
     Instance {
         id: InstanceId::parse("acme").unwrap(),
         connector: Arc::new(connector),
