@@ -2,7 +2,11 @@
 //!
 //! `caller` makes one per call. A mask is no list to print: it has no `Debug`.
 
+use serde_json::Value as Json;
+
 use crate::connector::instance::Instance;
+use crate::connector::model::Connector;
+use crate::connector::template::Scope;
 
 /// What stands where a secret stood.
 pub const MASK: &str = "****";
@@ -21,6 +25,8 @@ pub struct Mask {
 struct Hidden {
     name: String,
     value: String,
+    /// The vendor told it; it may be an id.
+    saved: bool,
     /// The value as it can stand in a URL, itself first.
     forms: Vec<String>,
 }
@@ -46,9 +52,33 @@ impl Mask {
     /// One value more, and what people call it.
     pub fn add(&mut self, name: &str, value: &str) {
         if !value.is_empty() && !self.values.iter().any(|known| known.value == value) {
-            self.values.push(Hidden { name: name.to_owned(), value: value.to_owned(), forms: forms(value) });
+            self.values.push(Hidden {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                saved: false,
+                forms: forms(value),
+            });
             // The longest first, so that a secret inside another does not leave the rest of it standing.
             self.values.sort_by_key(|known| std::cmp::Reverse(known.value.len()));
+        }
+    }
+
+    /// What the vendor told once, when something was made, may be a secret of its own: a key that it signs with.
+    /// Ids that stand in URLs may be among it, so that nothing is refused for holding one.
+    pub fn add_saved(&mut self, connector: &Connector, scope: &Scope) {
+        let resources = connector.provision.iter().flat_map(|provision| &provision.resources);
+        for resource in resources.filter(|resource| !resource.told_once.is_empty()) {
+            let Some(state) = scope.value_of("state") else { return };
+            for name in &resource.told_once {
+                let value = state.get(&resource.name).and_then(|saved| saved.get(name));
+                if let Some(value) = value.and_then(Json::as_str).filter(|text| text.len() >= TELLING) {
+                    self.add(name, value);
+                    self.values
+                        .iter_mut()
+                        .filter(|known| known.value == value)
+                        .for_each(|known| known.saved = true);
+                }
+            }
         }
     }
 
@@ -67,7 +97,7 @@ impl Mask {
     pub fn found_in_url(&self, url: &str) -> Option<&str> {
         self.values
             .iter()
-            .filter(|known| known.value.len() >= TELLING)
+            .filter(|known| known.value.len() >= TELLING && !known.saved)
             .find(|known| known.forms.iter().any(|form| url.contains(form)))
             .map(|known| known.name.as_str())
     }

@@ -135,14 +135,31 @@ pub fn to_generate<'a>(
 
 /// Makes a secret.
 pub fn generate(how: Generate) -> Result<Secret> {
-    let mut bytes = vec![0; how.bytes];
+    let (count, encoding) = match how {
+        Generate::Bytes { count, encoding } => (count, Some(encoding)),
+        Generate::Uuid => (16, None),
+    };
+    let mut bytes = vec![0; count];
     rand::fill(&mut bytes).map_err(|_| Error::new(Kind::Io, "the system gives no randomness"))?;
-    let text = match how.encoding {
-        Encoding::Hex => HEXLOWER.encode(&bytes),
-        Encoding::Base64 => BASE64.encode(&bytes),
-        Encoding::Base64Url => BASE64URL_NOPAD.encode(&bytes),
+    let text = match encoding {
+        Some(Encoding::Hex) => HEXLOWER.encode(&bytes),
+        Some(Encoding::Base64) => BASE64.encode(&bytes),
+        Some(Encoding::Base64Url) => BASE64URL_NOPAD.encode(&bytes),
+        None => uuid(&bytes),
     };
     Secret::new(&text).ok_or_else(|| Error::new(Kind::Finding, "`generate` makes a secret of no bytes"))
+}
+
+/// A UUID of version 4, made of 16 random bytes (RFC 9562 section 5.4).
+fn uuid(bytes: &[u8]) -> String {
+    let mut text = HEXLOWER.encode(bytes);
+    let variant = bytes.get(8).map_or(0, |byte| usize::from(byte >> 6));
+    text.replace_range(12..13, "4");
+    text.replace_range(16..17, ["8", "9", "a", "b"][variant % 4]);
+    for at in [20, 16, 12, 8] {
+        text.insert(at, '-');
+    }
+    text
 }
 
 fn secret(

@@ -48,7 +48,12 @@ impl Provisioner {
         Ok(report)
     }
 
-    async fn end(&self, resource: &Resource, adopted: bool, report: &mut Report) -> Result<(), CallError> {
+    pub(super) async fn end(
+        &self,
+        resource: &Resource,
+        adopted: bool,
+        report: &mut Report,
+    ) -> Result<(), CallError> {
         let document = self.memory.read().await?;
         // Without `desired`: what is removed need not be rendered, and may lack what it would take.
         let names = Names::of(&self.instance, &document, self.clock.now());
@@ -125,7 +130,7 @@ impl Provisioner {
         Ok(())
     }
 
-    async fn forget(&self, resource: &Resource) -> Result<()> {
+    pub(super) async fn forget(&self, resource: &Resource) -> Result<()> {
         self.memory
             .change(|document| {
                 document.resources.remove(&resource.name);

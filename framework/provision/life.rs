@@ -36,15 +36,33 @@ impl Provisioner {
             Some(_) => return Ok(self.stopped(report)),
         }
         let Some(provision) = provisioned(&self.instance)? else { return Ok(report) };
+        for resource in provision.resources.iter().rev() {
+            if let Err(error) = self.leave(resource, &mut report).await {
+                return self.failed(report, provision, error).await;
+            }
+        }
         for resource in &provision.resources {
-            match self.live(resource, &mut report).await {
-                Ok(()) => {}
-                Err(error) => return self.failed(report, provision, error).await,
+            if !resource.is_wanted(&self.instance)? {
+                continue;
+            }
+            if let Err(error) = self.live(resource, &mut report).await {
+                return self.failed(report, provision, error).await;
             }
         }
         let unwell = report.deeds.iter().find(|deed| deed.what == What::LeftAlone).map(Deed::to_string);
         self.succeeded(unwell).await?;
         Ok(report)
+    }
+
+    /// What the settings do not want any more is removed where this instance made it, and forgotten.
+    async fn leave(&self, resource: &Resource, report: &mut Report) -> Result<(), CallError> {
+        if resource.is_wanted(&self.instance)?
+            || !self.memory.read().await?.resources.contains_key(&resource.name)
+        {
+            return Ok(());
+        }
+        self.end(resource, false, report).await?;
+        Ok(self.forget(resource).await?)
     }
 
     /// The life of one resource, once through. An operation may find that it is gone
@@ -191,6 +209,7 @@ impl Provisioner {
     ) -> Result<(), CallError> {
         let names = moment.names.with("current", current);
         self.perform(resource, Operation::Adopt, from, &names).await?;
+        self.complete(resource, &names).await?;
         let state = self.memory.read().await?.resource(&resource.name);
         // What only `create` can save is lost with who made it: a new one is made.
         if !resource.create.is_empty() && resource.created_names().any(|name| !state.saved.contains_key(name))
@@ -212,6 +231,21 @@ impl Provisioner {
         let current = drift::mended(&moment.desired, current);
         let names = moment.names.with("current", &current);
         self.heal(resource, health(resource, &current, &names)?, &names, report).await
+    }
+
+    /// What `find` does not show of one that was there, a look at it may.
+    async fn complete(&self, resource: &Resource, names: &Names) -> Result<(), CallError> {
+        let Some(check) = &resource.check else { return Ok(()) };
+        let document = self.memory.read().await?;
+        let state = document.resource(&resource.name);
+        if check.call.save.iter().all(|(name, _)| state.saved.contains_key(name)) {
+            return Ok(());
+        }
+        let names = names.with("state", &document.names());
+        if let Seen::Ours { saved, .. } = self.look(resource, &state, &names).await? {
+            self.change(&resource.name, |state| state.learn(&saved, self.clock.now())).await?;
+        }
+        Ok(())
     }
 
     async fn heal(

@@ -42,6 +42,9 @@ pub fn instructions(instance: &Instance, keys: Keys) -> Result<String> {
         format!("{}: create the stream at {}, then it is received here.\n", instance.id, connector.vendor);
     let mut commands = String::new();
     match &connector.provision {
+        Some(Provision { manual: Some(words), .. }) => {
+            commands.push_str(&format!("\n{}\n", words.render(&scope)?))
+        }
         Some(provision) => {
             let scope = scope.with("state", with_placeholders(json!({}), provision));
             for command in creates(instance, provision, &scope)? {

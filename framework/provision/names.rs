@@ -9,7 +9,7 @@ use super::drift::Desired;
 use super::state::{Document, ResourceState};
 use crate::call::mask::MASK;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Provision, Resource};
+use crate::connector::model::{EXPIRES_AT, Provision, Resource};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 
@@ -81,7 +81,7 @@ pub fn visible(mut state: Json, provision: &Provision) -> Json {
         let Some(known) = state.get_mut(&resource.name).and_then(Json::as_object_mut) else { continue };
         let listed =
             |name: &str| resource.find.iter().flat_map(|find| &find.save).any(|(listed, _)| listed == name);
-        for (_, value) in known.iter_mut().filter(|(name, _)| !listed(name)) {
+        for (_, value) in known.iter_mut().filter(|(name, _)| !listed(name) && *name != EXPIRES_AT) {
             *value = json!(MASK);
         }
     }

@@ -14,7 +14,7 @@ use super::renew::due;
 use super::report::What;
 use super::scopes::{explained, scopes};
 use super::secrets;
-use super::state::{Document, Operation};
+use super::state::{Document, Operation, Origin};
 use crate::call::curl::curl;
 use crate::call::failure::CallError;
 use crate::call::mask::{MASK, Mask};
@@ -101,6 +101,13 @@ impl Provisioner {
         // What is not there yet has no values that others could be looked for by.
         let mut unmade = false;
         for resource in &provision.resources {
+            if !resource.is_wanted(&self.instance)? {
+                if document.resource(&resource.name).origin == Some(Origin::Created) {
+                    let deed = self.plan_leaving(resource, document)?;
+                    plan.resources.push(planned(resource, vec![deed], Vec::new()));
+                }
+                continue;
+            }
             let planned = if unmade {
                 self.unlooked(resource, document, &state)?
             } else {
@@ -110,6 +117,13 @@ impl Provisioner {
             plan.resources.push(planned);
         }
         Ok(())
+    }
+
+    /// One that the settings do not want any more.
+    fn plan_leaving(&self, resource: &Resource, document: &Document) -> Result<PlannedDeed, CallError> {
+        let names = Names::of(&self.instance, document, self.clock.now()).with("current", &json!({}));
+        let why = "the settings do not want it any more".to_owned();
+        self.deed(resource, What::Deleted, why, &[Operation::Delete], &names)
     }
 
     /// A resource that depends on one that is not there: it can only be made.

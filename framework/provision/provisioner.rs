@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value as Json;
 use tokio::sync::watch;
 
 use super::drift::Desired;
@@ -12,7 +11,7 @@ use super::fingerprint::Key;
 use super::names::Names;
 use super::report::{Deed, Report, Status, What};
 use super::scopes::explained;
-use super::state::{Document, Memory, Refused, ResourceState};
+use super::state::{Document, Memory, Refused, ResourceState, Saved};
 use crate::call::caller::Caller;
 use crate::call::failure::CallError;
 use crate::connector::clock::Clock;
@@ -80,7 +79,7 @@ impl Provisioner {
     }
 
     /// What was saved so far, `state` of the spec's templates; it changes while operations are under way.
-    pub fn saved(&self) -> watch::Receiver<Json> {
+    pub fn saved(&self) -> watch::Receiver<Saved> {
         self.memory.saved()
     }
 
@@ -223,6 +222,13 @@ impl Provisioner {
     }
 }
 
+impl Resource {
+    /// Whether this instance has one at all.
+    pub fn is_wanted(&self, instance: &Instance) -> Result<bool> {
+        self.when.as_ref().map_or(Ok(true), |when| when.holds(&instance.scope()))
+    }
+}
+
 /// Whether an instance provisions by itself.
 pub fn is_automatic(instance: &Instance) -> Result<bool> {
     Ok(provisioned(instance)?.is_some())
@@ -232,5 +238,5 @@ pub fn is_automatic(instance: &Instance) -> Result<bool> {
 pub(super) fn provisioned(instance: &Instance) -> Result<Option<&Provision>> {
     let Some(provision) = &instance.connector.provision else { return Ok(None) };
     let wanted = provision.when.as_ref().map_or(Ok(true), |when| when.holds(&instance.scope()))?;
-    Ok(wanted.then_some(provision))
+    Ok((wanted && !provision.resources.is_empty()).then_some(provision))
 }

@@ -4,13 +4,12 @@
 
 use std::sync::{Arc, PoisonError};
 
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
-
 use super::state::{Document, Memory};
 use crate::connector::instance::Instance;
-use crate::connector::model::{Encoding, Generate};
+use crate::connector::model::Generate;
 use crate::connector::secret::Secret;
-use crate::error::{Error, Kind, Result};
+use crate::connector::settings::generate;
+use crate::error::Result;
 use crate::queue::State;
 
 /// Gives the instance every secret that its spec generates and nobody gave; makes and keeps those that are
@@ -25,9 +24,9 @@ pub async fn ensure(instance: &Instance, state: Arc<dyn State>) -> Result<Vec<St
     let document = memory
         .change(|document| {
             made.clear();
-            for (name, generate) in &wanted {
+            for (name, how) in &wanted {
                 if !document.secrets.contains_key(name) {
-                    document.secrets.insert(name.clone(), random(*generate)?);
+                    document.secrets.insert(name.clone(), generate(*how)?.expose().to_owned());
                     made.push(name.clone());
                 }
             }
@@ -55,15 +54,4 @@ pub(super) fn missing(instance: &Instance) -> Vec<(String, Generate)> {
         .filter(|spec| !secrets.contains_key(&spec.name))
         .filter_map(|spec| Some((spec.name.clone(), spec.generate?)))
         .collect()
-}
-
-fn random(generate: Generate) -> Result<String> {
-    let mut bytes = vec![0; generate.bytes];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Error::new(Kind::Io, "the system gives no random numbers"))?;
-    Ok(match generate.encoding {
-        Encoding::Hex => HEXLOWER.encode(&bytes),
-        Encoding::Base64 => BASE64.encode(&bytes),
-        Encoding::Base64Url => BASE64URL_NOPAD.encode(&bytes),
-    })
 }

@@ -234,19 +234,43 @@ impl Document {
     }
 }
 
+impl Document {
+    /// The same with the values of what was replaced; `None` where nothing was, or it is gone.
+    fn names_before(&self) -> Option<Json> {
+        let mut names = self.names();
+        let mut any = false;
+        for (name, resource) in &self.resources {
+            if let Some(old) = &resource.old {
+                names[name] = Json::Object(old.saved.clone());
+                any = true;
+            }
+        }
+        any.then_some(names)
+    }
+}
+
+/// What is saved, as the receiver needs it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Saved {
+    /// `state` of the spec's templates.
+    pub now: Json,
+    /// The same with what was replaced in its old place, while that still sends.
+    pub before: Option<Json>,
+}
+
 /// The document of one instance, in its store.
 #[derive(Clone)]
 pub struct Memory {
     instance: InstanceId,
     state: Arc<dyn State>,
-    /// `names` of the document when it was last read or written.
-    saved: watch::Sender<Json>,
+    /// What is saved in the document when it was last read or written.
+    saved: watch::Sender<Saved>,
 }
 
 impl Memory {
     /// The memory of an instance.
     pub fn new(instance: InstanceId, state: Arc<dyn State>) -> Self {
-        Self { instance, state, saved: watch::Sender::new(json!({})) }
+        Self { instance, state, saved: watch::Sender::new(Saved { now: json!({}), before: None }) }
     }
 
     /// The document as it is; writes nothing, and an instance that knows nothing has an empty one.
@@ -260,15 +284,15 @@ impl Memory {
     }
 
     /// What is saved, as it becomes known.
-    pub fn saved(&self) -> watch::Receiver<Json> {
+    pub fn saved(&self) -> watch::Receiver<Saved> {
         self.saved.subscribe()
     }
 
     fn tell(&self, document: &Document) {
-        let names = document.names();
+        let known = Saved { now: document.names(), before: document.names_before() };
         self.saved.send_if_modified(|saved| {
-            let changed = *saved != names;
-            *saved = names;
+            let changed = *saved != known;
+            *saved = known;
             changed
         });
     }

@@ -56,6 +56,7 @@ pub struct Endpoint {
     depth: usize,
     inflated: usize,
     state: watch::Sender<Arc<Json>>,
+    before: RwLock<Option<Json>>,
     known: RwLock<Option<Arc<Known>>>,
 }
 
@@ -111,6 +112,7 @@ impl Endpoint {
             calls: Calls::new(),
             rule_paths,
             state: watch::Sender::new(Arc::new(Json::Object(Map::new()))),
+            before: RwLock::default(),
             known: RwLock::new(None),
             instance,
         }))
@@ -118,6 +120,12 @@ impl Endpoint {
 
     /// Takes over what provisioning saved: `state.RESOURCE.NAME` of the spec's templates.
     pub fn learn(&self, state: Json) {
+        self.learn_both(state, None);
+    }
+
+    /// The same, with what it was before something was replaced that still sends: events of both are taken.
+    pub fn learn_both(&self, state: Json, before: Option<Json>) {
+        *self.before.write().unwrap_or_else(PoisonError::into_inner) = before;
         self.state.send_replace(Arc::new(state));
     }
 
@@ -165,11 +173,11 @@ impl Endpoint {
             return known.clone();
         }
         let scope = self.instance.scope().with("state", Json::clone(&state));
-        let scopes: Vec<_> = self
-            .instance
-            .verify_scopes()
-            .iter()
-            .map(|scope| scope.with("state", Json::clone(&state)))
+        let before = self.before.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let states = std::iter::once(Json::clone(&state)).chain(before);
+        let lives = self.instance.verify_scopes();
+        let scopes: Vec<Scope> = states
+            .flat_map(|state| lives.iter().map(move |scope| scope.with("state", state.clone())))
             .collect();
         let connector = &self.instance.connector;
         let url_known = self.instance.receiver_url.is_some();

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value as Json;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -21,6 +20,7 @@ use crate::connector::instance::Instance;
 use crate::connector::model::Lifecycle;
 use crate::error::Error;
 use crate::provision::manual::{self, Keys};
+use crate::provision::state::Saved;
 use crate::provision::{Provisioner, Status};
 use crate::receive::Endpoint;
 
@@ -151,12 +151,12 @@ async fn live(
 /// Tells the receiver what became known of the vendor's side, as it becomes known.
 async fn learn(
     endpoint: Arc<Endpoint>,
-    mut saved: watch::Receiver<Json>,
+    mut saved: watch::Receiver<Saved>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     loop {
-        let state = saved.borrow_and_update().clone();
-        endpoint.learn(state);
+        let Saved { now, before } = saved.borrow_and_update().clone();
+        endpoint.learn_both(now, before);
         // The other end is this instance's: it lives as long as it does.
         let stop = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => true,

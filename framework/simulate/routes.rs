@@ -161,6 +161,9 @@ pub fn derive(instance: &Instance) -> Result<Vec<Route>> {
     let (scope, marks) = marked_scope(instance, resources)?;
     let mut routes = Vec::new();
     for (number, resource) in resources.iter().enumerate() {
+        if !resource.is_wanted(instance)? {
+            continue;
+        }
         let scope = with_resource(&scope, resource)?;
         for (nth, (effect, call)) in calls(resource).into_iter().enumerate() {
             let route = route(number, nth, effect, call, &scope, &marks).map_err(|error| {

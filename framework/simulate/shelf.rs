@@ -169,12 +169,13 @@ impl Shelf {
         thing.remember(incoming);
         for name in routes::saved_names(spec) {
             let example = thing::example(spec, &name);
-            // The id is new each time; other values that a call saves are as the example shows them.
+            // What tells one from another is new each time; other values that a call saves are as the example
+            // shows them.
             // A public key is the stand-in's own.
             let key = made_for(&instance.connector, &format!("state.{}.{name}", spec.name))?;
             let value = match (key, example) {
                 (Some(key), _) => Json::String(key),
-                (None, Some(example)) if name != "id" => example.clone(),
+                (None, Some(example)) if !thing::tells(spec, &name) => example.clone(),
                 (None, example) => fresh_like(example, self.number()),
             };
             thing.give(spec, name, value);
@@ -205,6 +206,9 @@ impl Shelf {
         let things = self.things();
         let state = state(instance, &things);
         for (number, spec) in resources(instance).iter().enumerate() {
+            if !spec.is_wanted(instance)? {
+                continue;
+            }
             let mut of_this = things.iter().filter(|thing| thing.resource == number).peekable();
             if of_this.peek().is_none() {
                 return Ok(false);
@@ -333,7 +337,11 @@ fn success(
         }
         let body = answer.body.clone().unwrap_or_default();
         if !met(&body) || answer.body.is_none() {
-            answer.body = seek(condition, "response.json", body, &met).or(answer.body);
+            if let Some(body) = seek(condition, "response.json", body, &met) {
+                answer.body = Some(body);
+                // An answer without a body is another status.
+                answer.status = if answer.status == 204 { 200 } else { answer.status };
+            }
         }
     }
     Ok(answer)

@@ -118,8 +118,7 @@ impl Thing {
     /// As anybody sees it who asks for it.
     pub fn shown(&self, spec: &Resource) -> Json {
         let mut object = self.object.clone();
-        let told_once = once(spec);
-        let once = told_once.iter().flat_map(|name| places(spec, name));
+        let once = spec.told_once.iter().flat_map(|name| places(spec, name));
         for pointer in spec.write_only.iter().chain(once) {
             remove(&mut object, pointer);
         }
@@ -134,24 +133,18 @@ impl Thing {
     }
 }
 
-/// The names that only `create` saves: the vendor tells them once.
-fn once(spec: &Resource) -> Vec<&str> {
-    let created = spec.create.iter().filter_map(|step| step.call.as_ref());
-    let created: BTreeSet<&str> =
-        created.flat_map(|call| &call.save).map(|(name, _)| name.as_str()).collect();
-    let making = spec.create.iter().filter(|step| step.call.is_some()).count();
-    let later = routes::calls(spec).into_iter().skip(making).flat_map(|(_, call)| &call.save);
-    let found = spec.find.iter().flat_map(|find| &find.save);
-    let again: BTreeSet<&str> = later.chain(found).map(|(name, _)| name.as_str()).collect();
-    created.difference(&again).copied().collect()
-}
-
 /// How long one of these lives, in milliseconds; `None`: for ever.
 fn life(spec: &Resource) -> Option<i64> {
     match spec.renew.as_ref()?.due {
         Due::Left(hundredths) => Some(LIFE_MS.max(LEFT_MS * 100 / i64::from(hundredths.max(1)))),
         Due::Every(_) => None,
     }
+}
+
+/// Whether a saved value tells one of these from another.
+pub fn tells(spec: &Resource, name: &str) -> bool {
+    let found = spec.find.iter().flat_map(|find| &find.save).any(|(saved, _)| saved == name);
+    name == "id" || (found && name != EXPIRES_AT)
 }
 
 /// Whether a call prolongs one of these.

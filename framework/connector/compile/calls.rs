@@ -49,7 +49,7 @@ impl Compiler {
 
     /// One call, with what `provision` says for all of them folded in.
     pub fn call<'a>(&mut self, at: &At<'a>, shared: &Shared<'a>, here: Here) -> Option<Call> {
-        self.not_built_keys(at, &["xml", "graphql", "accept"]);
+        self.not_built_keys(at, &["xml", "graphql"]);
         if here != Here::Reply {
             // Where nothing that came in has a say, the spec itself is the list.
             self.not_built_keys(at, &["only"]);
@@ -72,6 +72,7 @@ impl Compiler {
         let response = shared.or(at, "response").map(|at| self.response(&at)).unwrap_or_default();
         let ok = shared.or(at, "ok").and_then(|at| self.condition(&at, Here::Answer));
         let save = at.get("save").map(|at| self.saves(&at)).unwrap_or_default();
+        let accept = at.get("accept").iter().flat_map(At::items).filter_map(|at| self.status(&at)).collect();
         let (method, url) = line?;
         Some(Call {
             method,
@@ -82,6 +83,7 @@ impl Compiler {
             query,
             body: body?,
             response,
+            accept,
             ok,
             save,
             errors: Arc::clone(&shared.errors),

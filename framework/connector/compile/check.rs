@@ -22,6 +22,8 @@ pub struct Checked<'a, 'b> {
 impl Compiler {
     /// Reports every name that does not exist here, and what vars bring here that does not.
     pub fn check_names(&mut self, text: Checked<'_, '_>, names: &[String]) {
+        // `state.hook.list.0.id` uses `state.hook.list`.
+        self.named.extend(names.iter().map(|name| name.split('.').take(3).collect::<Vec<_>>().join(".")));
         for name in names {
             let place = self.place_of_name(text, name);
             if let Some(mistake) =

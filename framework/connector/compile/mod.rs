@@ -17,6 +17,7 @@ mod auth;
 mod calls;
 mod check;
 mod names;
+mod operations;
 mod output;
 mod proof;
 mod provision;
@@ -56,6 +57,7 @@ impl Compiler {
             // The page of the connector shows it; here it only has to be there.
             self.file(&guide);
         }
+        self.unused(top);
         self.prove(top);
         if let Some(receiver) = &receiver {
             self.prove_samples(receiver, &samples);

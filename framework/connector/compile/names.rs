@@ -183,6 +183,8 @@ pub enum Here {
     Auth,
     /// Where an auth puts its token.
     Sign,
+    /// What a person is told to do: neither state nor a moment.
+    Manual,
     /// `desired`.
     Desired,
     /// A call of `find`.
@@ -218,8 +220,8 @@ pub enum Here {
 }
 
 use Here::{
-    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Message, Proof, Reply, Request, Respond,
-    Sign, Update, Var, Where,
+    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Manual, Message, Proof, Reply, Request,
+    Respond, Sign, Update, Var, Where,
 };
 
 /// One row of the table: a name, its parts (none: any), where it exists, and that in words.
@@ -247,6 +249,12 @@ const STATEFUL: &[Here] = &[
     Reply, Respond,
 ];
 
+/// The same, and where a person is told what to do.
+const RECEIVER: &[Here] = &[
+    Manual, Desired, Find, Where, Create, Update, Check, Current, Delete, Answer, Var, Request, Message,
+    Proof, Reply, Respond,
+];
+
 /// Names, and where each exists.
 pub const TABLE: &[Row] = &[
     Row { root: "settings", parts: &[], places: &[], words: "everywhere" },
@@ -267,7 +275,7 @@ pub const TABLE: &[Row] = &[
     Row {
         root: "receiver",
         parts: &["url", "path"],
-        places: STATEFUL,
+        places: RECEIVER,
         words: "in provision and in the receiver",
     },
     Row { root: "auth", parts: &[], places: &[Auth, Sign, Var], words: "inside the auth that saved it" },

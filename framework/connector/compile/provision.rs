@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use super::calls::Shared;
-use super::names::{Here, saved_by};
+use super::names::{Here, saved_by, step_saves};
 use super::reader::{At, Compiler};
 use crate::connector::model::{
     Check, Cursor, Due, EXPIRES_AT, Errors, Find, Pages, Paging, Provision, Renew, RenewWay, Resource,
@@ -35,7 +35,8 @@ impl Compiler {
             })
             .unwrap_or_default();
         self.saved_so_far = None;
-        Some(Provision { when, resources })
+        let manual = at.get("manual").and_then(|at| self.text(&at, Here::Manual));
+        Some(Provision { when, manual, resources })
     }
 
     /// Where the vendor says what went wrong, and what to do about it.
@@ -51,7 +52,9 @@ impl Compiler {
     }
 
     fn resource<'a>(&mut self, name: &str, at: &At<'a>, shared: &Shared<'a>) -> Option<Resource> {
-        self.not_built_keys(at, &["when", "for_each"]);
+        self.not_built_keys(at, &["for_each"]);
+        self.operations(name, at);
+        let when = at.get("when").and_then(|at| self.condition(&at, Here::Settings));
         let desired = at.get("desired").and_then(|at| self.tree(&at, Here::Desired));
         let example = |key: &str| at.get("examples").and_then(|at| at.get(key)).map(|at| at.value.clone());
         let find = at.get("find").and_then(|at| self.find(&at, shared));
@@ -73,6 +76,8 @@ impl Compiler {
             name: name.to_owned(),
             title: at.text_of("title").map_or_else(|| name.replace('_', " "), str::to_owned),
             desired: desired?,
+            when,
+            told_once: told_once(at),
             singleton: at.flag("singleton"),
             immutable: self.places_of_desired(at, "immutable"),
             write_only: self.places_of_desired(at, "write_only"),
@@ -106,7 +111,7 @@ impl Compiler {
         };
         let due = match (at.get("left"), at.get("every")) {
             (Some(left), _) => {
-                if !saved_by(resource).contains(EXPIRES_AT) {
+                if !saved_by(resource).contains(EXPIRES_AT) && !at.has("every") {
                     self.report(
                         Mistake::new(
                             Code::MissingKey,
@@ -194,4 +199,13 @@ impl Compiler {
         let gone = at.get("gone").and_then(|at| self.condition(&at, Here::Answer));
         Some(Check { call: call?, current: current?, every: every?, healthy, gone })
     }
+}
+
+/// The names that making saves, and neither a look nor another operation: the vendor tells them once.
+fn told_once(resource: &At<'_>) -> Vec<String> {
+    let saved = |making: bool| -> BTreeSet<String> {
+        let operations = resource.entries().filter(|(key, _)| (*key == "create") == making);
+        operations.flat_map(|(_, at)| at.one_or_many()).flat_map(|step| step_saves(&step)).collect()
+    };
+    saved(true).difference(&saved(false)).cloned().collect()
 }

@@ -90,6 +90,8 @@ pub struct Compiler {
     pub saved_so_far: Option<BTreeSet<String>>,
     /// The auth that is compiled: what it saves exists inside it alone.
     pub auth_here: Option<String>,
+    /// Every name that a text or condition uses.
+    pub named: BTreeSet<String>,
     /// The schema of a record, for the samples.
     pub record_shape: Option<jsonschema::Validator>,
     mistakes: Vec<Mistake>,
@@ -104,6 +106,7 @@ impl Compiler {
             defined,
             saved_so_far: None,
             auth_here: None,
+            named: BTreeSet::new(),
             record_shape: None,
             mistakes: Vec::new(),
             not_built: BTreeSet::new(),

@@ -63,7 +63,7 @@ impl Compiler {
             placeholder: at.text_of("placeholder").map(str::to_owned),
             required: self.required(at),
             required_note: at.text_of("required_note").map(str::to_owned),
-            generate: at.get("generate").map(|at| generate(&at)),
+            generate: at.get("generate").map(|at| self.generate(&at)),
         }
     }
 
@@ -114,18 +114,31 @@ impl Compiler {
         }
     }
 
+    fn generate(&mut self, at: &At<'_>) -> Generate {
+        if at.text_of("encoding") == Some("uuid") {
+            if let Some(bytes) = at.get("bytes") {
+                self.report(
+                    Mistake::new(
+                        Code::Contradiction,
+                        Place::key(&bytes.path),
+                        "a UUID has 16 bytes, whatever this says",
+                    )
+                    .help("remove `bytes`, or take another encoding"),
+                );
+            }
+            return Generate::Uuid;
+        }
+        let count = at.value.get("bytes").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok());
+        let encoding = encoding(at.text_of("encoding")).unwrap_or(Encoding::Base64Url);
+        Generate::Bytes { count: count.unwrap_or(32), encoding }
+    }
+
     fn required(&mut self, at: &At<'_>) -> Required {
         if let Some(when) = at.get("required_when") {
             return self.condition(&when, Here::Settings).map_or(Required::Yes, Required::When);
         }
         if at.flag("required") { Required::Yes } else { Required::No }
     }
-}
-
-fn generate(at: &At<'_>) -> Generate {
-    let bytes =
-        at.value.get("bytes").and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(32);
-    Generate { bytes, encoding: encoding(at.text_of("encoding")).unwrap_or(Encoding::Base64Url) }
 }
 
 /// The encoding of a name.

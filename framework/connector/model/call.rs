@@ -25,6 +25,8 @@ pub struct Call {
     pub body: Body,
     /// How the answer is read.
     pub response: ResponseFormat,
+    /// Statuses outside 2xx that are a success.
+    pub accept: Vec<u16>,
     /// Whether a 2xx answer is a success.
     pub ok: Option<Condition>,
     /// What is kept of the answer.

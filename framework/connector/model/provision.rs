@@ -7,13 +7,15 @@ use serde_json::Value as Json;
 
 use super::call::Call;
 use crate::connector::pick::{Pick, Pointer};
-use crate::connector::template::{Condition, Tree};
+use crate::connector::template::{Condition, Text, Tree};
 
 /// The vendor's side of the stream.
 #[derive(Debug)]
 pub struct Provision {
     /// When this instance provisions at all; `None` is always.
     pub when: Option<Condition>,
+    /// What a person has to do where this instance does not provision.
+    pub manual: Option<Text>,
     /// What we own at the vendor, in order of making.
     pub resources: Vec<Resource>,
 }
@@ -36,6 +38,10 @@ pub struct Resource {
     pub title: String,
     /// How it should be, in the shape of the vendor's answer.
     pub desired: Tree,
+    /// When there is one at all, by the settings; `None`: always.
+    pub when: Option<Condition>,
+    /// The saved names that only its making tells: secrets of the vendor's, maybe.
+    pub told_once: Vec<String>,
     /// There is always one, without an id: checked and updated, never created.
     pub singleton: bool,
     /// Places of `desired` that no update can change.

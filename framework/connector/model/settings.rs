@@ -61,11 +61,16 @@ pub struct SecretSpec {
 
 /// How a secret is made.
 #[derive(Debug, Clone, Copy)]
-pub struct Generate {
+pub enum Generate {
     /// Bytes of randomness.
-    pub bytes: usize,
-    /// How they are written.
-    pub encoding: Encoding,
+    Bytes {
+        /// How many.
+        count: usize,
+        /// How they are written.
+        encoding: Encoding,
+    },
+    /// A UUID of version 4 (RFC 9562 section 5.4).
+    Uuid,
 }
 
 /// How bytes are written as text.

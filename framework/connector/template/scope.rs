@@ -54,6 +54,12 @@ impl Scope {
         &self.vars
     }
 
+    /// What stands under a name, as data.
+    pub fn value_of(&self, name: &str) -> Option<Json> {
+        let (_, value) = self.names.iter().find(|(known, _)| *known == name)?;
+        serde_json::to_value(value).ok()
+    }
+
     fn with_value(&self, name: &'static str, value: Value) -> Self {
         let mut names = Vec::with_capacity(self.names.len() + 1);
         names.extend(self.names.iter().filter(|(known, _)| *known != name).cloned());

@@ -110,7 +110,8 @@ impl Player<'_> {
                 self.script.begin(&key, &wanted.exchanges);
                 let outcome = self.provisioner.reconcile().await;
                 self.check_outcome(&key, wanted, outcome);
-                self.receiver.learn(self.memory().read().await?.names());
+                let saved = self.provisioner.saved().borrow().clone();
+                self.receiver.learn(saved);
             }
             Step::Destroy(wanted) => {
                 let key = format!("steps[{n}].destroy");

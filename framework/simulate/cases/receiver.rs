@@ -18,6 +18,7 @@ use crate::call::{Request, Response, Transport};
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::error::{Error, Kind, Result};
+use crate::provision::state::Saved;
 use crate::queue::Queue;
 use crate::receive::limits::Limits;
 use crate::receive::{Endpoint, Reach, Router, serve};
@@ -52,7 +53,7 @@ impl Receiver {
         instance: &Arc<Instance>,
         queue: Arc<dyn Queue>,
         clock: Arc<dyn Clock>,
-        (reach, mut saved): (Reach, watch::Receiver<Json>),
+        (reach, mut saved): (Reach, watch::Receiver<Saved>),
         (loopback, folder): (Arc<dyn Transport>, &Path),
     ) -> Result<Self> {
         let limits = Limits::default();
@@ -66,8 +67,8 @@ impl Receiver {
         let learner = endpoint.clone();
         let learning = tokio::spawn(async move {
             while saved.changed().await.is_ok() {
-                let state = saved.borrow_and_update().clone();
-                learner.learn(state);
+                let Saved { now, before } = saved.borrow_and_update().clone();
+                learner.learn_both(now, before);
             }
         });
         let door = Door { path: endpoint.path.clone(), base, folder: folder.to_owned(), loopback };
@@ -75,8 +76,8 @@ impl Receiver {
     }
 
     /// Takes over what provisioning saved.
-    pub fn learn(&self, state: Json) {
-        self.endpoint.learn(state);
+    pub fn learn(&self, saved: Saved) {
+        self.endpoint.learn_both(saved.now, saved.before);
     }
 
     /// Stops, and waits until it has.
