@@ -59,6 +59,49 @@ fn every_published_signature_gets_its_verdict() {
     assert_eq!(all_hold(&folders), 56);
 }
 
+/// Handshakes of unlike vendors, each as its own documents or libraries show it, by a spec alone: fifteen that are
+/// collected, and those beyond them.
+#[test]
+fn every_handshake_is_answered_by_a_spec() {
+    let folders = handshakes();
+    assert_eq!(folders.len(), 22, "{folders:?}");
+    assert_eq!(all_hold(&folders), 23);
+}
+
+/// Every one of them is performed by the stand-in, which takes no other answer than the one that is promised.
+#[test]
+fn the_stand_in_performs_every_handshake() {
+    let mut performed = 0;
+    for folder in handshakes() {
+        let connector = load(&folder).unwrap();
+        if connector.samples.is_empty() || connector.receiver.rules.is_empty() {
+            continue;
+        }
+        performed += connector.receiver.rules.len();
+        let data = tempfile::tempdir().unwrap();
+        let life = forebay()
+            .args(["run", "--simulate", "--events", "20", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data.path())
+            .arg(&folder)
+            .output()
+            .unwrap();
+        let said =
+            String::from_utf8_lossy(&life.stdout).into_owned() + &String::from_utf8_lossy(&life.stderr);
+        assert_eq!(life.status.code(), Some(0), "{}: {said}", folder.display());
+        let row = format!("{:<14}{:>10}  answered as promised", "handshakes", connector.receiver.rules.len());
+        assert!(said.contains(&row), "{}: no `{row}` in\n{said}", folder.display());
+    }
+    assert!(performed >= 20, "only {performed} handshakes were performed");
+}
+
+fn handshakes() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("tests/handshakes")).unwrap();
+    let folders = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let mut folders: Vec<PathBuf> = folders.collect();
+    folders.sort();
+    folders
+}
+
 /// A case of the first connector, changed by one replacement, and what the report must say then.
 const SPOILED: &[(&str, &str, &str, &[&str])] = &[
     (
