@@ -1,6 +1,7 @@
 //! Receiving: what counts as the key, how bodies become records, and what the sender is told.
 
 mod captured;
+mod decode;
 mod keys;
 mod proofs;
 pub mod stage;

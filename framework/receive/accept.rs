@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::Method;
 use tokio::sync::{Notify, Semaphore};
 
 use super::answer::{self, Answer};
@@ -161,18 +160,25 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     };
     raw.peer.has_shown_key();
     let mut hold = hold.known(&gate.budgets, bytes.len()).await?;
-    if let Some(answer) = asked.apply(true, facts).await? {
+    let coding = inflate::coding(&head.headers)?;
+    let open = match coding {
+        Some(coding) if endpoint.accepted.request || rules::any(endpoint, true, &head) => {
+            small(coding, &bytes)
+        }
+        Some(_) | None => bytes.clone(),
+    };
+    let facts = || Arc::new(self::facts(endpoint, &head, open.clone()));
+    if let Some(answer) = (rules::Asked { body: &open, ..asked }).apply(true, facts).await? {
         return Ok(answer);
     }
     if head.path != endpoint.path {
         return Err(Refused::UnknownPath);
     }
-    if head.method != Method::POST {
+    if !endpoint.takes_events(&head.method) {
         return Err(Refused::Method);
     }
 
     // 5. to 7. inflate, decode, records, check: from here on nothing that came is thrown away.
-    let coding = inflate::coding(&head.headers)?;
     let unread = Unread {
         endpoint: endpoint.clone(),
         head: head.clone(),
@@ -190,6 +196,13 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
 
     // 9. answer.
     Ok(answer::accepted(endpoint, &known.scope, facts, receipt))
+}
+
+/// What rules and answers see of a compressed body that was verified: handshakes and pings are small. What is not
+/// they see as it came.
+fn small(coding: Coding, bytes: &Bytes) -> Bytes {
+    let inflated = (bytes.len() <= SMALL / 16).then(|| coding.inflate(bytes, SMALL).ok()).flatten();
+    inflated.unwrap_or_else(|| bytes.clone())
 }
 
 /// Only a request that proved its sender gets past here. A key that takes fetching is fetched, as often as

@@ -5,6 +5,7 @@
 //! format tells one document from the next, one that is bad costs itself alone.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -62,13 +63,19 @@ pub struct Decoded {
 /// Why a document gives no items at all.
 pub(super) struct Broken(pub String);
 
-/// One body on its way through.
-pub(super) struct Work<'d, 'a> {
-    pub decoder: &'d Decoder<'a>,
+/// What one body is read from.
+pub(super) struct Texts {
     /// The body, inflated.
     pub body: Bytes,
     /// What items are cut out of: the body, or a text that was made of it.
     pub source: Bytes,
+}
+
+/// One body on its way through.
+pub(super) struct Work<'d, 'a> {
+    pub decoder: &'d Decoder<'a>,
+    /// Shared, since whoever works on an item holds them while the work goes on.
+    pub texts: Rc<Texts>,
     pub hash: OnceCell<String>,
     /// The id that was known of an item that is decoded again.
     pub id: Option<Bytes>,
@@ -123,8 +130,7 @@ impl Decoder<'_> {
     fn work(&self, body: &Bytes) -> Work<'_, '_> {
         Work {
             decoder: self,
-            body: body.clone(),
-            source: body.clone(),
+            texts: Rc::new(Texts { body: body.clone(), source: body.clone() }),
             hash: OnceCell::new(),
             id: None,
             index: 0,
@@ -136,7 +142,7 @@ impl Decoder<'_> {
 
 impl Work<'_, '_> {
     fn read(&mut self) {
-        let body = self.body.clone();
+        let body = self.texts.body.clone();
         let decode = &self.decoder.instance.connector.receiver.decode;
         let bytes = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body).trim_ascii_start();
         let read = match decode {
@@ -217,7 +223,7 @@ impl Work<'_, '_> {
 
     fn lose(&mut self, document: &[u8], detail: &str) -> Result<(), Broken> {
         self.room()?;
-        let document = self.body.slice_ref(document);
+        let document = self.texts.body.slice_ref(document);
         self.bury(DeadWhat::Body, DeadReason::Undecodable, document, None, detail);
         Ok(())
     }
@@ -254,7 +260,8 @@ impl Work<'_, '_> {
     fn built(&mut self, tree: &Tree) -> Result<(), Broken> {
         let made = tree.render(&self.scope("")).map_err(|error| Broken(error.to_string()))?;
         let made = made.unwrap_or_default().to_string();
-        self.body = Bytes::from(made.clone());
+        let body = Bytes::from(made.clone());
+        self.texts = Rc::new(Texts { source: body.clone(), body });
         self.within(made, Self::document)
     }
 
@@ -265,10 +272,11 @@ impl Work<'_, '_> {
         read: fn(&mut Self, &str) -> Result<(), Broken>,
     ) -> Result<(), Broken> {
         let source = Bytes::from(made);
-        let before = std::mem::replace(&mut self.source, source.clone());
+        let texts = Texts { body: self.texts.body.clone(), source: source.clone() };
+        let before = std::mem::replace(&mut self.texts, Rc::new(texts));
         let text = std::str::from_utf8(&source).map_err(|error| Broken(error.to_string()));
         let done = text.and_then(|text| read(self, text));
-        self.source = before;
+        self.texts = before;
         done
     }
 
@@ -278,8 +286,11 @@ impl Work<'_, '_> {
         let scope = decoder.scope.clone().unwrap_or_else(|| decoder.instance.scope());
         let nobody = Head::nobody();
         let head = decoder.head.unwrap_or(&nobody);
-        let body =
-            if document.is_empty() { self.body.clone() } else { Bytes::copy_from_slice(document.as_bytes()) };
+        let body = if document.is_empty() {
+            self.texts.body.clone()
+        } else {
+            Bytes::copy_from_slice(document.as_bytes())
+        };
         let facts = head.facts(decoder.instance.receiver_url.as_ref(), body);
         scope.with_request(Arc::new(facts)).with_now(decoder.at)
     }

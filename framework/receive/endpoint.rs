@@ -153,8 +153,14 @@ impl Endpoint {
 
     /// Whether it takes the method at the path of a request.
     pub(super) fn takes(&self, head: &Head) -> bool {
-        head.method == Method::POST && head.path == self.path
+        self.takes_events(&head.method) && head.path == self.path
             || self.rules().any(|(rule, path)| rule.method == head.method && path == head.path)
+    }
+
+    /// Whether events come by this method: POST, and GET where they have no body.
+    pub(super) fn takes_events(&self, method: &Method) -> bool {
+        let bodiless = matches!(self.instance.connector.receiver.decode, Decode::Nothing(_));
+        method == Method::POST || bodiless && method == Method::GET
     }
 
     /// What it received since the process started.

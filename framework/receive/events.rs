@@ -77,10 +77,11 @@ pub(super) fn id(item: Item<'_>, picks: &[EventPick], place: Place) -> Option<By
     if numbered {
         // What an id may end in itself must not look like a number of ours.
         joined = joined.replace('\\', "\\\\").replace('#', "\\#");
-        match (place.index, place.part) {
-            (0, 0) => {}
-            (index, 0) => joined.push_str(&format!("#{index}")),
-            (index, part) => joined.push_str(&format!("#{index}#{part}")),
+        if place.index > 0 || place.split {
+            joined.push_str(&format!("#{}", place.index));
+        }
+        if place.part > 0 {
+            joined.push_str(&format!("#{}", place.part));
         }
     }
     if joined.len() > LONGEST_ID {
@@ -109,7 +110,7 @@ fn part_of(body: &Bytes, text: &str) -> Option<Bytes> {
 pub(super) fn stand_in(body_hash: &str, place: Place) -> Bytes {
     match place {
         Place { index, part: 0, .. } => Bytes::from(format!("sha256:{body_hash}:{index}")),
-        Place { index, part, .. } => Bytes::from(format!("sha256:{body_hash}:{index}:{part}")),
+        Place { index, part, .. } => Bytes::from(format!("sha256:{body_hash}:{index}#{part}")),
     }
 }
 

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use memchr::memchr2;
 
-use super::decode::{Broken, Work, places};
+use super::decode::{Broken, Texts, Work, places};
 use super::envelope;
 use super::events::{self, Item, Place};
 use crate::connector::layers::{from_base64, undone};
@@ -40,7 +40,8 @@ impl Work<'_, '_> {
         self.room()?;
         let index = self.index;
         self.index += 1;
-        let (body, source) = (self.body.clone(), self.source.clone());
+        let texts = self.texts.clone();
+        let Texts { body, source } = &*texts;
         let records = &self.decoder.instance.connector.receiver.records;
         let record = if records.unwrap.is_empty() {
             Some(tree)
@@ -48,7 +49,7 @@ impl Work<'_, '_> {
             records.unwrap.iter().find_map(|pointer| tree.at(pointer))
         };
         let place = Place { index, part: 0, split: records.layers.iter().any(Layer::splits) };
-        let item = Item { tree, outer, record, source: &source, body: &body, head: self.decoder.head };
+        let item = Item { tree, outer, record, source, body, head: self.decoder.head };
         let Some(record) = record else {
             let detail = format!("the item has nothing at {}", places(&records.unwrap));
             self.bury_item(item, place, DeadReason::Undecodable, &detail);
@@ -56,13 +57,13 @@ impl Work<'_, '_> {
         };
         if !records.layers.is_empty() {
             let mut opening = Opening { item, place, failed: None };
-            self.open(&mut opening, Piece::Value(&source, record), &records.layers)?;
+            self.open(&mut opening, Piece::Value(source, record), &records.layers)?;
             if let Some((reason, detail)) = opening.failed {
                 self.bury_item(item, place, reason, &detail);
             }
             return Ok(());
         }
-        if let Err(detail) = self.record(item, place, &source) {
+        if let Err(detail) = self.record(item, place, source) {
             self.bury_item(item, place, DeadReason::Schema, &detail);
         }
         Ok(())
@@ -70,12 +71,13 @@ impl Work<'_, '_> {
 
     /// A record that stands alone and is known by its id.
     pub(super) fn bare(&mut self) -> Result<(), Broken> {
-        let (body, source) = (self.body.clone(), self.source.clone());
-        let text = std::str::from_utf8(&source).map_err(|error| Broken(error.to_string()))?;
+        let texts = self.texts.clone();
+        let Texts { body, source } = &*texts;
+        let text = std::str::from_utf8(source).map_err(|error| Broken(error.to_string()))?;
         let (parsed, place) = (self.parsed(text)?, Place { index: 0, part: 0, split: false });
         let tree = parsed.root();
-        let item = Item { tree, outer: None, record: Some(tree), source: &source, body: &body, head: None };
-        self.record(item, place, &source).map_err(Broken)
+        let item = Item { tree, outer: None, record: Some(tree), source, body, head: None };
+        self.record(item, place, source).map_err(Broken)
     }
 
     /// A document that does not nest too deep.
@@ -178,6 +180,7 @@ impl Work<'_, '_> {
             Otherwise::Text => self.take(opening, piece),
             Otherwise::DeadLetter => {
                 opening.failed.get_or_insert((DeadReason::Undecodable, why));
+                opening.place.part += 1;
                 Ok(())
             }
         }
@@ -246,7 +249,9 @@ impl Work<'_, '_> {
     }
 
     fn bury_item(&mut self, item: Item<'_>, place: Place, reason: DeadReason, detail: &str) {
+        // Records of it may have been accepted: tried again, they must be known.
         let id = self.id_of(item, place);
+        let id = id.or_else(|| place.split.then(|| events::stand_in(self.body_hash(), place)));
         let bytes = self.cut(item.tree.raw());
         self.bury(DeadWhat::Record, reason, bytes, id, detail);
     }
@@ -262,11 +267,11 @@ impl Work<'_, '_> {
 
     /// A part of what items are cut out of.
     pub(super) fn cut(&self, text: &str) -> Bytes {
-        self.source.slice_ref(text.as_bytes())
+        self.texts.source.slice_ref(text.as_bytes())
     }
 
     fn body_hash(&self) -> &str {
-        self.hash.get_or_init(|| events::hash(&self.body))
+        self.hash.get_or_init(|| events::hash(&self.texts.body))
     }
 }
 

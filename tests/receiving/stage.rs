@@ -153,6 +153,13 @@ fn reach(vendor: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Reach {
     Reach { caller: Arc::new(Caller::new(vendor, clock, Pace::default())), deeds: None }
 }
 
+/// The end of an instance that nobody listens at.
+pub fn endpoint(instance: Arc<Instance>) -> Arc<Endpoint> {
+    let clock = Arc::new(SystemClock);
+    let reach = reach(Arc::new(Nowhere), clock.clone());
+    Endpoint::new(instance, Arc::new(Memory::default()), clock, reach, &Limits::default()).unwrap()
+}
+
 /// The key of every instance here.
 pub const KEY: &str = "correct horse battery staple";
 
