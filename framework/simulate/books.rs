@@ -40,12 +40,12 @@ pub struct Books {
 }
 
 impl Books {
-    /// Begins to read the file, from where it ends now.
-    pub fn keep(checked: Checked, ledger: Arc<Mutex<Ledger>>, bar: Bar) -> Self {
+    /// Begins to read the file, from where it ends now. `enclosed`: its records are in envelopes.
+    pub fn keep(checked: Checked, enclosed: bool, ledger: Arc<Mutex<Ledger>>, bar: Bar) -> Self {
         let (close, closing) = watch::channel(false);
         let idle = Arc::new(AtomicBool::new(false));
         let resting = idle.clone();
-        let mut tail = Tail::new(checked.path.clone());
+        let mut tail = Tail::new(checked.path.clone(), enclosed);
         let reading = tokio::spawn(async move {
             loop {
                 // Looked at before reading: what was written before the end is read.

@@ -130,11 +130,13 @@ impl Maker {
             false => at.checked_sub(SignedDuration::from_secs(i64::try_from(n).unwrap_or(0))).unwrap_or(at),
         };
         self.write_time(&mut draft, at);
-        if !told && self.time.is_empty() {
-            draft.mark("x_number", Json::from(number));
+        if !told && !self.is_timed(&draft) {
+            let hashed =
+                self.id.iter().find_map(|pick| if let EventPick::Hash(at) = pick { Some(at) } else { None });
+            draft.mark(hashed.unwrap_or(&Pointer::default()), "x_number", &number.to_string());
         }
         if reused {
-            draft.mark("x_other_bytes", Json::Bool(true));
+            draft.mark(&Pointer::default(), "x_other_bytes", "true");
         }
         for name in &self.headers {
             if !draft.event.headers.iter().any(|(known, _)| known == name) {
@@ -142,6 +144,17 @@ impl Maker {
             }
         }
         self.finished(draft)
+    }
+
+    /// Whether the time stands in the bytes of the record.
+    fn is_timed(&self, draft: &Draft) -> bool {
+        self.time.iter().any(|(pick, _)| match pick {
+            EventPick::Record(_) => draft.old(pick).is_some(),
+            EventPick::Item(at) => {
+                draft.record.is_none() && at.0.starts_with(&draft.at.0) && draft.old(pick).is_some()
+            }
+            EventPick::Outer(_) | EventPick::Hash(_) | EventPick::Request(_) => false,
+        })
     }
 
     fn draft(&self, item: Json) -> Draft {
@@ -257,13 +270,15 @@ impl Draft {
         }
     }
 
-    /// Makes other bytes of the record without touching its id: a field more.
-    fn mark(&mut self, name: &str, value: Json) {
+    /// Makes other bytes of the record, at a place in it: a field more where fields are.
+    fn mark(&mut self, at: &Pointer, name: &str, value: &str) {
         let Some(mut record) = self.record.clone().or_else(|| self.at.resolve(&self.item).cloned()) else {
             return;
         };
-        if let Json::Object(map) = &mut record {
-            map.insert(name.to_owned(), value);
+        match record.pointer_mut(&at.to_string()) {
+            Some(Json::Object(map)) => drop(map.insert(name.to_owned(), Json::from(value))),
+            Some(Json::String(text)) => text.push_str(value),
+            Some(Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_)) | None => {}
         }
         match &mut self.record {
             Some(known) => *known = record,

@@ -7,13 +7,15 @@ use serde_json::Value as Json;
 
 use super::events::Event;
 use super::invert::write;
-use crate::connector::model::{Connector, Decode, Each};
+use crate::connector::model::{Connector, Decode, Each, ReplyBody};
 use crate::connector::pick::Pointer;
 
 /// How items become a body.
 #[derive(Debug, Clone)]
 pub struct Frame {
     format: Format,
+    /// Whether the spec says what body items make.
+    built: bool,
     /// Where the list of elements stands in a document.
     each: Pointer,
     /// Where the list of items stands in an element.
@@ -51,6 +53,7 @@ impl Frame {
                 Decode::Form { field } => Format::Form(field.clone()),
                 Decode::Nothing(_) => Format::Nothing,
             },
+            built: !matches!(connector.simulate.body, ReplyBody::Empty),
             each,
             then_each: then.iter().find(|p| !p.0.is_empty()).or(then.first()).cloned(),
         }
@@ -63,7 +66,15 @@ impl Frame {
 
     /// Whether a body is several documents, of which one may be broken alone.
     pub fn is_lines(&self) -> bool {
-        matches!(self.format, Format::Lines { .. }) && self.each.0.is_empty() && self.then_each.is_none()
+        matches!(self.format, Format::Lines { .. })
+            && !self.built
+            && self.each.0.is_empty()
+            && self.then_each.is_none()
+    }
+
+    /// Whether the spec says what body items make.
+    pub fn is_built(&self) -> bool {
+        self.built
     }
 
     /// Whether a body can be broken at all.

@@ -159,7 +159,8 @@ impl Life {
         let caller = Arc::new(Caller::new(transport, clock.clone(), Pace::default()));
         let store = Local::open(simulation.folder.path(), simulation.queue, clock.clone())?;
         let ledger = Arc::new(Mutex::new(Ledger::default()));
-        let books = Books::keep(checked.clone(), ledger.clone(), bar.clone());
+        let enclosed = member.instance.connector.output.envelope.is_some();
+        let books = Books::keep(checked.clone(), enclosed, ledger.clone(), bar.clone());
         let state: Arc<dyn State> = store.clone();
         let sender = Arc::new(Sender {
             instance: member.instance.clone(),

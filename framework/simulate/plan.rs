@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use serde_json::Value as Json;
 
 use super::events::{Event, Maker};
 use super::frame::Frame;
@@ -32,6 +33,8 @@ pub struct Push {
     pub headers: Vec<(String, String)>,
     /// Parameters of the query that do.
     pub query: Vec<(String, String)>,
+    /// The items, where the spec says what body they make.
+    pub items: Option<Json>,
     /// Records that must come out of a sink.
     pub good: Vec<Mark>,
     /// Copies of records that came before.
@@ -138,9 +141,12 @@ impl Plan {
     /// A push that holds these.
     fn push(&self, events: Vec<Event>) -> Push {
         let body = self.frame.body(&events, self.pushes);
+        let items = self.frame.is_built().then(|| {
+            events.iter().filter_map(|event| serde_json::from_str::<Json>(&event.item).ok()).collect()
+        });
         let (headers, query) =
             events.into_iter().next_back().map(|last| (last.headers, last.query)).unwrap_or_default();
-        Push { body, headers, query, ..Push::default() }
+        Push { body, headers, query, items, ..Push::default() }
     }
 
     /// Whether one of several documents in a body can be broken alone.
@@ -195,7 +201,7 @@ impl Plan {
         let half = self.broken_item(now);
         let whole = self.maker.make(u64::MAX / 2 + self.broken, now);
         let (body, dead) = self.frame.broken(&half);
-        Push { body, dead: vec![mark_of(&dead)], ..self.push(vec![whole]) }
+        Push { body, items: None, dead: vec![mark_of(&dead)], ..self.push(vec![whole]) }
     }
 
     /// The first half of an event that never comes whole.

@@ -23,7 +23,8 @@ use super::transport::led_to;
 use crate::call::{Request, Response, Transport};
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Decode, StatusRange};
+use crate::connector::model::{Decode, ReplyBody, StatusRange};
+use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result, escaped};
 use crate::provision::state::Memory;
 
@@ -218,7 +219,18 @@ pub fn request(
     if !push.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&push.query);
     }
-    let mut unsigned = Unsigned { method: http::Method::POST, url, headers, body: push.body.clone() };
+    let (simulate, scope) = (&instance.connector.simulate, instance.scope());
+    for (name, text) in &simulate.headers {
+        set_header(&mut headers, name, &text.render(&scope)?)?;
+    }
+    for (name, text) in &simulate.query {
+        url.query_pairs_mut().append_pair(name, &text.render(&scope)?);
+    }
+    let body = match &push.items {
+        Some(items) => built(&simulate.body, &scope.with("items", items.clone()))?,
+        None => push.body.clone(),
+    };
+    let mut unsigned = Unsigned { method: http::Method::POST, url, headers, body };
     // A signature is of the bytes that are sent; one that stands in the body has to be written before.
     let within = shape::in_body(&instance.connector);
     if within {
@@ -236,6 +248,15 @@ pub fn request(
         .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;
     let body = Bytes::from(unsigned.body);
     Ok(Request { method: unsigned.method, url, headers: unsigned.headers, body })
+}
+
+/// The body that the spec says the vendor sends.
+fn built(body: &ReplyBody, scope: &Scope) -> Result<Vec<u8>> {
+    match body {
+        ReplyBody::Empty => Ok(Vec::new()),
+        ReplyBody::Json(tree) => Ok(tree.render(scope)?.unwrap_or_default().to_string().into_bytes()),
+        ReplyBody::Text(text) => text.render_bytes(scope),
+    }
 }
 
 fn judge(fate: std::result::Result<Result<Fate>, tokio::task::JoinError>) -> Result<()> {

@@ -24,17 +24,19 @@ pub struct Tail {
     /// Lines read from the file as it is now.
     lines: u64,
     rest: Vec<u8>,
+    /// Whether each line is an envelope with a record in it.
+    enclosed: bool,
     /// The first records, to be shown.
     pub first: Vec<String>,
 }
 
 impl Tail {
-    /// A tail that begins where the file ends now.
-    pub fn new(path: PathBuf) -> Self {
+    /// A tail that begins where the file ends now. `enclosed`: each line is an envelope with a record in it.
+    pub fn new(path: PathBuf, enclosed: bool) -> Self {
         let before = std::fs::metadata(&path).ok();
         let from = before.as_ref().map_or(0, |m| m.len());
         let inode = before.map(|m| m.ino());
-        Self { path, from, inode, offset: from, lines: 0, rest: Vec::new(), first: Vec::new() }
+        Self { path, from, inode, offset: from, lines: 0, rest: Vec::new(), enclosed, first: Vec::new() }
     }
 
     /// Reads what is new; `true` when there was something.
@@ -61,7 +63,7 @@ impl Tail {
         let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         for line in self.rest[..whole].split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            ledger.deliver(line);
+            ledger.deliver(if self.enclosed { record_in(line) } else { line });
             self.lines += 1;
             if self.first.len() < 3 {
                 self.first.push(String::from_utf8_lossy(line).into_owned());
@@ -84,6 +86,16 @@ impl Tail {
     }
 }
 
+/// The record in an envelope, byte for byte; what is no envelope is no record that anybody expects.
+fn record_in(line: &[u8]) -> &[u8] {
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        record: &'a serde_json::value::RawValue,
+    }
+    serde_json::from_slice::<Envelope<'_>>(line).map_or(line, |envelope| envelope.record.get().as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("records.jsonl");
         std::fs::write(&path, "old\n").unwrap();
-        let mut tail = Tail::new(path.clone());
+        let mut tail = Tail::new(path.clone(), false);
         let mut ledger = Ledger::default();
         std::fs::write(&path, "old\none\ntw").unwrap();
         assert!(tail.read(&mut ledger).unwrap());

@@ -214,7 +214,7 @@ async fn lists_within_lists_hold_the_items_and_the_element_around_them_says_more
 async fn a_list_that_no_pointer_reaches_is_built() {
     let receiver = "  decode: {format: json}\n  \
                     records: {each: {value: \"{{ request.json.opened + request.json.closed }}\"}}\n  \
-                    event: {id: /id}";
+                    event: {id: /id}\nsimulate: {json: {opened: \"{{ items }}\", closed: []}}";
     let stage = stage(receiver, json!({"id": "1"})).await;
     let body = br#"{"opened":[{"id":1,"f":1.0}],"closed":[{"id":2},{"id":18446744073709551615}]}"#;
     let packed = Coding::Gzip.deflate(body);

@@ -174,6 +174,12 @@ impl Compiler {
         if here == Here::Path && root == "secrets" {
             return Some(secret_in_url(name, place, "the receiver's path"));
         }
+        if here == Here::Record && root == "secrets" {
+            return Some(
+                Mistake::new(Code::NotHere, place, format!("`{name}` would stand in every record"))
+                    .help("records go to sinks, and no secret does: build them from the request alone"),
+            );
+        }
         if name == "instance.resume_from" && !matches!(here, Here::Create | Here::Var) {
             return Some(absent(name, place, "in create"));
         }

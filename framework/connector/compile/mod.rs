@@ -24,6 +24,7 @@ mod provision;
 mod reader;
 mod receiver;
 mod settings;
+mod simulate;
 mod texts;
 mod urls;
 mod values;
@@ -62,8 +63,11 @@ impl Compiler {
         if let Some(receiver) = &receiver {
             self.prove_samples(receiver, &samples);
         }
+        if let (Some(receiver), Some(output)) = (&receiver, &output) {
+            self.delivers_no_secret(top, &receiver.verify, output);
+        }
+        let simulate = self.simulate(top, receiver.as_ref());
         self.folder_name(top, file);
-        self.not_built_keys(top, &["simulate"]);
         Some(Connector {
             name: top.text_of("name")?.to_owned(),
             title: top.text_of("title")?.to_owned(),
@@ -79,6 +83,7 @@ impl Compiler {
             receiver: receiver?,
             output: output?,
             samples: samples.into_iter().map(|(_, sample)| sample).collect(),
+            simulate,
         })
     }
 

@@ -217,11 +217,15 @@ pub enum Here {
     Respond,
     /// A rule's `sample`: what a person fills in, and nothing else.
     Sample,
+    /// What is built of a request and ends up in records: no secrets.
+    Record,
+    /// What the stand-in sends.
+    Simulate,
 }
 
 use Here::{
-    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Manual, Message, Proof, Reply, Request,
-    Respond, Sign, Update, Var, Where,
+    Answer, Auth, Check, Create, Current, Delete, Desired, Find, Manual, Message, Proof, Record, Reply,
+    Request, Respond, Sign, Simulate, Update, Var, Where,
 };
 
 /// One row of the table: a name, its parts (none: any), where it exists, and that in words.
@@ -306,8 +310,8 @@ pub const TABLE: &[Row] = &[
     Row {
         root: "request",
         parts: &["method", "url", "path", "query", "headers", "body", "json", "form"],
-        places: &[Request, Message, Proof, Reply, Respond, Var],
-        words: "in the receiver: verify, rules and respond",
+        places: &[Request, Message, Proof, Reply, Respond, Record, Var],
+        words: "in the receiver: verify, rules, respond and what records are built of",
     },
     Row {
         root: "signature",
@@ -331,6 +335,12 @@ pub const TABLE: &[Row] = &[
     Row { root: "now", parts: &[], places: LIVE, words: LIVE_WORDS },
     Row { root: "uuid", parts: &[], places: LIVE, words: LIVE_WORDS },
     Row { root: "random", parts: &[], places: LIVE, words: LIVE_WORDS },
+    Row {
+        root: "items",
+        parts: &[],
+        places: &[Simulate],
+        words: "in `simulate`: the items that a body holds",
+    },
     Row { root: "omit", parts: &[], places: &[], words: "in data that is built" },
 ];
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::reader::{At, Compiler};
-use crate::connector::model::{Envelope, Output};
+use crate::connector::model::{Envelope, Output, Proof, Verify};
+use crate::connector::pick::{EventPick, Pick};
 use crate::connector::schema::RecordSchema;
 use crate::spec::load;
 use crate::spec::mistake::{Code, Mistake, Place};
@@ -29,14 +30,59 @@ impl Compiler {
     fn envelope(&mut self, at: &At<'_>) -> Option<Envelope> {
         let asked = at.get("envelope");
         let fields = asked.iter().flat_map(At::entries);
-        let fields: Vec<_> =
-            fields.filter_map(|(name, at)| Some((name.to_owned(), self.event_pick(&at)?))).collect();
+        let fields: Vec<_> = fields.filter_map(|(name, at)| self.field(name, &at)).collect();
         let headers = at.get("headers");
         let headers = headers.iter().flat_map(At::items);
         let headers: Vec<_> =
             headers.filter_map(|at| self.header_name(&at).map(str::to_ascii_lowercase)).collect();
         let wanted = asked.is_some_and(|at| at.value.as_bool() != Some(false));
         (wanted || !headers.is_empty() || !fields.is_empty()).then_some(Envelope { headers, fields })
+    }
+
+    /// One field of an envelope, under a name that is free.
+    fn field(&mut self, name: &str, at: &At<'_>) -> Option<(String, EventPick)> {
+        if ["connector", "instance", "id", "received_at", "headers", "record"].contains(&name) {
+            self.report(
+                Mistake::new(
+                    Code::Contradiction,
+                    Place::key(&at.path),
+                    format!("`{name}` stands in every envelope already"),
+                )
+                .help("take another name for what you add"),
+            );
+        }
+        Some((name.to_owned(), self.event_pick(at)?))
+    }
+
+    /// What proves the sender is a secret, and no secret is delivered.
+    pub fn delivers_no_secret(&mut self, top: &At<'_>, verify: &Verify, output: &Output) {
+        let Some(envelope) = &output.envelope else { return };
+        let secret = |pick: &Pick| {
+            verify.checks().iter().any(|check| match &check.proof {
+                Proof::Token { place, .. } => place == pick,
+                Proof::Jwt(jwt) => jwt.place == *pick,
+                Proof::Basic { .. } => *pick == Pick::Header("authorization".to_owned()),
+                Proof::Hmac { .. } | Proof::Digest { .. } | Proof::PublicKey { .. } => false,
+            })
+        };
+        let headers = envelope.headers.iter().map(|name| Pick::Header(name.clone()));
+        let fields = envelope.fields.iter().filter_map(|(_, pick)| match pick {
+            EventPick::Request(pick) => Some(pick.clone()),
+            EventPick::Item(_) | EventPick::Outer(_) | EventPick::Record(_) | EventPick::Hash(_) => None,
+        });
+        if headers.chain(fields).any(|pick| secret(&pick)) {
+            let at = top.get("output");
+            let place = at.as_ref().and_then(|at| at.get("headers").or(at.get("envelope")));
+            let place = place.map_or_else(|| Place::value(&top.path), |at| Place::value(&at.path));
+            self.report(
+                Mistake::new(
+                    Code::Contradiction,
+                    place,
+                    "what proves the sender would stand in every record",
+                )
+                .help("records go to sinks, and no secret does: leave out what `verify` compares"),
+            );
+        }
     }
 
     fn record_schema(&mut self, at: &At<'_>) -> Option<RecordSchema> {

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::pick::EventPick;
 use super::schema::RecordSchema;
-use super::template::Vars;
+use super::template::{Text, Vars};
 
 mod auth;
 mod call;
@@ -56,6 +56,19 @@ pub struct Connector {
     pub output: Output,
     /// Items as the vendor sends them.
     pub samples: Vec<Json>,
+    /// What the stand-in sends where it cannot invert the spec by itself.
+    pub simulate: Simulate,
+}
+
+/// What the stand-in sends where it cannot invert the spec by itself.
+#[derive(Debug)]
+pub struct Simulate {
+    /// Headers of every push.
+    pub headers: Vec<(String, Text)>,
+    /// Parameters of its query.
+    pub query: Vec<(String, Text)>,
+    /// Its body, in which `items` is the list of items.
+    pub body: ReplyBody,
 }
 
 /// What a record looks like.

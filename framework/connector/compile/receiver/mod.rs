@@ -20,7 +20,8 @@ impl Compiler {
         let rules = at.get("rules").map(|at| at.items().filter_map(|at| self.rule(&at)).collect());
         let decode = at.get("decode").and_then(|at| self.decode(&at));
         let records = self.records(at.get("records"));
-        let event = self.event(at.get("event"));
+        let nested = records.as_ref().is_none_or(|records| !records.then_each.is_empty());
+        let event = self.event(at.get("event"), nested);
         let respond = self.respond(at.get("respond"));
         let sender = self.sender(at.get("sender"));
         self.accepted_is_success(&at, &respond, &sender);

@@ -17,7 +17,7 @@ impl Compiler {
             "form" => Some(Decode::Form { field: at.text_of("field").map(str::to_owned) }),
             "none" => {
                 let record = at.get("record")?;
-                self.tree(&record, Here::Request).map(Decode::Nothing)
+                self.tree(&record, Here::Record).map(Decode::Nothing)
             }
             format @ ("xml" | "syslog") => {
                 self.not_built(Place::value(&at.path.join("format")), &format!("the format `{format}`"));
@@ -59,7 +59,7 @@ impl Compiler {
 
     fn each(&mut self, at: &At<'_>) -> Option<Each> {
         match at.get("value") {
-            Some(value) => self.text(&value, Here::Request).map(Each::Built),
+            Some(value) => self.text(&value, Here::Record).map(Each::Built),
             None => Some(Each::At(self.pointers(at))),
         }
     }
@@ -118,7 +118,23 @@ impl Compiler {
         })
     }
 
-    pub(super) fn event(&mut self, at: Option<At<'_>>) -> EventPicks {
+    /// Picks into the element around a list take a list within elements.
+    fn no_outer(&mut self, at: &At<'_>, key: &str) {
+        for at in at.get(key).iter().flat_map(At::one_or_many) {
+            if let Some(outer) = at.get("outer") {
+                self.report(
+                    Mistake::new(Code::Contradiction, Place::key(&outer.path), "there is nothing around the list")
+                        .help("`outer` leads into an element whose list `records.then_each` opens: without one, use `body`"),
+                );
+            }
+        }
+    }
+
+    /// The picks of an event; `nested`: items stand in lists within elements.
+    pub(super) fn event(&mut self, at: Option<At<'_>>, nested: bool) -> EventPicks {
+        if let (Some(at), false) = (&at, nested) {
+            ["id", "time", "type"].iter().for_each(|key| self.no_outer(at, key));
+        }
         let mut picks = |key: &str| {
             let at = at.as_ref().and_then(|at| at.get(key));
             at.map(|at| self.event_picks(&at)).unwrap_or_default()
