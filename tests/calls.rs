@@ -3,6 +3,7 @@
 mod assertions;
 mod auths;
 mod certificates;
+mod documented;
 mod judging;
 mod rendering;
 mod renewing;

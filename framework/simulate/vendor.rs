@@ -197,7 +197,9 @@ impl Vendor {
         // 4. Who asks.
         if !self.guard.admits(&self.instance, self.call(first), incoming, now)? {
             let answer = refusal(self.connector(), 401, "Invalid token");
-            return Ok(Err(answer.with_header("www-authenticate", "Bearer")));
+            let answer = answer.with_header("www-authenticate", "Bearer");
+            let ended = self.guard.has_ended(incoming);
+            return Ok(Err(if ended { answer.to("its token has ended".to_owned()) } else { answer }));
         }
         // 5. Whether it has the shape that the spec gives one of them.
         let mut complaint = None;

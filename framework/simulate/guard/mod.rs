@@ -41,6 +41,8 @@ pub struct Guard {
     /// What the last answer of an auth gave to be saved: what serves at the next one, and nothing before it.
     saved: Mutex<BTreeMap<String, Map<String, Json>>>,
     taken: Taken,
+    /// Tokens that were forgotten last.
+    ended: Mutex<Vec<String>>,
 }
 
 impl Guard {
@@ -140,7 +142,16 @@ impl Guard {
 
     /// Forgets every token, as a vendor does that changes its keys, or whose tokens run out.
     pub fn forget_tokens(&self) {
-        self.tokens().clear();
+        let forgotten = std::mem::take(&mut *self.tokens()).into_keys().collect();
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = forgotten;
+    }
+
+    /// Whether a request carries a token that was forgotten, and not one that never was.
+    pub fn has_ended(&self, incoming: &Incoming) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let headers = incoming.headers.values().filter_map(|value| value.to_str().ok());
+        let mut values = headers.chain(incoming.query.values().map(String::as_str));
+        values.any(|value| ended.iter().any(|token| value.contains(token)))
     }
 
     fn tokens(&self) -> MutexGuard<'_, BTreeMap<String, (String, Timestamp)>> {
