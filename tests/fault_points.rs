@@ -94,7 +94,8 @@ fn named(before: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_point_has_its_kill() {
-    let killed = [COMMIT, STORE, SINK, ROTATION, REOPEN, START_AND_END, mending::POINTS].concat();
+    let steps = crate::provisioning::killed::POINTS;
+    let killed = [COMMIT, STORE, SINK, ROTATION, REOPEN, START_AND_END, mending::POINTS, steps].concat();
     let killed: BTreeSet<String> = killed.into_iter().map(str::to_owned).collect();
     assert_eq!(named("points::reached(\""), killed);
     assert_eq!(named("points::failing(\""), BTreeSet::from(["commit.fails".to_owned()]));

@@ -3,10 +3,12 @@
 mod bench;
 mod command;
 mod destroy;
+pub mod killed;
 mod life;
 mod manual;
 mod odd;
 mod plan;
+mod primitives;
 mod run;
 mod several;
 mod trouble;
