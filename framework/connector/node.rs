@@ -1,81 +1,101 @@
-//! JSON that came in, proven well-formed once, and opened only where somebody looks.
+//! JSON that came in, proven well-formed once, with the place of each of its values.
 //!
 //! Id, time, type and schema look at the same [`Node`]s, and each knows its own text: what was checked is what
-//! is delivered. An object is opened one level at a time; what nobody asks for costs no memory. Of an object that
-//! names a key twice the last one counts, as it does for almost every reader downstream. Reading recurses:
-//! whoever calls [`Parsed::read`] bounds the nesting first.
+//! is delivered. The values of a document are rows of one table, in the order of the text, so that reading a
+//! document takes no memory of its own where the table is used again. Of an object that names a key twice the
+//! last one counts, as it does for almost every reader downstream.
 
 mod reading;
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 
-use memchr::memchr;
 use serde_json::Value as Json;
 
 use super::pick::Pointer;
+
+/// How deep what forebay itself reads may nest: schemas' samples, texts between quotes.
+const NESTING: usize = 200;
 
 /// A document, read.
 #[derive(Debug)]
 pub struct Parsed<'t> {
     text: Cow<'t, str>,
-    root: Value,
-    /// Whether it holds what only the slow way can open: `\u`, behind which half a surrogate pair may stand.
-    odd: bool,
+    rows: Vec<Row>,
 }
 
-/// A value by its place in the text. Four bytes are enough: nobody takes in 4 GiB.
-#[derive(Debug)]
-struct Value {
+/// The table of a document that is read no more. The next one may be written over it.
+#[derive(Debug, Default)]
+pub struct Rows(Vec<Row>);
+
+/// Why a document could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// It nests deeper than was allowed.
+    Deep,
+    /// What is wrong with it, on one line and without the document.
+    Wrong(String),
+}
+
+/// A value, or the name of one: a name stands before its value. Four bytes a place are enough: nobody takes in 4 GiB.
+#[derive(Debug, Clone, Copy)]
+struct Row {
     start: u32,
     end: u32,
-    inside: OnceCell<Box<Inside>>,
+    /// The first row that belongs to nothing in this value.
+    behind: u32,
+    /// Whether a text has escapes in it.
+    escaped: bool,
 }
 
-/// What is in a value, once somebody looked.
-#[derive(Debug)]
-enum Inside {
-    Members(Vec<Member>),
-    Elements(Vec<Value>),
-    /// A text whose escapes are undone.
-    Text(String),
+impl Row {
+    fn new(start: usize, end: usize, behind: usize, escaped: bool) -> Self {
+        let place = |at| u32::try_from(at).expect("a document is shorter than 4 GiB");
+        Self { start: place(start), end: place(end), behind: place(behind), escaped }
+    }
 }
 
-#[derive(Debug)]
-struct Member {
-    name: Name,
-    value: Value,
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deep => f.write_str("it nests too deep"),
+            Self::Wrong(what) => f.write_str(what),
+        }
+    }
 }
 
-#[derive(Debug)]
-enum Name {
-    /// As it is written between its quotes.
-    Plain(u32, u32),
-    /// With its escapes undone.
-    Unescaped(Box<str>),
-}
+impl std::error::Error for Unread {}
 
 impl<'t> Parsed<'t> {
-    /// Reads one JSON document; the error says what is wrong, on one line and without the document.
-    pub fn read(text: &'t str) -> Result<Self, String> {
-        let (root, odd) = reading::read(text)?;
-        Ok(Self { text: Cow::Borrowed(text), root, odd })
+    /// Reads one JSON document that nests no deeper than what people write.
+    pub fn read(text: &'t str) -> Result<Self, Unread> {
+        Self::within(text, NESTING, &mut Rows::default())
+    }
+
+    /// Reads one JSON document into a table that was used before. `most` bounds its nesting: 0 is a scalar, 1 a flat
+    /// list or object. Reading recurses so deep.
+    pub fn within(text: &'t str, most: usize, rows: &mut Rows) -> Result<Self, Unread> {
+        rows.0.clear();
+        reading::read(text, most, &mut rows.0)?;
+        Ok(Self { text: Cow::Borrowed(text), rows: std::mem::take(&mut rows.0) })
+    }
+
+    /// The table, for the next document.
+    pub fn into_rows(self) -> Rows {
+        Rows(self.rows)
     }
 
     /// The whole document.
     pub fn root(&self) -> Node<'_> {
-        Node { document: Document { text: &self.text, odd: self.odd }, value: &self.root }
+        Node { document: Document { text: &self.text, rows: &self.rows }, at: 0 }
     }
 }
 
 impl Parsed<'static> {
     /// A document that is one text.
     pub fn text(text: &str) -> Self {
-        let root = Value::new(0, text.len() + 2);
-        // What stands between the quotes is never looked at: the text is there already.
-        let quoted = format!("\"{text}\"");
-        root.inside.get_or_init(|| Box::new(Inside::Text(text.to_owned())));
-        Self { text: Cow::Owned(quoted), root, odd: false }
+        let quoted = Json::from(text).to_string();
+        let row = Row::new(0, quoted.len(), 1, true);
+        Self { text: Cow::Owned(quoted), rows: vec![row] }
     }
 }
 
@@ -83,18 +103,19 @@ impl Parsed<'static> {
 #[derive(Debug, Clone, Copy)]
 struct Document<'a> {
     text: &'a str,
-    odd: bool,
+    rows: &'a [Row],
 }
 
 /// One value of a document.
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'a> {
     document: Document<'a>,
-    value: &'a Value,
+    /// Its row.
+    at: usize,
 }
 
 /// What a value is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Shape<'a> {
     /// null
     Null,
@@ -103,7 +124,7 @@ pub enum Shape<'a> {
     /// A number.
     Number(Number),
     /// Text, unescaped.
-    Text(&'a str),
+    Text(Cow<'a, str>),
     /// A list.
     List(Elements<'a>),
     /// An object.
@@ -121,62 +142,59 @@ pub enum Number {
     Float(f64),
 }
 
-/// The members of an object, which is opened when they are asked for.
+/// The members of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Members<'a>(Node<'a>);
 
-/// The elements of a list, which is opened when they are asked for.
+/// The elements of a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Elements<'a>(Node<'a>);
 
-impl Value {
-    fn new(start: usize, end: usize) -> Self {
-        Self { start: place(start), end: place(end), inside: OnceCell::new() }
-    }
-}
-
-fn place(at: usize) -> u32 {
-    u32::try_from(at).expect("a body is bounded far below 4 GiB")
-}
-
 impl<'a> Document<'a> {
-    fn slice(self, start: u32, end: u32) -> &'a str {
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+    /// A row; of one that is not there, the end of the document.
+    fn row(self, at: usize) -> Row {
+        self.rows.get(at).copied().unwrap_or(Row { start: 0, end: 0, behind: u32::MAX, escaped: false })
     }
 }
 
 impl<'a> Node<'a> {
+    fn row(self) -> Row {
+        self.document.row(self.at)
+    }
+
     /// Its text, from its first byte to its last.
     pub fn raw(self) -> &'a str {
-        self.document.slice(self.value.start, self.value.end)
+        let Row { start, end, .. } = self.row();
+        self.document.text.get(start as usize..end as usize).unwrap_or_default()
     }
 
     /// What it is.
     pub fn shape(self) -> Shape<'a> {
-        match self.raw().as_bytes().first() {
+        let raw = self.raw();
+        match raw.as_bytes().first() {
             Some(b'{') => Shape::Map(Members(self)),
             Some(b'[') => Shape::List(Elements(self)),
             Some(b'"') => Shape::Text(self.unescaped()),
             Some(b't') => Shape::Bool(true),
             Some(b'f') => Shape::Bool(false),
-            Some(b'-' | b'0'..=b'9') => Shape::Number(Number::read(self.raw())),
+            Some(b'-' | b'0'..=b'9') => Shape::Number(Number::read(raw)),
             Some(_) | None => Shape::Null,
         }
     }
 
     /// The value that a pointer leads to. Of a key that stands twice the last one counts.
     pub fn at(self, pointer: &Pointer) -> Option<Node<'a>> {
-        pointer.0.iter().try_fold(self, |at, token| match at.shape() {
-            Shape::Map(members) => members.get(token),
-            Shape::List(list) if token == "0" || !token.starts_with('0') => {
-                token.parse::<usize>().ok().and_then(|index| list.get(index))
+        pointer.0.iter().try_fold(self, |at, token| match at.raw().as_bytes().first() {
+            Some(b'{') => Members(at).get(token),
+            Some(b'[') if token == "0" || !token.starts_with('0') => {
+                token.parse::<usize>().ok().and_then(|index| Elements(at).get(index))
             }
-            Shape::List(_) | Shape::Null | Shape::Bool(_) | Shape::Number(_) | Shape::Text(_) => None,
+            Some(_) | None => None,
         })
     }
 
     /// The text, where it is one.
-    pub fn text(self) -> Option<&'a str> {
+    pub fn text(self) -> Option<Cow<'a, str>> {
         self.raw().starts_with('"').then(|| self.unescaped())
     }
 
@@ -191,97 +209,80 @@ impl<'a> Node<'a> {
             Shape::Null => Json::Null,
             Shape::Bool(value) => Json::Bool(value),
             Shape::Number(number) => number.to_json().map_or(Json::Null, Json::Number),
-            Shape::Text(text) => Json::String(text.to_owned()),
+            Shape::Text(text) => Json::String(text.into_owned()),
             Shape::List(list) => list.iter().map(Node::to_json).collect(),
-            Shape::Map(map) => map.iter().map(|(key, value)| (key.to_owned(), value.to_json())).collect(),
+            Shape::Map(map) => map.iter().map(|(key, value)| (key.into_owned(), value.to_json())).collect(),
         }
     }
 
     /// Where the value lies in memory: one place, one value, as long as the document lives.
     pub(super) fn address(self) -> usize {
-        std::ptr::from_ref(self.value) as usize
+        self.document.rows.get(self.at).map_or(0, |row| std::ptr::from_ref(row) as usize)
     }
 
-    fn unescaped(self) -> &'a str {
-        let written = self.raw().get(1..self.raw().len().saturating_sub(1)).unwrap_or_default();
-        let open = || Box::new(Inside::Text(reading::unescaped(self.raw())));
-        match self.value.inside.get() {
-            None if memchr(b'\\', written.as_bytes()).is_none() => written,
-            None | Some(_) => match &**self.value.inside.get_or_init(open) {
-                Inside::Text(text) => text,
-                Inside::Members(_) | Inside::Elements(_) => written,
-            },
+    /// What stands between the quotes, its escapes undone.
+    fn unescaped(self) -> Cow<'a, str> {
+        if self.row().escaped {
+            return Cow::Owned(reading::unescaped(self.raw()));
         }
+        let raw = self.raw();
+        Cow::Borrowed(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default())
     }
 
-    fn inner(self, value: &'a Value) -> Node<'a> {
-        Node { document: self.document, value }
-    }
-
-    fn members(self) -> &'a [Member] {
-        match &**self.value.inside.get_or_init(|| Box::new(reading::open(self.document, self.value))) {
-            Inside::Members(members) => members,
-            Inside::Elements(_) | Inside::Text(_) => &[],
-        }
-    }
-
-    fn elements(self) -> &'a [Value] {
-        match &**self.value.inside.get_or_init(|| Box::new(reading::open(self.document, self.value))) {
-            Inside::Elements(elements) => elements,
-            Inside::Members(_) | Inside::Text(_) => &[],
-        }
+    /// The rows directly inside of it.
+    fn inside(self) -> impl Iterator<Item = Node<'a>> {
+        let Self { document, at } = self;
+        let (mut next, end) = (at + 1, self.row().behind as usize);
+        std::iter::from_fn(move || {
+            let node = (next < end).then_some(Node { document, at: next })?;
+            next = node.row().behind as usize;
+            Some(node)
+        })
     }
 }
 
 impl<'a> Members<'a> {
     /// How many there are, a name that stands twice twice.
     pub fn len(self) -> usize {
-        self.0.members().len()
+        self.iter().count()
     }
 
     /// Whether there are none.
     pub fn is_empty(self) -> bool {
-        self.len() == 0
+        self.iter().next().is_none()
     }
 
     /// The last member of this name.
     pub fn get(self, name: &str) -> Option<Node<'a>> {
-        let mut from_the_end = self.0.members().iter().rev();
-        from_the_end.find(|member| self.name(member) == name).map(|member| self.0.inner(&member.value))
+        self.iter().filter(|(known, _)| known == name).last().map(|(_, value)| value)
     }
 
     /// All of them, in order, a name that stands twice twice.
-    pub fn iter(self) -> impl Iterator<Item = (&'a str, Node<'a>)> {
-        self.0.members().iter().map(move |member| (self.name(member), self.0.inner(&member.value)))
-    }
-
-    fn name(self, member: &'a Member) -> &'a str {
-        match &member.name {
-            Name::Plain(start, end) => self.0.document.slice(*start, *end),
-            Name::Unescaped(name) => name,
-        }
+    pub fn iter(self) -> impl Iterator<Item = (Cow<'a, str>, Node<'a>)> {
+        let mut inside = self.0.inside();
+        std::iter::from_fn(move || Some((inside.next()?.unescaped(), inside.next()?)))
     }
 }
 
 impl<'a> Elements<'a> {
     /// How many there are.
     pub fn len(self) -> usize {
-        self.0.elements().len()
+        self.iter().count()
     }
 
     /// Whether there are none.
     pub fn is_empty(self) -> bool {
-        self.len() == 0
+        self.iter().next().is_none()
     }
 
     /// The element of this index.
     pub fn get(self, index: usize) -> Option<Node<'a>> {
-        self.0.elements().get(index).map(|value| self.0.inner(value))
+        self.iter().nth(index)
     }
 
     /// All of them, in order.
     pub fn iter(self) -> impl Iterator<Item = Node<'a>> {
-        self.0.elements().iter().map(move |value| self.0.inner(value))
+        self.0.inside()
     }
 }
 
@@ -359,10 +360,10 @@ mod tests {
             assert_eq!(raw("/b"), Some("{\"c\": {} }"));
             assert_eq!(raw("/b/c"), Some("{}"));
             assert_eq!(raw("/b/01"), None);
-            assert_eq!(parsed.root().at(&Pointer::parse("/name").unwrap()).unwrap().text(), Some("\u{e9}"));
+            assert_eq!(parsed.root().at(&Pointer::parse("/name").unwrap()).unwrap().text().as_deref(), Some("\u{e9}"));
             let Shape::Map(members) = parsed.root().shape() else { panic!("an object") };
             let first = members.iter().next().unwrap().1;
-            assert_eq!(first.at(&Pointer::parse("/1").unwrap()).unwrap().text(), Some("x\""));
+            assert_eq!(first.at(&Pointer::parse("/1").unwrap()).unwrap().text().as_deref(), Some("x\""));
             assert_eq!(members.len(), 4);
         }
     }

@@ -1,8 +1,7 @@
 //! Where values begin and end in JSON text: no recursion, no tree, however deep it nests.
 //!
-//! `receive` cuts bodies into items with it and learns how deep each nests before the reader, which recurses,
-//! sees it; the reader goes over outermost containers with it. It checks only what stands between the values:
-//! what is inside them the reader checks.
+//! `receive` cuts large and deep bodies into items with it and learns how deep each nests before the reader, which
+//! recurses, sees it. It checks only what stands between the values: what is inside them the reader checks.
 
 use std::borrow::Cow;
 
@@ -35,18 +34,6 @@ pub(crate) fn blank(byte: u8) -> bool {
 /// The text without white space at its ends.
 pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches(BLANKS)
-}
-
-/// Whether a text has so few brackets that no value in it can nest deeper than `most`: a quick look, which
-/// counts those inside texts too. `false` says nothing; [`whole`] measures.
-pub(crate) fn shallow(text: &str, most: usize) -> bool {
-    let mut brackets = 0_usize;
-    // A byte counts up to 128 without overflow, and sums of bytes are what processors add many of at once.
-    for part in text.as_bytes().chunks(128) {
-        // `[` and `{` differ in one bit.
-        brackets += usize::from(part.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>());
-    }
-    brackets <= most
 }
 
 /// The one value that the text is; nothing but white space may stand around it.
@@ -92,7 +79,7 @@ pub(crate) fn unescaped(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         let parsed = Parsed::read(quoted).ok()?;
-        parsed.root().text().map(|text| Cow::Owned(text.to_owned()))
+        parsed.root().text().map(|text| Cow::Owned(text.into_owned()))
     } else {
         Some(Cow::Borrowed(inner))
     }

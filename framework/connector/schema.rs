@@ -70,7 +70,7 @@ impl RecordSchema {
         match Parsed::read(&record.to_string()) {
             Ok(parsed) if self.is_valid(parsed.root()) => None,
             Ok(parsed) => Some(self.failure(parsed.root())),
-            Err(sentence) => Some(Failure { pointer: String::new(), sentence }),
+            Err(unread) => Some(Failure { pointer: String::new(), sentence: unread.to_string() }),
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> NodeView<'a, Read> for Node<'a> {
         if let Shape::List(elements) = self.shape() { Some(elements) } else { None }
     }
     fn as_string(&self) -> Option<Cow<'a, str>> {
-        self.text().map(Cow::Borrowed)
+        self.text()
     }
     fn as_number(&self) -> Option<Number> {
         if let Shape::Number(number) = self.shape() { Some(number) } else { None }
@@ -156,8 +156,8 @@ impl<'a> NodeView<'a, Read> for Node<'a> {
 
 impl<'a> ObjectView<'a, Read> for Members<'a> {
     type Node = Node<'a>;
-    type MemberName = &'a str;
-    type MembersIter = Box<dyn Iterator<Item = (&'a str, Node<'a>)> + 'a>;
+    type MemberName = Cow<'a, str>;
+    type MembersIter = Box<dyn Iterator<Item = (Cow<'a, str>, Node<'a>)> + 'a>;
 
     fn len(&self) -> usize {
         Members::len(*self)

@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::request::Head;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Decode, Each};
-use crate::connector::node::{Node, Parsed, Shape};
+use crate::connector::node::{Node, Parsed, Rows, Shape, Unread};
 use crate::connector::pick::Pointer;
 use crate::connector::record::Checked;
 use crate::connector::scan::{self, Span, Torn};
@@ -26,6 +26,9 @@ use crate::queue::{DeadLetter, DeadReason, DeadWhat};
 
 /// Items that one request may bring. Each takes memory beyond its bytes, and an item may be one byte long.
 const MOST_ITEMS: usize = 200_000;
+/// Bytes of a document that is read whole. A longer one is cut into its elements first: the table of all its values
+/// would take more memory than the document.
+const WHOLE: usize = 256 << 10;
 /// Fields that a form may have, for the same reason.
 const MOST_FIELDS: usize = 10_000;
 /// How often the next document is looked for behind one that has no end.
@@ -63,6 +66,12 @@ pub struct Decoded {
 /// Why a document gives no items at all.
 pub(super) struct Broken(pub String);
 
+impl From<Unread> for Broken {
+    fn from(unread: Unread) -> Self {
+        Self(unread.to_string())
+    }
+}
+
 /// What one body is read from.
 pub(super) struct Texts {
     /// The body, inflated.
@@ -83,6 +92,8 @@ pub(super) struct Work<'d, 'a> {
     pub index: usize,
     /// Bytes that layers may still grow to.
     pub left: usize,
+    /// Where the values of the document in hand stand.
+    pub rows: Rows,
     pub out: Decoded,
 }
 
@@ -135,6 +146,7 @@ impl Decoder<'_> {
             id: None,
             index: 0,
             left: self.inflated,
+            rows: Rows::default(),
             out: Decoded::default(),
         }
     }
@@ -296,7 +308,7 @@ impl Work<'_, '_> {
     }
 
     /// One document: the list of its items is the first of `each` that is there; what is no list is a list
-    /// of one. A small document is read once, and its tree serves its items too.
+    /// of one. A document that is not too large is read once, and what was read serves its items too.
     fn document(&mut self, text: &str) -> Result<(), Broken> {
         let each = match &self.decoder.instance.connector.receiver.records.each {
             Each::At(each) => each,
@@ -310,22 +322,32 @@ impl Work<'_, '_> {
     }
 
     fn list(&mut self, text: &str, each: &[Pointer]) -> Result<(), Broken> {
-        if !scan::shallow(text, self.decoder.depth) {
-            return self.deep_list(text, each);
+        if text.len() > WHOLE {
+            return self.large_list(text, each);
         }
-        let parsed = Parsed::read(text).map_err(Broken)?;
+        let parsed = match Parsed::within(text, self.decoder.depth, &mut self.rows) {
+            Ok(parsed) => parsed,
+            Err(Unread::Deep) => return self.large_list(text, each),
+            Err(Unread::Wrong(what)) => return Err(Broken(what)),
+        };
+        let outcome = self.elements(parsed.root(), each);
+        self.rows = parsed.into_rows();
+        outcome
+    }
+
+    fn elements(&mut self, document: Node<'_>, each: &[Pointer]) -> Result<(), Broken> {
         let list = if each.is_empty() {
-            Some(parsed.root())
+            Some(document)
         } else {
-            each.iter().find_map(|pointer| parsed.root().at(pointer))
+            each.iter().find_map(|pointer| document.at(pointer))
         };
         let Some(list) = list else { return Err(nothing_at(each)) };
         let Shape::List(items) = list.shape() else { return self.element(list) };
         items.iter().try_for_each(|item| self.element(item))
     }
 
-    /// One document that may nest deeper than the reader can bear: cut into elements without a tree.
-    fn deep_list(&mut self, text: &str, each: &[Pointer]) -> Result<(), Broken> {
+    /// One document that is large, or nests deeper than the reader may go: cut into elements, which are read one by one.
+    fn large_list(&mut self, text: &str, each: &[Pointer]) -> Result<(), Broken> {
         let torn = |_: Torn| Broken(no_json(text));
         let mut list = if each.is_empty() { Some(scan::whole(text).map_err(torn)?) } else { None };
         for pointer in each {
@@ -335,9 +357,7 @@ impl Work<'_, '_> {
             }
         }
         let Some(list) = list else { return Err(nothing_at(each)) };
-        if list.text.len() < scan::trim(text).len() {
-            self.beside(text)?;
-        }
+        self.beside(text, list.text)?;
         if list.text.starts_with('[') {
             for item in scan::elements(list.text) {
                 self.item(item.map_err(torn)?)?;
@@ -348,9 +368,16 @@ impl Work<'_, '_> {
     }
 
     /// A list that stands inside a document: the rest of the document must be JSON too.
-    fn beside(&self, text: &str) -> Result<(), Broken> {
-        let shallow = scan::whole(text).is_ok_and(|span| span.depth <= self.decoder.depth);
-        if shallow { Parsed::read(text).map(drop).map_err(Broken) } else { Ok(()) }
+    fn beside(&mut self, text: &str, list: &str) -> Result<(), Broken> {
+        let Some((before, after)) = around(text, list) else { return Ok(()) };
+        if scan::trim(before).is_empty() && scan::trim(after).is_empty() {
+            return Ok(());
+        }
+        // A number stands in for the list, whose elements are read one by one.
+        match Parsed::within(&[before, "0", after].concat(), self.decoder.depth, &mut self.rows) {
+            Ok(_) | Err(Unread::Deep) => Ok(()),
+            Err(Unread::Wrong(what)) => Err(Broken(what)),
+        }
     }
 
     /// One element that was cut out: read, if it does not nest too deep. `Broken` where it is no JSON.
@@ -366,8 +393,10 @@ impl Work<'_, '_> {
             self.bury(DeadWhat::Record, DeadReason::TooDeep, self.cut(item.text), None, &detail);
             return Ok(());
         }
-        let parsed = Parsed::read(item.text).map_err(Broken)?;
-        self.element(parsed.root())
+        let parsed = Parsed::within(item.text, item.depth, &mut self.rows)?;
+        let outcome = self.element(parsed.root());
+        self.rows = parsed.into_rows();
+        outcome
     }
 
     /// An item that was cut out before. Where lists stand in elements it may be a member of such a list.
@@ -380,7 +409,7 @@ impl Work<'_, '_> {
         {
             return self.item(item);
         }
-        let parsed = Parsed::read(item.text).map_err(Broken)?;
+        let parsed = Parsed::within(item.text, item.depth, &mut self.rows)?;
         self.read_item(parsed.root(), None)
     }
 
@@ -428,6 +457,12 @@ impl Work<'_, '_> {
     }
 }
 
+/// What stands before and after a part of a text.
+fn around<'t>(text: &'t str, part: &str) -> Option<(&'t str, &'t str)> {
+    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    Some((text.get(..start)?, text.get(start + part.len()..)?))
+}
+
 /// What a document lacks.
 fn nothing_at(each: &[Pointer]) -> Broken {
     Broken(format!("there is nothing at {}", places(each)))
@@ -441,10 +476,8 @@ pub(super) fn places(pointers: &[Pointer]) -> String {
 
 /// What is wrong with a text that does not hang together.
 fn no_json(text: &str) -> String {
-    // The reader says it better, but recurses: it is asked only where it cannot go deep.
-    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).take(201).count();
-    match (brackets <= 200).then(|| Parsed::read(text)) {
-        Some(Err(detail)) => detail,
-        Some(Ok(_)) | None => "it is no JSON".to_owned(),
+    match Parsed::read(text) {
+        Err(Unread::Wrong(what)) => what,
+        Ok(_) | Err(Unread::Deep) => "it is no JSON".to_owned(),
     }
 }

@@ -150,8 +150,8 @@ fn in_tree<'a>(tree: Node<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
     let found = tree.at(pointer)?;
     match found.shape() {
         // A text that could not be read whole is taken as it is written: two ids must not become one.
-        Shape::Text(text) if text.contains('\u{fffd}') => Some(Cow::Borrowed(found.raw())),
-        Shape::Text(text) => Some(Cow::Borrowed(text)),
+        Shape::Text(Cow::Owned(text)) if text.contains('\u{fffd}') => Some(Cow::Borrowed(found.raw())),
+        Shape::Text(text) => Some(text),
         Shape::Number(Number::Unsigned(number)) => Some(Cow::Owned(number.to_string())),
         Shape::Number(Number::Signed(number)) => Some(Cow::Owned(number.to_string())),
         // A double cannot hold every number that a vendor may write.

@@ -13,9 +13,9 @@ use super::envelope;
 use super::events::{self, Item, Place};
 use crate::connector::layers::{from_base64, undone};
 use crate::connector::model::{Layer, Otherwise};
-use crate::connector::node::{Node, Parsed, Shape};
+use crate::connector::node::{Node, Parsed, Rows, Shape, Unread};
 use crate::connector::record::Record;
-use crate::connector::scan::{self, Torn};
+use crate::connector::scan;
 use crate::queue::{DeadReason, DeadWhat};
 
 /// What is between two layers.
@@ -82,14 +82,11 @@ impl Work<'_, '_> {
 
     /// A document that does not nest too deep.
     fn parsed<'t>(&self, text: &'t str) -> Result<Parsed<'t>, Broken> {
-        if !scan::shallow(text, self.decoder.depth) {
-            let span = scan::whole(text).map_err(|Torn| Broken("it is no JSON".to_owned()))?;
-            if span.depth > self.decoder.depth {
-                let bound = self.decoder.depth;
-                return Err(Broken(format!("it nests {} deep, and {bound} is the bound", span.depth)));
-            }
+        let bound = self.decoder.depth;
+        match Parsed::within(text, bound, &mut Rows::default()) {
+            Err(Unread::Deep) => Err(Broken(format!("it nests deeper than {bound}, which is the bound"))),
+            read => Ok(read?),
         }
-        Parsed::read(text).map_err(Broken)
     }
 
     /// Opens the outermost of these layers, and what is in it. `Err`: there are too many records.
@@ -199,7 +196,7 @@ impl Work<'_, '_> {
                 Ok(text) => {
                     let quoted = Bytes::from(serde_json::Value::from(text).to_string());
                     let text = std::str::from_utf8(&quoted).expect("a JSON text of a text is text");
-                    let parsed = Parsed::read(text).map_err(Broken)?;
+                    let parsed = Parsed::read(text)?;
                     let item = Item { record: Some(parsed.root()), ..opening.item };
                     self.record(item, opening.place, &quoted).map_err(|why| (DeadReason::Schema, why))
                 }

@@ -184,7 +184,7 @@ impl Tests {
             Shape::Number(Number::Unsigned(_) | Number::Signed(_)) => self.types.has(Types::INTEGER),
             // A float without a fraction is an integer too: jsonschema decides where only that would do.
             Shape::Number(Number::Float(_)) => self.types.has(Types::FRACTION),
-            Shape::Text(text) => self.types.has(Types::TEXT) && self.long_enough(text),
+            Shape::Text(text) => self.types.has(Types::TEXT) && self.long_enough(&text),
             Shape::List(list) => {
                 self.types.has(Types::LIST)
                     && (matches!(self.items, Quick::Any)
@@ -209,7 +209,7 @@ impl Tests {
         }
         let mut seen = 0_u64;
         for (name, value) in members.iter() {
-            let pass = match self.names.binary_search_by(|known| order(&known.name, name)) {
+            let pass = match self.names.binary_search_by(|known| order(&known.name, &name)) {
                 Ok(index) => {
                     seen |= 1 << index;
                     self.names.get(index).is_some_and(|known| {
