@@ -229,6 +229,12 @@ impl<'a> Node<'a> {
         Cow::Borrowed(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default())
     }
 
+    /// Whether this is what stands between the quotes. Mostly the length alone tells.
+    fn is_named(self, name: &str) -> bool {
+        let Row { start, end, escaped, .. } = self.row();
+        (escaped || (end - start) as usize == name.len() + 2) && self.unescaped() == name
+    }
+
     /// The rows directly inside of it.
     fn inside(self) -> impl Iterator<Item = Node<'a>> {
         let Self { document, at } = self;
@@ -254,7 +260,14 @@ impl<'a> Members<'a> {
 
     /// The last member of this name.
     pub fn get(self, name: &str) -> Option<Node<'a>> {
-        self.iter().filter(|(known, _)| known == name).last().map(|(_, value)| value)
+        let mut inside = self.0.inside();
+        let mut found = None;
+        while let (Some(known), Some(value)) = (inside.next(), inside.next()) {
+            if known.is_named(name) {
+                found = Some(value);
+            }
+        }
+        found
     }
 
     /// All of them, in order, a name that stands twice twice.

@@ -36,10 +36,6 @@ impl Checked {
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
-    /// What is delivered, alone.
-    pub fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
     /// The record as the vendor sent it, byte for byte; raw line breaks between tokens are taken out. It is what
     /// tells versions of an event apart: an envelope says when it came, and that differs each time.
     pub fn record(&self) -> &[u8] {

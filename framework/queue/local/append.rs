@@ -58,7 +58,7 @@ impl Prepared {
 pub(super) struct Planned {
     pub(super) receipt: Receipt,
     records: Vec<Bytes>,
-    /// The records once more, compressed, where nothing of the batch was held back.
+    /// The records instead, compressed, where nothing of the batch was held back.
     packed: Option<Packed>,
     pub(super) dead: Vec<DeadLetter>,
     latest: Option<i64>,
@@ -84,13 +84,13 @@ struct Open {
 }
 
 /// Tells new records of a batch from known ones, and remembers the new ones.
-pub(super) fn judge(memory: &mut Memory, batch: Batch, prepared: Prepared, dedupe: Dedupe) -> Planned {
-    let mut planned = Planned { dead: batch.dead, before: memory.window.len(), ..Planned::default() };
+pub(super) fn judge(memory: &mut Memory, batch: &Batch, prepared: Prepared, dedupe: Dedupe) -> Planned {
+    let mut planned = Planned { dead: batch.dead.clone(), before: memory.window.len(), ..Planned::default() };
     // A store that was replaced has another key.
     let marks = if prepared.key == memory.key { prepared.marks } else { Vec::new() };
     let mut marks = marks.into_iter();
-    let all = batch.records.len();
-    for record in batch.records {
+    let mut delivered = Vec::with_capacity(batch.records.len());
+    for record in &batch.records {
         let made = || Mark::of(&memory.key, &batch.instance, record.id(), record.record());
         let mark = marks.next().unwrap_or_else(made);
         let seen = memory.window.look(&mark);
@@ -101,19 +101,22 @@ pub(super) fn judge(memory: &mut Memory, batch: Batch, prepared: Prepared, dedup
             (Seen::New, _, _) | (_, Dedupe::Force, _) | (Seen::Reused, _, OnReuse::Deliver) => true,
             (Seen::Same, Dedupe::ByRule, _) | (Seen::Reused, Dedupe::ByRule, OnReuse::Drop) => false,
             (Seen::Reused, Dedupe::ByRule, OnReuse::DeadLetter) => {
-                planned.dead.push(reused(&record, batch.received));
+                planned.dead.push(reused(record, batch.received));
                 continue;
             }
         };
         planned.latest = planned.latest.max(record.time().map(|time| time.as_millisecond()));
         if deliver {
-            planned.records.push(record.into_bytes());
+            delivered.push(record);
         } else {
             planned.receipt.duplicates += 1;
         }
     }
-    planned.packed = prepared.packed.filter(|_| planned.records.len() == all);
-    planned.receipt.stored = count(planned.records.len());
+    planned.receipt.stored = count(delivered.len());
+    planned.packed = prepared.packed.filter(|_| delivered.len() == batch.records.len());
+    if planned.packed.is_none() {
+        planned.records = delivered.into_iter().map(|record| record.bytes().clone()).collect();
+    }
     planned.receipt.dead = count(planned.dead.len());
     planned
 }

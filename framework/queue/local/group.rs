@@ -138,7 +138,7 @@ fn append_one(
         return Ok(());
     }
     let instance = append.batch.instance.clone();
-    let planned = judge(memory, append.batch, append.prepared, append.dedupe);
+    let planned = judge(memory, &append.batch, append.prepared, append.dedupe);
     if !planned.dead.is_empty() {
         let held = match room.dead {
             Some(held) => held,

@@ -1,5 +1,7 @@
 //! What the writer is asked to do, and how whoever asked gets the answer.
 
+use std::sync::Arc;
+
 use rusqlite::Transaction;
 use tokio::sync::oneshot;
 
@@ -21,7 +23,7 @@ pub(super) enum Job {
 
 /// A batch, and who waits for it.
 pub(super) struct Append {
-    pub(super) batch: Batch,
+    pub(super) batch: Arc<Batch>,
     pub(super) prepared: Prepared,
     pub(super) dedupe: Dedupe,
     pub(super) reply: oneshot::Sender<Result<Receipt, Refusal>>,

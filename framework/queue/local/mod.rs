@@ -194,7 +194,9 @@ impl Local {
     async fn store(&self, batch: Batch, dedupe: Dedupe, also: Option<Also>) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
         let prepared = Prepared::of(self.shared.key(), &batch);
-        let job = Job::Append(Box::new(Append { batch, prepared, dedupe, reply, also }));
+        // The batch is kept until the answer is there, so that it is dropped by the processor that has it at hand.
+        let batch = Arc::new(batch);
+        let job = Job::Append(Box::new(Append { batch: batch.clone(), prepared, dedupe, reply, also }));
         let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };
         if jobs.send(job).await.is_err() {
             return Err(Refusal::Closing);
