@@ -19,7 +19,7 @@ const NESTING: usize = 200;
 /// A document, read.
 #[derive(Debug)]
 pub struct Parsed<'t> {
-    text: Cow<'t, str>,
+    text: &'t str,
     rows: Vec<Row>,
 }
 
@@ -76,7 +76,7 @@ impl<'t> Parsed<'t> {
     pub fn within(text: &'t str, most: usize, rows: &mut Rows) -> Result<Self, Unread> {
         rows.0.clear();
         reading::read(text, most, &mut rows.0)?;
-        Ok(Self { text: Cow::Borrowed(text), rows: std::mem::take(&mut rows.0) })
+        Ok(Self { text, rows: std::mem::take(&mut rows.0) })
     }
 
     /// The table, for the next document.
@@ -86,16 +86,7 @@ impl<'t> Parsed<'t> {
 
     /// The whole document.
     pub fn root(&self) -> Node<'_> {
-        Node { document: Document { text: &self.text, rows: &self.rows }, at: 0 }
-    }
-}
-
-impl Parsed<'static> {
-    /// A document that is one text.
-    pub fn text(text: &str) -> Self {
-        let quoted = Json::from(text).to_string();
-        let row = Row::new(0, quoted.len(), 1, true);
-        Self { text: Cow::Owned(quoted), rows: vec![row] }
+        Node { document: Document { text: self.text, rows: &self.rows }, at: 0 }
     }
 }
 
@@ -215,11 +206,6 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Where the value lies in memory: one place, one value, as long as the document lives.
-    pub(super) fn address(self) -> usize {
-        self.document.rows.get(self.at).map_or(0, |row| std::ptr::from_ref(row) as usize)
-    }
-
     /// What stands between the quotes, its escapes undone.
     fn unescaped(self) -> Cow<'a, str> {
         if self.row().escaped {
@@ -321,15 +307,6 @@ impl Number {
             Self::Unsigned(number) => Some(number.into()),
             Self::Signed(number) => Some(number.into()),
             Self::Float(number) => serde_json::Number::from_f64(number),
-        }
-    }
-
-    /// Its text, for people and for the schema's arithmetic.
-    pub fn text(self) -> Cow<'static, str> {
-        match self {
-            Self::Unsigned(number) => number.to_string().into(),
-            Self::Signed(number) => number.to_string().into(),
-            Self::Float(number) => number.to_string().into(),
         }
     }
 }
