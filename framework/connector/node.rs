@@ -350,7 +350,10 @@ mod tests {
             assert_eq!(raw("/b"), Some("{\"c\": {} }"));
             assert_eq!(raw("/b/c"), Some("{}"));
             assert_eq!(raw("/b/01"), None);
-            assert_eq!(parsed.root().at(&Pointer::parse("/name").unwrap()).unwrap().text().as_deref(), Some("\u{e9}"));
+            assert_eq!(
+                parsed.root().at(&Pointer::parse("/name").unwrap()).unwrap().text().as_deref(),
+                Some("\u{e9}")
+            );
             let Shape::Map(members) = parsed.root().shape() else { panic!("an object") };
             let first = members.iter().next().unwrap().1;
             assert_eq!(first.at(&Pointer::parse("/1").unwrap()).unwrap().text().as_deref(), Some("x\""));

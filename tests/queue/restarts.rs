@@ -65,7 +65,7 @@ async fn state_is_saved_against_what_was_loaded_and_knows_the_latest_event() {
 }
 
 #[tokio::test]
-async fn a_second_run_is_refused_with_the_others_pid_and_a_newer_format_too() {
+async fn a_second_run_is_refused_with_the_others_pid_and_another_format_too() {
     let folder = tempfile::tempdir().unwrap();
     let local = open(folder.path());
     let refused = Local::open(folder.path(), limits(), Hand::at(START)).unwrap_err().to_string();
@@ -73,13 +73,16 @@ async fn a_second_run_is_refused_with_the_others_pid_and_a_newer_format_too() {
     assert_eq!(Beside::open(folder.path()).unwrap().runner(), Some(std::process::id()));
     local.close().await.unwrap();
     assert_eq!(Beside::open(folder.path()).unwrap().runner(), None);
-    let db = rusqlite::Connection::open(folder.path().join("forebay.db")).unwrap();
-    db.execute_batch("PRAGMA user_version = 99").unwrap();
-    drop(db);
-    let newer = Local::open(folder.path(), limits(), Hand::at(START)).unwrap_err();
-    assert_eq!(newer.kind, forebay::error::Kind::Configuration);
-    assert!(newer.to_string().contains("newer"), "{newer}");
-    assert!(Beside::open(folder.path()).unwrap_err().to_string().contains("newer"));
+    for version in [1, 99] {
+        let db = rusqlite::Connection::open(folder.path().join("forebay.db")).unwrap();
+        db.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+        drop(db);
+        let other = Local::open(folder.path(), limits(), Hand::at(START)).unwrap_err();
+        assert_eq!(other.kind, forebay::error::Kind::Configuration);
+        let said = format!("another version of forebay wrote this store: it has format version {version}");
+        assert!(other.to_string().contains(&said), "{other}");
+        assert!(Beside::open(folder.path()).unwrap_err().to_string().contains(&said));
+    }
 }
 
 #[cfg(unix)]

@@ -126,7 +126,9 @@ impl Reader<'_> {
                     escaped = true;
                     at = self.escape(at)?;
                 }
-                _ if at < self.bytes.len() => return Err(Stop::Wrong(at, "a control character stands in a text")),
+                _ if at < self.bytes.len() => {
+                    return Err(Stop::Wrong(at, "a control character stands in a text"));
+                }
                 _ => return Err(Stop::Wrong(at, "the quote that ends a text is missing")),
             }
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::block::{self, Block, Packed, Sealed, crc, pack};
-use super::dedupe::{MARK, Mark, Seen};
+use super::dedupe::{Key, MARK, Mark, Seen};
 use super::fault::Fault;
 use super::known::{Known, Memory, key, stored};
 use super::letters;
@@ -29,7 +29,7 @@ pub(super) enum Dedupe {
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     /// The store's key that the marks were made with.
-    key: [u8; 16],
+    key: Option<Key>,
     /// One for each record.
     marks: Vec<Mark>,
     /// All records, compressed: worth a block of their own. Small batches share one.
@@ -41,15 +41,13 @@ const OWN_BLOCK: usize = 64 << 10;
 
 impl Prepared {
     /// Prepares a batch. A very large one is left to the writer.
-    pub(super) fn of(key: [u8; 16], batch: &Batch) -> Self {
+    pub(super) fn of(key: Option<Key>, batch: &Batch) -> Self {
         let size: usize = batch.records.iter().map(|record| record.bytes().len()).sum();
-        if size > block::FULL {
-            return Self::default();
-        }
+        let Some(key) = key.filter(|_| size <= block::FULL) else { return Self::default() };
         let mark = |record: &Checked| Mark::of(&key, &batch.instance, record.id(), record.record());
         let marks = batch.records.iter().map(mark).collect();
         let packed = (size >= OWN_BLOCK).then(|| pack(batch.records.iter().map(Checked::bytes)));
-        Self { key, marks, packed }
+        Self { key: Some(key), marks, packed }
     }
 }
 
@@ -87,7 +85,7 @@ struct Open {
 pub(super) fn judge(memory: &mut Memory, batch: &Batch, prepared: Prepared, dedupe: Dedupe) -> Planned {
     let mut planned = Planned { dead: batch.dead.clone(), before: memory.window.len(), ..Planned::default() };
     // A store that was replaced has another key.
-    let marks = if prepared.key == memory.key { prepared.marks } else { Vec::new() };
+    let marks = if prepared.key.as_ref() == Some(&memory.key) { prepared.marks } else { Vec::new() };
     let mut marks = marks.into_iter();
     let mut delivered = Vec::with_capacity(batch.records.len());
     for record in &batch.records {

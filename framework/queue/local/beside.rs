@@ -34,7 +34,7 @@ impl Beside {
     /// Opens the store of a data folder. It must be there.
     ///
     /// # Errors
-    /// `Configuration`: there is none, or a newer program wrote it. `Io`: it cannot be read.
+    /// `Configuration`: there is none, or another version of the program wrote it. `Io`: it cannot be read.
     pub fn open(folder: &Path) -> Result<Self> {
         if !Self::exists(folder) {
             return Err(Error::new(Kind::Configuration, "there is no store in this data folder")

@@ -3,7 +3,10 @@
 //! The writer makes them, readers cut them up. The checksum covers the key and the count too, so that a block
 //! under a wrong name is found as surely as one with a flipped byte.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
 /// Raw bytes after which a block is full. A single larger record has a block to itself.
 pub(super) const FULL: usize = 1 << 20;
@@ -49,8 +52,30 @@ pub(super) fn pack<'a>(records: impl Iterator<Item = &'a Bytes> + Clone) -> Pack
         payload.extend_from_slice(record);
         ends.push(payload.len() - lengths);
     }
-    let body = lz4_flex::compress_prepend_size(&payload);
-    Packed { body, bytes: Bytes::from(payload).slice(lengths..), ends }
+    Packed { body: compressed(&payload), bytes: Bytes::from(payload).slice(lengths..), ends }
+}
+
+thread_local! {
+    /// What compressing takes: the table that finds repetitions, and room for what comes out. Used again by the next
+    /// block of the thread.
+    static PRESS: RefCell<(CompressTable, Vec<u8>)> = RefCell::new((CompressTable::large(), Vec::new()));
+}
+
+/// The size of the payload in four bytes, then the payload as one LZ4 block.
+fn compressed(payload: &[u8]) -> Vec<u8> {
+    // A record may be larger than a block. Room for that is not kept.
+    if payload.len() > 2 * FULL {
+        return lz4_flex::compress_prepend_size(payload);
+    }
+    PRESS.with_borrow_mut(|(table, room)| {
+        let most = get_maximum_output_size(payload.len());
+        if room.len() < most {
+            room.resize(most, 0);
+        }
+        let size = compress_into_with_table(payload, room, table).expect("there is room for the worst case");
+        let raw = u32::try_from(payload.len()).expect("it is shorter than two blocks");
+        [&raw.to_le_bytes()[..], room.get(..size).unwrap_or_default()].concat()
+    })
 }
 
 impl Packed {

@@ -6,7 +6,10 @@
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
+use std::sync::Arc;
 
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest;
 use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -18,6 +21,38 @@ use crate::connector::instance::InstanceId;
 pub(super) struct Mark {
     id: [u64; 2],
     bytes: u64,
+}
+
+/// A store's key, and the hashes that are made with it.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    bytes: [u8; 16],
+    /// For records, which are long: GMAC, which processors do in a third of SipHash's time. All tags are made with one
+    /// nonce, so whoever saw some could work out the key of the hash; they stand in the store alone.
+    records: Arc<LessSafeKey>,
+}
+
+impl Key {
+    /// The hashes under this key.
+    pub(super) fn new(bytes: [u8; 16]) -> Self {
+        let both = digest::digest(&digest::SHA256, &[&bytes[..], b"records"].concat());
+        let (derived, _) = both.as_ref().split_at(16);
+        let records = UnboundKey::new(&AES_128_GCM, derived).expect("AES-128 takes keys of 16 bytes");
+        Self { bytes, records: Arc::new(LessSafeKey::new(records)) }
+    }
+
+    fn record(&self, bytes: &[u8]) -> u64 {
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        let tag = self.records.seal_in_place_separate_tag(nonce, Aad::from(bytes), &mut []);
+        let tag = tag.expect("a body is bounded far below what one tag can cover");
+        u64::from_le_bytes(*tag.as_ref().first_chunk().expect("a tag has 16 bytes"))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
 }
 
 /// The size of a mark in the store.
@@ -36,16 +71,14 @@ pub(super) enum Seen {
 
 impl Mark {
     /// The mark of a record under the store's key.
-    pub(super) fn of(key: &[u8; 16], instance: &InstanceId, id: &[u8], bytes: &[u8]) -> Self {
-        let mut hasher = SipHasher13::new_with_key(key);
+    pub(super) fn of(key: &Key, instance: &InstanceId, id: &[u8], bytes: &[u8]) -> Self {
+        let mut hasher = SipHasher13::new_with_key(&key.bytes);
         hasher.write(instance.as_str().as_bytes());
         // No instance's id holds a zero, so no two pairs of instance and id are written alike.
         hasher.write(&[0]);
         hasher.write(id);
         let id = hasher.finish128();
-        let mut hasher = SipHasher13::new_with_key(key);
-        hasher.write(bytes);
-        Self { id: [id.h1, id.h2], bytes: hasher.finish128().h1 }
+        Self { id: [id.h1, id.h2], bytes: key.record(bytes) }
     }
 
     /// As it is stored.
@@ -190,13 +223,16 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
     use std::time::Duration;
 
     use super::*;
 
+    static KEY: LazyLock<Key> = LazyLock::new(|| Key::new([7; 16]));
+
     fn mark(id: u64) -> Mark {
         let instance = InstanceId::parse("acme").unwrap();
-        Mark::of(&[7; 16], &instance, &id.to_le_bytes(), b"bytes")
+        Mark::of(&KEY, &instance, &id.to_le_bytes(), b"bytes")
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub(super) enum FaultKind {
     Damaged,
     /// Another process holds it too long.
     Busy,
-    /// A newer program wrote it.
-    Newer,
+    /// Another version of the program wrote it.
+    Version,
     /// Reading, writing or syncing failed.
     Broken,
 }
@@ -32,8 +32,9 @@ impl Fault {
         Self { kind: FaultKind::Damaged, said: said.into() }
     }
 
-    pub(super) fn newer(version: i64) -> Self {
-        Self { kind: FaultKind::Newer, said: format!("it has format version {version}") }
+    pub(super) fn version(found: i64) -> Self {
+        let said = format!("it has format version {found}, and this one reads {}", super::schema::VERSION);
+        Self { kind: FaultKind::Version, said }
     }
 
     pub(super) fn broken(said: impl Into<String>) -> Self {
@@ -80,9 +81,9 @@ impl From<Fault> for Error {
             FaultKind::Busy => {
                 (Kind::Passing, "another process holds the store", "try again when it has finished")
             }
-            FaultKind::Newer => (
+            FaultKind::Version => (
                 Kind::Configuration,
-                "a newer forebay wrote this store",
+                "another version of forebay wrote this store",
                 "use that version, or another --data-dir",
             ),
             FaultKind::Broken => {

@@ -42,7 +42,7 @@ impl Waiter {
 pub(super) fn refusal(fault: &Fault) -> Refusal {
     match fault.kind {
         FaultKind::Full => Refusal::Full { retry_after: RETRY_AFTER, bound: "disk" },
-        FaultKind::Damaged | FaultKind::Busy | FaultKind::Newer | FaultKind::Broken => {
+        FaultKind::Damaged | FaultKind::Busy | FaultKind::Version | FaultKind::Broken => {
             Refusal::Broken(Error::from(fault.clone()))
         }
     }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::block::crc;
 use super::cursors;
-use super::dedupe::{MARK, Mark, Window};
+use super::dedupe::{Key, MARK, Mark, Window};
 use super::fault::Fault;
 use super::schema::{self, POSITION_BITS};
 use crate::connector::instance::InstanceId;
@@ -32,7 +32,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub(super) struct Memory {
     /// The key of the store's hashes.
-    pub(super) key: [u8; 16],
+    pub(super) key: Key,
     pub(super) instances: HashMap<InstanceId, Known>,
     pub(super) window: Window,
     /// The next row of `ids`.
@@ -49,7 +49,7 @@ impl Memory {
     /// Reads it.
     pub(super) fn load(db: &Connection, limits: &Limits, now: i64) -> Result<Self, Fault> {
         let key = schema::get(db, "key")?
-            .and_then(|key| <[u8; 16]>::try_from(key).ok())
+            .and_then(|key| <[u8; 16]>::try_from(key).ok().map(Key::new))
             .ok_or_else(|| Fault::damaged("its key is missing"))?;
         let mut memory = Self {
             key,

@@ -78,7 +78,7 @@ impl Local {
     /// Opens the store of a data folder, made if there is none. Refused while another process runs on it.
     ///
     /// # Errors
-    /// `Configuration`: another process holds it, or a newer program wrote it. `Io`: it cannot be read, written
+    /// `Configuration`: another process holds it, or another version of the program wrote it. `Io`: it cannot be read, written
     /// or locked.
     pub fn open(folder: &Path, limits: Limits, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
         let at = |fault: Fault| Error::from(fault).at(folder.display().to_string());

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::fault::Fault;
 
 /// The format that this program writes and reads.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// "Fore", so that `file` and people can tell the store from any other database.
 const APPLICATION: i64 = 0x466f_7265;
 /// Bytes of a page.
@@ -112,7 +112,7 @@ pub(super) fn connect(folder: &Path) -> Result<Connection, Fault> {
     match version(&db)? {
         VERSION => Ok(db),
         // Beyond that it is a damaged number and no version.
-        found if (VERSION..1000).contains(&found) => Err(Fault::newer(found)),
+        found if (1..1000).contains(&found) => Err(Fault::version(found)),
         found => Err(Fault::damaged(format!("its format version is {found}"))),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::dedupe::Key;
 use super::fault::Fault;
 use super::recent::Recent;
 use super::schema;
@@ -23,7 +24,7 @@ pub(super) struct Shared {
     news: watch::Sender<News>,
     idle: Mutex<Idle>,
     /// The key of the store's hashes.
-    key: Mutex<[u8; 16]>,
+    key: Mutex<Option<Key>>,
     /// What was committed last.
     pub(super) recent: Recent,
     bytes: AtomicU64,
@@ -84,13 +85,13 @@ impl Shared {
     }
 
     /// The store was opened, and this is its key now.
-    pub(super) fn opened(&self, key: [u8; 16]) {
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
+    pub(super) fn opened(&self, key: Key) {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
     }
 
     /// The key of the store's hashes, for who prepares a batch.
-    pub(super) fn key(&self) -> [u8; 16] {
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn key(&self) -> Option<Key> {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Wakes every reader for good.

@@ -82,7 +82,7 @@ impl Writer {
         opened: Opened,
         lock: Lock,
     ) -> Self {
-        shared.opened(opened.memory.key);
+        shared.opened(opened.memory.key.clone());
         let store = Store::Well(opened.db, Box::new(opened.memory));
         Self {
             folder,
@@ -250,7 +250,7 @@ impl Writer {
                 points::reached("reopen.done");
                 tracing::info!("the store is open again");
                 self.shared.lost(opened.lost);
-                self.shared.opened(opened.memory.key);
+                self.shared.opened(opened.memory.key.clone());
                 self.store = Store::Well(opened.db, Box::new(opened.memory));
                 (self.usage, self.counted) = (None, None);
                 self.shared.reset_readers();
