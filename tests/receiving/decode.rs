@@ -244,7 +244,7 @@ async fn a_record_comes_out_of_its_layers_and_one_that_does_not_is_one_dead_lett
     let bad = [
         (r#"{"data":"%%%"}"#.to_owned(), "base64"),
         (wrapped(&[], "{}"), "gzip"),
-        (wrapped(&[Coding::Gzip], "{"), "Expected"),
+        (wrapped(&[Coding::Gzip], "{"), "a name in quotes is missing"),
         (wrapped(&[Coding::Gzip], "{}"), "`/detail`"),
         (r#"{"data":5}"#.to_owned(), "no text"),
         (r#"{"other":5}"#.to_owned(), "`/data`"),
