@@ -1,6 +1,6 @@
 //! The life of a stream at the vendor, against a tenant that is as strict as the real one.
 
-mod bench;
+pub mod bench;
 mod command;
 mod destroy;
 pub mod killed;

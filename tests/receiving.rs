@@ -4,6 +4,7 @@ mod captured;
 mod decode;
 mod keys;
 mod proofs;
+mod rules;
 mod shapes;
 pub mod stage;
 

@@ -79,6 +79,11 @@ impl Queue for Memory {
 
 /// A connector from a spec, with a schema that asks for a text `type`.
 pub fn connector(receiver: &str) -> Arc<Connector> {
+    connector_of(&format!("receiver:\n{receiver}"))
+}
+
+/// The same from a receiver and whatever stands before it.
+pub fn connector_of(parts: &str) -> Arc<Connector> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("probe");
     std::fs::create_dir(&path).unwrap();
@@ -89,7 +94,7 @@ pub fn connector(receiver: &str) -> Arc<Connector> {
         "forebay: 1\nname: probe\ntitle: Probe\nvendor: Nobody\nsummary: Probes.\n\
          secrets:\n  key: {{title: Key, description: The key.}}\n  other: {{title: Other, description: Another.}}\n  \
          third: {{title: Third, description: One more.}}\n\
-         receiver:\n{receiver}\n\
+         {parts}\n\
          output: {{schema: record.json}}\nsamples: [sample.json]\n"
     );
     std::fs::write(path.join("connector.yaml"), spec).unwrap();
@@ -183,10 +188,15 @@ impl Stage {
 
     /// `vendor` is whom the receiver asks for keys, at the time of a clock.
     pub async fn asking(instance: Arc<Instance>, vendor: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+        let reach = reach(vendor, clock.clone());
+        Self::reaching(instance, clock, reach).await
+    }
+
+    /// With what its rules reach.
+    pub async fn reaching(instance: Arc<Instance>, clock: Arc<dyn Clock>, reach: Reach) -> Self {
         let memory = Arc::new(Memory::default());
         let limits = Limits::default();
-        let endpoint =
-            Endpoint::new(instance, memory.clone(), clock.clone(), reach(vendor, clock), &limits).unwrap();
+        let endpoint = Endpoint::new(instance, memory.clone(), clock, reach, &limits).unwrap();
         Self::of(endpoint, limits, None, memory).await
     }
 

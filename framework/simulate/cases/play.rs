@@ -18,6 +18,7 @@ use crate::call::caller::Caller;
 use crate::call::retry::Pace;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
+use crate::connector::model::Lifecycle;
 use crate::error::{Error, Kind, Result, escaped};
 use crate::provision::report::Report;
 use crate::provision::state::Memory;
@@ -124,9 +125,13 @@ impl Player<'_> {
                 self.script.begin(&key, &request.exchanges);
                 let reply = self.receiver.door.send(&key, request).await?;
                 self.wrong.extend(self.script.end());
-                let asked = self.ruling.take().into_iter();
-                let asked: Vec<String> =
-                    asked.map(|(resource, operation)| format!("{resource}.{}", operation.name())).collect();
+                let mut asked = Vec::new();
+                for (resource, operation) in self.ruling.take() {
+                    if operation == Lifecycle::Renew {
+                        self.provisioner.ask_renewal(&resource);
+                    }
+                    asked.push(format!("{resource}.{}", operation.name()));
+                }
                 if asked != request.runs {
                     self.wrong.push(format!("{key}.runs: - {:?} + {asked:?}", request.runs));
                 }
