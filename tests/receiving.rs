@@ -5,6 +5,7 @@ mod decode;
 mod keys;
 mod proofs;
 mod rules;
+mod rules_run;
 mod shapes;
 pub mod stage;
 
