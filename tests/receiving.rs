@@ -2,6 +2,7 @@
 
 mod captured;
 mod decode;
+mod documented;
 mod keys;
 mod proofs;
 mod rules;
