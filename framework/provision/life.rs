@@ -15,7 +15,7 @@ use super::names::{Names, resume_from};
 use super::provisioner::{Moment, Provisioner, provisioned};
 use super::renew::seconds;
 use super::report::{Deed, Report, What};
-use super::state::{Old, Operation, Origin, Pending, ResourceState};
+use super::state::{Mended, Old, Operation, Origin, Pending, ResourceState};
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
 use crate::error::Result;
@@ -140,7 +140,6 @@ impl Provisioner {
         }
         let (now, state) = (self.clock.now(), &moment.state);
         let verdict = judge(resource, state, &moment.desired, current, &names, (&moment.key, now))?;
-        let deeds = report.deeds.len();
         // 6. Drift is mended: by `update`, or by a new one where no update can.
         match verdict.mend {
             Mend::Nothing => self.forget_mended(resource, state).await?,
@@ -160,14 +159,18 @@ impl Provisioner {
             }
             Mend::Replace => {
                 self.set_aside(resource, None).await?;
-                return self.make(resource, self.moment(resource).await?, report).await;
+                self.make(resource, self.moment(resource).await?, report).await?;
+                // A new one that differs as the old one did is not replaced again at every look.
+                let mended = Some(Mended { drift: verdict.drift.clone(), at_seconds: now.as_second() });
+                self.change(&resource.name, |state| state.mended.clone_from(&mended)).await?;
+                return Ok(());
             }
         }
         // 7. What is not well is repaired, unless the spec's `when` says that somebody wanted it so.
         self.heal(resource, verdict.health, &names, report).await?;
         // 8. What would run out is renewed in time.
         self.renew(resource, current, report).await?;
-        if report.deeds.len() == deeds {
+        if report.of(&resource.name).next().is_none() {
             self.did(report, resource, What::Kept, String::new());
         }
         Ok(())
