@@ -126,10 +126,14 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
+/// Threads that wait for files: with a hundred sinks, a thread each would cost more than waiting for one.
+const BLOCKING: usize = 16;
+
 /// A runtime for the commands that talk to the world.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING)
         .build()
         .map_err(|e| Error::new(Kind::Io, "cannot start the runtime").because(e))
 }
