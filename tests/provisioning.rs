@@ -3,8 +3,10 @@
 pub mod bench;
 mod command;
 mod destroy;
+mod documented;
 pub mod killed;
 mod life;
+mod lifetimes;
 mod manual;
 mod odd;
 mod plan;

@@ -158,6 +158,10 @@ fn body(body: &Body, scope: &Scope) -> Result<(Option<&'static str>, String)> {
             for (name, field) in fields {
                 let values = match field {
                     FormField::Value(text) => values(name, text, scope)?,
+                    FormField::List(texts) => {
+                        let each = texts.iter().map(|text| values(name, text, scope));
+                        each.collect::<Result<Vec<_>>>()?.concat()
+                    }
                     FormField::Json(tree) => {
                         tree.render(scope)?.map(|json| json.to_string()).into_iter().collect()
                     }

@@ -18,6 +18,8 @@ use crate::error::{Error, Kind, Result, escaped};
 
 /// A clock that went back further than this since a time was saved is not believed: what was to come then is due.
 const JUMP_SECONDS: i64 = 60;
+/// How much an end that is told in seconds from now may differ from the one before, and be the same.
+const PLAY_SECONDS: u64 = 2;
 /// The soonest that one is renewed which was over when it was saved: its clock and ours differ.
 const BREATHER_SECONDS: i64 = 60;
 /// Seconds since 1970 are more than this, and numbers below are seconds from now (2001, or 31 years).
@@ -28,10 +30,14 @@ const MILLISECONDS: i64 = 100_000_000_000;
 impl ResourceState {
     /// Takes over what a call saved. Another end is another lifetime, which begins now.
     pub(super) fn learn(&mut self, saved: &Map<String, Json>, now: Timestamp) {
-        if let Some(until) = saved.get(EXPIRES_AT).and_then(|value| moment(value, now)) {
+        if let Some((value, until)) =
+            saved.get(EXPIRES_AT).and_then(|value| Some((value, moment(value, now)?)))
+        {
             let until_seconds = until.as_second();
-            let same = self.lifetime.is_some_and(|life| life.until_seconds.abs_diff(until_seconds) <= 2);
-            if !same {
+            // What is counted from now is a little different at each look.
+            let play = if value.as_u64().is_some_and(|n| n <= SINCE_1970 as u64) { PLAY_SECONDS } else { 0 };
+            let is_same = |life: Lifetime| life.until_seconds.abs_diff(until_seconds) <= play;
+            if !self.lifetime.is_some_and(is_same) {
                 self.lifetime = Some(Lifetime { from_seconds: now.as_second(), until_seconds });
             }
         }

@@ -56,7 +56,8 @@ fn wrong_form(fields: &[(String, FormField)], incoming: &Incoming) -> Option<Str
             Ok(json) => differs(tree, &json, &format!("/{name}")),
             Err(_) => Some(format!("`{name}` is no JSON")),
         },
-        (Some(_), FormField::Value(_)) => None,
+        (Some(_), FormField::Value(_) | FormField::List(_)) => None,
+        (None, FormField::List(_)) => Some(format!("the field `{name}` is required")),
         (None, FormField::Json(tree)) => {
             (!may_be_left_out(tree)).then(|| format!("the field `{name}` is required"))
         }

@@ -129,6 +129,9 @@ impl Compiler {
             .filter_map(|(name, at)| {
                 let field = match at.get("json") {
                     Some(json) => FormField::Json(self.tree(&json, here)?),
+                    None if at.value.is_array() => {
+                        FormField::List(at.items().map(|at| self.text(&at, here)).collect::<Option<_>>()?)
+                    }
                     None => FormField::Value(self.text(&at, here)?),
                 };
                 Some((name.to_owned(), field))

@@ -55,6 +55,8 @@ pub enum Body {
 pub enum FormField {
     /// A value, or a list of them.
     Value(Text),
+    /// Values that are written out: the field is repeated.
+    List(Vec<Text>),
     /// Data, sent as JSON text.
     Json(Tree),
 }
