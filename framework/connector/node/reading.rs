@@ -284,6 +284,7 @@ fn unit(digits: &str) -> (char, &str) {
     }
     (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), behind)
 }
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
