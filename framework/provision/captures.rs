@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::state::{Document, Memory, ResourceState};
+use crate::connector::model::{Connector, Resource};
 use crate::error::{Error, Kind, Result};
 
 /// A value that a rule kept.
@@ -77,6 +78,34 @@ fn is_open(state: &ResourceState, name: &str) -> bool {
         None => true,
         Some(capture) => state.pending.is_some_and(|pending| pending.since_seconds > capture.at_seconds),
     }
+}
+
+impl ResourceState {
+    /// What was kept of a resource that is set aside: the next one is told anew.
+    pub(super) fn take_captured(&mut self) -> impl Iterator<Item = (String, Json)> + use<> {
+        std::mem::take(&mut self.captured).into_iter().map(|(name, capture)| (name, capture.value))
+    }
+}
+
+/// Whether requests cannot be verified without a value that a rule captures and that was not told: the vendor told
+/// it to whoever made the resource.
+pub(super) fn untold(connector: &Connector, resource: &Resource, state: &ResourceState) -> bool {
+    let verify = connector.receiver.verify.checks();
+    let mut names: Vec<String> = verify
+        .iter()
+        .flat_map(|check| {
+            let signed = check.proof.signed().into_iter().flat_map(|signed| &signed.messages);
+            check.proof.key_texts().into_iter().chain(signed).flat_map(|text| text.names())
+        })
+        .collect();
+    if names.iter().any(|name| name.starts_with("vars.")) {
+        names.extend(connector.vars.iter().flat_map(|(_, text)| text.names()));
+    }
+    let captures = connector.receiver.rules.iter().flat_map(|rule| &rule.capture);
+    captures.filter(|capture| capture.resource == resource.name).any(|capture| {
+        let needed = names.contains(&format!("state.{}.{}", resource.name, capture.name));
+        needed && !state.captured.contains_key(&capture.name)
+    })
 }
 
 #[cfg(test)]

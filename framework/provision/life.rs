@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::act::Doomed;
+use super::captures::untold;
 use super::decide::{Health, Mend, health, judge};
 use super::drift::{self, Difference};
 use super::look::Seen;
@@ -214,9 +215,11 @@ impl Provisioner {
         self.perform(resource, Operation::Adopt, from, &names).await?;
         self.complete(resource, &names).await?;
         let state = self.memory.read().await?.resource(&resource.name);
-        // What only `create` can save is lost with who made it: a new one is made.
-        if !resource.create.is_empty() && resource.created_names().any(|name| !state.saved.contains_key(name))
-        {
+        // What only `create` can save, and what the vendor tells only while it is open, is lost with who made it:
+        // a new one is made.
+        let lost = resource.created_names().any(|name| !state.saved.contains_key(name))
+            || untold(&self.instance.connector, resource, &state);
+        if !resource.create.is_empty() && lost {
             self.set_aside(resource, None).await?;
             return self.make(resource, self.moment(resource).await?, report).await;
         }
@@ -333,7 +336,8 @@ impl Provisioner {
     /// The one that is there is to be replaced; one that only runs out stays so long beside the new one.
     pub(super) async fn set_aside(&self, resource: &Resource, overlap: Option<Duration>) -> Result<()> {
         self.change(&resource.name, |state| {
-            let saved = std::mem::take(&mut state.saved);
+            let mut saved = std::mem::take(&mut state.saved);
+            saved.extend(state.take_captured());
             state.old = Some(Old { saved, overlap_seconds: overlap.map(seconds), ..Old::default() });
             state.lifetime = None;
             state.origin = None;
@@ -348,6 +352,7 @@ impl Provisioner {
     async fn forget_gone(&self, resource: &Resource) -> Result<()> {
         self.change(&resource.name, |state| {
             state.saved.clear();
+            state.captured.clear();
             state.origin = None;
             state.pending = None;
             state.applied.clear();

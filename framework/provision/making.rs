@@ -101,7 +101,9 @@ impl Provisioner {
         let lost = call.is_some_and(|call| call.save.iter().any(|(name, _)| !saved.contains_key(name)));
         self.change(&resource.name, |state| {
             if lost {
-                state.old = Some(Old { saved: saved.clone(), ..Old::default() });
+                let mut saved = saved.clone();
+                saved.extend(state.take_captured());
+                state.old = Some(Old { saved, ..Old::default() });
                 state.saved.clear();
                 state.pending = None;
                 return;
