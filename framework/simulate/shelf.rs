@@ -336,12 +336,12 @@ fn success(
             continue;
         }
         let body = answer.body.clone().unwrap_or_default();
-        if !met(&body) || answer.body.is_none() {
-            if let Some(body) = seek(condition, "response.json", body, &met) {
-                answer.body = Some(body);
-                // An answer without a body is another status.
-                answer.status = if answer.status == 204 { 200 } else { answer.status };
-            }
+        if (!met(&body) || answer.body.is_none())
+            && let Some(body) = seek(condition, "response.json", body, &met)
+        {
+            answer.body = Some(body);
+            // An answer without a body is another status.
+            answer.status = if answer.status == 204 { 200 } else { answer.status };
         }
     }
     Ok(answer)
