@@ -19,6 +19,8 @@ pub mod cli;
 pub mod connector;
 /// One worker per sink, from the queue to where records go.
 pub mod deliver;
+/// What is written for people: the page of each connector, the reference of the language.
+pub mod docs;
 /// The vendor's side: found, adopted, created, kept, repaired and destroyed.
 pub mod provision;
 /// The durable log between receiver and sinks, and the state that instances learned.

@@ -15,6 +15,7 @@ const FLOORS: &[&str] = &[
     "provision",
     "receive",
     "deliver",
+    "docs",
     "run",
     "simulate",
     "torture",
@@ -30,6 +31,9 @@ const STRANGERS: &[(&str, &str)] = &[
     ("receive", "deliver"),
     ("deliver", "provision"),
     ("deliver", "receive"),
+    ("docs", "queue"),
+    ("docs", "receive"),
+    ("docs", "deliver"),
 ];
 
 /// A heavy crate and where alone it may be named.

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind};
 
 mod dead_letters;
 mod destroy;
+mod docs;
 pub mod instance;
 mod outgoing;
 mod plan;
@@ -34,6 +35,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Play every case of a connector
     Test(test::Arguments),
+    /// Write the page of every connector, or say which are stale
+    Docs(docs::Arguments),
     /// Show what provisioning would do and why, and write nothing anywhere
     Plan(plan::Arguments),
     /// Provision, receive, check, store and deliver: the main job
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Validate(arguments) => validate::run(arguments),
         Command::Test(arguments) => test::run(arguments),
+        Command::Docs(arguments) => docs::run(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Torture(arguments) => torture::run(arguments),

@@ -85,7 +85,7 @@ fn github(examined: &[Examined]) -> String {
 }
 
 /// The specs that paths mean: files themselves, connector folders, and the connectors in other folders.
-fn specs(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub fn specs(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in paths {
         let before = found.len();

@@ -19,7 +19,7 @@ pub mod plan;
 mod provisioner;
 mod renew;
 pub mod report;
-mod scopes;
+pub mod scopes;
 pub mod secrets;
 pub mod state;
 

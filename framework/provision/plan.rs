@@ -377,7 +377,7 @@ fn hidden(value: &Json, mask: &Mask) -> Json {
 }
 
 /// `state` with a name in braces for every value that is not known yet, and without secrets.
-pub(super) fn with_placeholders(state: Json, provision: &Provision) -> Json {
+pub fn with_placeholders(state: Json, provision: &Provision) -> Json {
     let mut state = visible(state, provision);
     for resource in &provision.resources {
         let Some(all) = state.as_object_mut() else { continue };

@@ -5,7 +5,7 @@ use crate::connector::model::{Provision, Resource};
 use crate::error::Error;
 
 /// The permissions that the calls take, in order of their first use.
-pub(super) fn scopes(provision: &Provision) -> Vec<&str> {
+pub fn scopes(provision: &Provision) -> Vec<&str> {
     let mut scopes: Vec<&str> = Vec::new();
     for call in provision.resources.iter().flat_map(Resource::calls) {
         if let Some(scope) = call.scope.as_deref()

@@ -54,10 +54,7 @@ impl Compiler {
         let receiver = self.receiver(top);
         let output = self.output(top);
         let samples = self.samples(top);
-        if let Some(guide) = top.get("guide") {
-            // The page of the connector shows it; here it only has to be there.
-            self.file(&guide);
-        }
+        let guide = top.get("guide").and_then(|at| self.file(&at));
         self.unused(top);
         self.prove(top);
         if let Some(receiver) = &receiver {
@@ -72,7 +69,9 @@ impl Compiler {
             name: top.text_of("name")?.to_owned(),
             title: top.text_of("title")?.to_owned(),
             vendor: top.text_of("vendor")?.to_owned(),
+            sync: top.text_of("sync").map(str::to_owned),
             summary: top.text_of("summary").map(str::to_owned),
+            guide,
             folder: self.folder.clone(),
             file: file.to_owned(),
             settings,

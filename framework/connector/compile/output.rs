@@ -21,9 +21,10 @@ impl Compiler {
         let at = top.get("output")?;
         self.not_built_keys(&at, &["map"]);
         let schema = at.get("schema").and_then(|at| self.record_schema(&at));
+        let (schema, described) = schema.unzip();
         let known_types = at.get("known_types").map(|at| self.known_types(&at)).unwrap_or_default();
         let envelope = self.envelope(&at);
-        Some(Output { schema: schema?, known_types, envelope })
+        Some(Output { schema: schema?, described: described?, known_types, envelope })
     }
 
     /// What is put around a record. Naming headers asks for it, and so does `envelope`, which may name more.
@@ -85,13 +86,13 @@ impl Compiler {
         }
     }
 
-    fn record_schema(&mut self, at: &At<'_>) -> Option<RecordSchema> {
+    fn record_schema(&mut self, at: &At<'_>) -> Option<(RecordSchema, Json)> {
         let json = self.json_file(at)?;
         match RecordSchema::compile(&json) {
             Ok(schema) => {
                 let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
                 self.record_shape = options.should_validate_formats(false).build(&json).ok();
-                Some(schema)
+                Some((schema, json))
             }
             Err(wrong) => {
                 let message = format!("the schema of a record is no JSON Schema that can be used: {wrong}");

@@ -34,8 +34,12 @@ pub struct Connector {
     pub title: String,
     /// Who pushes.
     pub vendor: String,
+    /// What it brings: everything new, as it happens.
+    pub sync: Option<String>,
     /// One sentence.
     pub summary: Option<String>,
+    /// Prose of the connector's page, Markdown.
+    pub guide: Option<String>,
     /// The folder the spec stands in; other files of the connector are named from here.
     pub folder: PathBuf,
     /// The spec's file as it was given on the command line or in the configuration.
@@ -76,6 +80,8 @@ pub struct Simulate {
 pub struct Output {
     /// The compiled schema of one record.
     pub schema: RecordSchema,
+    /// The same as written, for the connector's page.
+    pub described: Json,
     /// The known types of event, with what each means; empty: not listed.
     pub known_types: BTreeMap<String, String>,
     /// What is put around a record.

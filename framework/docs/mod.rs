@@ -1,0 +1,20 @@
+//! What is written for people: the page of a connector, the list of connectors, the reference of the language.
+//!
+//! Everything is text out of what was loaded: nothing is sent, no file is read or written, and the same spec always
+//! gives the same page. `cli` writes the files, and says which are stale.
+
+mod allowed;
+mod creation;
+mod data;
+mod example;
+mod given;
+mod guide;
+mod markdown;
+mod messages;
+mod page;
+mod proof;
+mod record;
+mod sender;
+mod words;
+
+pub use page::page;
