@@ -10,6 +10,7 @@ mod docs;
 mod each_call;
 mod fault_points;
 mod faults_of_others;
+mod fuzz;
 mod hostile;
 mod house;
 mod kill;

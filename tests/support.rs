@@ -178,3 +178,16 @@ pub fn get(url: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+/// The seed of tests that play by chance. The same one each time, so that nothing fails by chance; `random` in this
+/// variable of the environment asks for another each time, and a number for that one.
+pub fn seed(variable: &str) -> u64 {
+    match std::env::var(variable).as_deref() {
+        Err(_) => 1,
+        Ok("random") => {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            u64::from(since.subsec_nanos())
+        }
+        Ok(number) => number.parse().unwrap_or_else(|_| panic!("{variable} is a number, or random")),
+    }
+}

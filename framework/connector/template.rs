@@ -12,6 +12,7 @@ mod operators;
 mod request;
 mod scope;
 mod statements;
+mod work;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use language::{Name, Piece};
 use operators::Fault;
 use scope::Root;
 
-/// Bytes that one rendered text may have, the raw body of a request not counted.
+/// Bytes that one rendered text may have, the raw body of a request not counted once.
 const MAX_TEXT: usize = 16 << 20;
 
 /// Text with `{{ }}` inside. One lone `{{ expr }}` keeps its type.
@@ -116,7 +117,9 @@ impl Text {
     }
 
     fn data(&self, root: &Root) -> Result<Option<Json>, Fault> {
-        operators::data(&self.evaluate(root)?, || root.culprit(&self.0.names, &self.0.source))
+        work::within(|| {
+            operators::data(&self.evaluate(root)?, || root.culprit(&self.0.names, &self.0.source))
+        })
     }
 
     /// The value as templates pass it on.
@@ -136,32 +139,39 @@ impl Text {
     }
 
     fn text(&self, root: &Root) -> Result<Option<Vec<u8>>, Fault> {
-        match &self.0.form {
+        work::within(|| match &self.0.form {
             language::Form::Statements(template) => template.render(root).map(Some),
-            language::Form::Pieces(pieces) => {
-                let mut out = Vec::new();
-                for piece in pieces {
-                    match piece {
-                        Piece::Raw(raw) => out.extend_from_slice(raw.as_bytes()),
-                        Piece::Expression(expression) => {
-                            let value = expression.evaluate(root)?;
-                            let culprit = || root.culprit(&expression.names, &expression.source);
-                            let Some(text) = operators::text(&value, culprit)? else { return Ok(None) };
-                            if text.len() > MAX_TEXT && expression.plain.is_none() {
-                                return Err(Fault::new("the text grows past 16 MiB"));
-                            }
-                            out.extend_from_slice(&text);
-                        }
-                    }
-                }
-                Ok(Some(out))
-            }
-        }
+            language::Form::Pieces(pieces) => pieced(pieces, root),
+        })
     }
 
     fn error(&self, what: &str) -> Error {
         Error::new(Kind::Refused, format!("cannot build `{}`: {what}", shown(&self.0.source)))
     }
+}
+
+/// The pieces of a text, one behind the other; `None` where one of them is `omit`.
+fn pieced(pieces: &[Piece], root: &Root) -> Result<Option<Vec<u8>>, Fault> {
+    let (mut out, mut largest) = (Vec::new(), 0);
+    for piece in pieces {
+        match piece {
+            Piece::Raw(raw) => out.extend_from_slice(raw.as_bytes()),
+            Piece::Expression(expression) => {
+                let value = expression.evaluate(root)?;
+                let culprit = || root.culprit(&expression.names, &expression.source);
+                let Some(text) = operators::text(&value, culprit)? else { return Ok(None) };
+                if expression.plain.is_some() {
+                    largest = text.len().max(largest);
+                }
+                // The body of a request may stand in it once.
+                if out.len() + text.len() - largest > MAX_TEXT {
+                    return Err(Fault::new(operators::TOO_LONG));
+                }
+                out.extend_from_slice(&text);
+            }
+        }
+    }
+    Ok(Some(out))
 }
 
 impl std::fmt::Debug for Text {
@@ -283,7 +293,7 @@ impl Condition {
     /// Whether it holds. What a vendor did not send makes it false; what our own names lack is an error.
     pub fn holds(&self, scope: &Scope) -> Result<bool> {
         let root = Root::new(scope);
-        match self.0.evaluate(&root) {
+        match work::within(|| self.0.evaluate(&root)) {
             Ok(value) => Ok(value.is_true()),
             Err(fault) if !fault.ours && root.lacks_foreign(&self.0.names) => Ok(false),
             Err(fault) => {

@@ -205,6 +205,30 @@ fn small(coding: Coding, bytes: &Bytes) -> Bytes {
     inflated.unwrap_or_else(|| bytes.clone())
 }
 
+/// Who sent a request, told by its head where that is enough and by its body where it takes it; the error is the word
+/// for it in metrics. [`life`] does the same, stage by stage: this is for measuring and testing what a proof costs.
+pub async fn who(endpoint: &Endpoint, request: http::Request<Bytes>) -> Result<Verified, &'static str> {
+    let (parts, body) = request.into_parts();
+    let head = Head {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+    };
+    let (now, known) = (endpoint.clock.now(), endpoint.known());
+    let told = verify::by_head(&endpoint.instance.connector.receiver.verify, &known.keys, &head);
+    let proof = match told.map_err(Refused::NotReady) {
+        Ok(Told::Sender(verified)) => Ok(verified),
+        Ok(Told::Stranger(rejection)) => Err(rejection.into()),
+        Ok(Told::Nothing) => {
+            let facts = Arc::new(facts(endpoint, &head, body.clone()));
+            proven(endpoint, &known, &head, &body, facts, now).await
+        }
+        Err(refused) => Err(refused),
+    };
+    proof.map_err(|refused| refused.reason())
+}
+
 /// Only a request that proved its sender gets past here. A key that takes fetching is fetched, as often as
 /// there are checks that may name one.
 async fn proven(

@@ -27,6 +27,7 @@ mod server;
 mod tls;
 mod verify;
 
+pub use accept::who;
 pub use deeds::{Captured, Deeds, Kept, Reach};
 pub use endpoint::{Endpoint, decode_again};
 pub use limits::Limits;

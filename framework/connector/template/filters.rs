@@ -13,11 +13,17 @@ use minijinja::{Environment, Error, Value};
 use serde_json::Value as Json;
 
 use super::MAX_TEXT;
-use super::operators::{data, is_omit, refused, scalar, value as made};
+use super::operators::{TOO_LONG, data, is_omit, refused, scalar, value as made};
+use super::work::{spend, weight};
 use crate::connector::units;
 
 type Made = Result<Value, Error>;
 type Filter = fn(&Value, &[Value]) -> Made;
+
+/// Pieces that a text may be split into.
+const MOST_PIECES: usize = 100_000;
+/// What a pattern costs to compile, for each byte of it.
+const PATTERN: usize = 16 << 10;
 
 /// Every filter, by name.
 const FILTERS: &[(&str, Filter)] = &[
@@ -45,6 +51,10 @@ const FILTERS: &[(&str, Filter)] = &[
     ("split", |value, args| {
         let separator = text(argument(args, 0)?)?;
         let value = text(value)?;
+        // A piece takes memory beyond its bytes.
+        if value.split(separator.as_ref()).nth(MOST_PIECES).is_some() {
+            return Err(refused(format!("`split` makes more than {MOST_PIECES} pieces")));
+        }
         Ok(value.split(separator.as_ref()).map(Value::from).collect())
     }),
     ("join", join),
@@ -101,7 +111,10 @@ fn apply(name: &str, filter: Filter, value: &Value, args: &[Value]) -> Made {
     {
         return Ok(passes.clone());
     }
-    filter(value, args)
+    spend(std::iter::once(value).chain(args).map(weight).sum())?;
+    let made = filter(value, args)?;
+    spend(weight(&made))?;
+    if weight(&made) > MAX_TEXT { Err(refused(TOO_LONG)) } else { Ok(made) }
 }
 
 fn argument(args: &[Value], index: usize) -> Result<&Value, Error> {
@@ -189,7 +202,7 @@ fn replace(value: &Value, args: &[Value]) -> Made {
     let (value, from, to) = (text(value)?, text(argument(args, 0)?)?, text(argument(args, 1)?)?);
     let grown = value.matches(from.as_ref()).count().saturating_mul(to.len());
     if grown > MAX_TEXT {
-        return Err(refused("the text grows past 16 MiB"));
+        return Err(refused(TOO_LONG));
     }
     Ok(Value::from(value.replace(from.as_ref(), &to)))
 }
@@ -197,8 +210,10 @@ fn replace(value: &Value, args: &[Value]) -> Made {
 fn join(value: &Value, args: &[Value]) -> Made {
     let separator = args.first().map(text).transpose()?.unwrap_or_default();
     let items = items(value)?;
-    if items.len().saturating_mul(separator.len()) > MAX_TEXT {
-        return Err(refused("the text grows past 16 MiB"));
+    let length = items.iter().map(|item| weight(item).saturating_add(separator.len())).sum();
+    spend(length)?;
+    if length > MAX_TEXT {
+        return Err(refused(TOO_LONG));
     }
     let texts: Result<Vec<_>, _> = items.iter().map(text).collect();
     Ok(Value::from(texts?.join(&separator)))
@@ -270,6 +285,7 @@ fn duration(text: &str) -> Option<SignedDuration> {
 /// `text | regex_match('^a+$')`; in linear time, and of bounded size.
 fn regex_match(value: &Value, args: &[Value]) -> Made {
     let pattern = text(argument(args, 0)?)?;
+    spend(pattern.len().saturating_mul(PATTERN))?;
     let regex = regex::RegexBuilder::new(&pattern).size_limit(1 << 20).build();
     let regex = regex.map_err(|_| refused("the pattern of `regex_match` is no regular expression"))?;
     Ok(Value::from(regex.is_match(&text(value)?)))

@@ -12,6 +12,9 @@ use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde_json::Value as Json;
 
+use super::MAX_TEXT;
+use super::work::{NODE, spend, weight};
+
 /// Nesting that a value may have when it leaves a template.
 const MAX_DEPTH: usize = 128;
 
@@ -41,7 +44,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let what = match error.kind() {
             ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
-            ErrorKind::WriteFailure => "the text grows past 16 MiB".to_owned(),
+            ErrorKind::WriteFailure => TOO_LONG.to_owned(),
             _ => error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
         };
         Self {
@@ -51,6 +54,9 @@ impl From<Error> for Fault {
         }
     }
 }
+
+/// What is said of a text that is too long.
+pub(super) const TOO_LONG: &str = "the text grows past 16 MiB";
 
 const UNNAMED: &str = "a value is missing, null, a list or a map";
 
@@ -102,11 +108,15 @@ pub(super) fn register(environment: &mut Environment<'static>) {
 
 /// Equal, and nothing in either is missing.
 fn same(a: &Value, b: &Value) -> bool {
-    !lacks(a) && !lacks(b) && a.kind() == b.kind() && a == b
+    spend(weight(a)).is_ok() && !lacks(a) && !lacks(b) && a.kind() == b.kind() && a == b
 }
 
 /// Whether a part of a value is missing: data never lack a part, lists that a spec writes may.
 fn lacks(value: &Value) -> bool {
+    // What fails by it fails as a whole, whatever the comparison says.
+    if spend(NODE).is_err() {
+        return true;
+    }
     match value.kind() {
         ValueKind::Undefined | ValueKind::Invalid => true,
         ValueKind::Seq | ValueKind::Iterable => {
@@ -121,7 +131,7 @@ fn lacks(value: &Value) -> bool {
 
 fn order(a: &Value, b: &Value) -> Option<Ordering> {
     let ordered = matches!(a.kind(), ValueKind::Number | ValueKind::String);
-    (ordered && a.kind() == b.kind()).then(|| a.cmp(b))
+    (ordered && a.kind() == b.kind() && spend(weight(a)).is_ok()).then(|| a.cmp(b))
 }
 
 fn contains(container: &Value, value: &Value) -> bool {
@@ -130,7 +140,7 @@ fn contains(container: &Value, value: &Value) -> bool {
     }
     match container.kind() {
         ValueKind::String => match (container.as_str(), value.as_str()) {
-            (Some(text), Some(part)) => text.contains(part),
+            (Some(text), Some(part)) => spend(text.len()).is_ok() && text.contains(part),
             _ => false,
         },
         ValueKind::Seq | ValueKind::Iterable => {
@@ -146,7 +156,11 @@ fn join(a: &Value, b: &Value) -> Result<Value, Error> {
     if a.is_undefined() || b.is_undefined() {
         return Ok(Value::UNDEFINED);
     }
+    spend(weight(a) + weight(b))?;
     let (a, b) = (scalar(a)?, scalar(b)?);
+    if a.len() + b.len() > MAX_TEXT {
+        return Err(refused(TOO_LONG));
+    }
     Ok(Value::from(format!("{a}{b}")))
 }
 
@@ -194,7 +208,9 @@ pub(super) fn format(
 ) -> Result<(), Error> {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None | ValueKind::Seq | ValueKind::Map => Err(refused(UNNAMED)),
-        _ => out.write_str(&scalar(value)?).map_err(Error::from),
+        _ => spend(weight(value))
+            .and_then(|()| scalar(value))
+            .and_then(|text| out.write_str(&text).map_err(Error::from)),
     }
 }
 
@@ -227,6 +243,7 @@ fn nested(value: &Value, depth: usize) -> Result<Json, Fault> {
     if depth > MAX_DEPTH {
         return Err(Fault::new("it is nested too deep"));
     }
+    spend(NODE)?;
     match value.kind() {
         ValueKind::Undefined => Err(Fault::new("a part of it is missing")),
         ValueKind::Bytes => Ok(Json::String(scalar(value)?.into_owned())),

@@ -38,11 +38,20 @@ pub struct RequestFacts {
 pub(super) struct RequestValue {
     facts: Arc<RequestFacts>,
     json: OnceLock<Option<Value>>,
+    body: OnceLock<Value>,
+    query: OnceLock<Value>,
+    form: OnceLock<Value>,
 }
 
 impl RequestValue {
     pub(super) fn new(facts: Arc<RequestFacts>) -> Self {
-        Self { facts, json: OnceLock::new() }
+        Self {
+            facts,
+            json: OnceLock::new(),
+            body: OnceLock::new(),
+            query: OnceLock::new(),
+            form: OnceLock::new(),
+        }
     }
 
     fn json(&self) -> Option<Value> {
@@ -65,11 +74,14 @@ impl Object for RequestValue {
             "method" => Some(Value::from(facts.method.as_str())),
             "url" => Some(Value::from(&facts.url)),
             "path" => Some(Value::from(&facts.path)),
-            "query" => Some(fields(facts.query.as_bytes())),
+            "query" => Some(self.query.get_or_init(|| fields(facts.query.as_bytes())).clone()),
             "headers" => Some(Value::from_object(Headers(facts.clone()))),
-            "body" => Some(body(&facts.body)),
+            "body" => Some(self.body.get_or_init(|| body(&facts.body)).clone()),
             "json" => self.json(),
-            "form" => (facts.body.len() <= MAX_PARSED).then(|| fields(&facts.body)),
+            "form" => {
+                let form = || self.form.get_or_init(|| fields(&facts.body)).clone();
+                (facts.body.len() <= MAX_PARSED).then(form)
+            }
             _ => None,
         }
     }
