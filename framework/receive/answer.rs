@@ -112,10 +112,10 @@ pub(super) fn refused(refused: &Refused, endpoint: Option<&Endpoint>) -> Answer 
     if let Some(wait) = refused.retry_after() {
         headers.insert(RETRY_AFTER, seconds(wait));
     }
-    if let (Refused::Method, Some(endpoint)) = (refused, endpoint) {
-        if let Ok(value) = HeaderValue::try_from(endpoint.methods.join(", ")) {
-            headers.insert(ALLOW, value);
-        }
+    if let (Refused::Method, Some(endpoint)) = (refused, endpoint)
+        && let Ok(value) = HeaderValue::try_from(endpoint.methods.join(", "))
+    {
+        headers.insert(ALLOW, value);
     }
     if let (Refused::Rejected(_), Some(endpoint)) = (refused, endpoint)
         && endpoint
