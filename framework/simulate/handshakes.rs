@@ -309,3 +309,46 @@ impl Promise {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, header: Option<(&'static str, &'static str)>, body: &'static str) -> Response {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let status = StatusCode::from_u16(status).expect("a status");
+        Response { status, headers, body: Bytes::from_static(body.as_bytes()) }
+    }
+
+    /// A stand-in that takes any answer proves nothing.
+    #[test]
+    fn only_the_answer_that_was_promised_is_taken() {
+        let promise = Promise {
+            status: 200,
+            headers: vec![("x-echo".to_owned(), b"a".to_vec())],
+            json: Some(serde_json::json!({"token": "a"})),
+            text: None,
+        };
+        let echo = Some(("x-echo", "a"));
+        let good = answer(200, echo, r#"{ "token": "a" }"#);
+        assert_eq!(promise.held_against(&good, true, true), Ok(()));
+        for bad in [
+            answer(202, echo, r#"{"token":"a"}"#),
+            answer(200, None, r#"{"token":"a"}"#),
+            answer(200, Some(("x-echo", "b")), r#"{"token":"a"}"#),
+            answer(200, echo, r#"{"token":"b"}"#),
+            answer(200, echo, r#"{"token":"a","more":1}"#),
+            answer(200, echo, ""),
+        ] {
+            assert!(promise.held_against(&bad, true, true).is_err(), "{bad:?}");
+        }
+        // What tells the time is held against its status alone; a HEAD has no body.
+        assert_eq!(promise.held_against(&answer(200, None, "{}"), false, true), Ok(()));
+        assert!(promise.held_against(&answer(500, None, "{}"), false, true).is_err());
+        assert_eq!(promise.held_against(&answer(200, echo, ""), true, false), Ok(()));
+        assert!(promise.held_against(&answer(200, echo, "x"), true, false).is_err());
+    }
+}
