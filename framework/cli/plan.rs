@@ -74,7 +74,9 @@ impl State for Nothing {
         Ok(None)
     }
     async fn save(&self, _: &InstanceId, _: Option<&Json>, _: &Json) -> Result<bool> {
-        Err(Error::new(Kind::Io, "a plan writes nothing"))
+        let text = "a plan writes nothing here, and the token of this connector's auth has to be kept";
+        Err(Error::new(Kind::Configuration, text)
+            .help("start `forebay run` once: from then on a plan uses what is kept"))
     }
     async fn latest_event_time(&self, _: &InstanceId) -> Result<Option<Timestamp>> {
         Ok(None)

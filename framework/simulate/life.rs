@@ -337,7 +337,8 @@ impl Life {
 
     /// Waits for something at the vendor; `done` gives a number, too, that changes while there is progress.
     async fn until(&mut self, what: &str, mut done: impl FnMut() -> Result<(bool, u64)>) -> Result<()> {
-        let (mut last, mut moved) = (u64::MAX, Instant::now());
+        let begun = Instant::now();
+        let (mut last, mut moved) = (u64::MAX, begun);
         while !*self.shutdown.borrow() {
             self.host_lives().await?;
             let (there, progress) = done()?;
@@ -347,8 +348,10 @@ impl Life {
             if progress != last {
                 (last, moved) = (progress, Instant::now());
             }
-            if moved.elapsed() > PATIENCE {
-                return Err(Error::new(Kind::Passing, format!("waited {PATIENCE:?} in vain for {what}")));
+            // What goes on and leads nowhere ends too.
+            if moved.elapsed() > PATIENCE || begun.elapsed() > PATIENCE * 5 {
+                let waited = begun.elapsed().as_secs();
+                return Err(Error::new(Kind::Passing, format!("waited {waited} s in vain for {what}")));
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -90,6 +90,11 @@ impl Shelf {
                 let ours = ours.map(|thing| thing.shown(spec)).collect();
                 pages::page((spec, find), ours, incoming, &route.origin, &scope)?
             }
+            // A PUT names what it makes: there is one of that name, and it is written anew.
+            (Effect::Create, Some(at)) if call.method == http::Method::PUT => {
+                things[at] = self.make(instance, route.resource, (call, incoming), &scope, now)?;
+                shown(spec, call, &things[at], &Pointer::default(), 200)
+            }
             (Effect::Create, _) => {
                 let thing = self.make(instance, route.resource, (call, incoming), &scope, now)?;
                 // What is made beside another of its kind takes its place, where the spec renews so.

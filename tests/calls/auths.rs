@@ -35,3 +35,18 @@ fn every_auth_lives_a_whole_life_and_is_renewed() {
         assert!(!said.contains("simulated."), "a token was shown: {said}");
     }
 }
+
+/// Connectors of the catalogue live by the auth that nobody chose, too.
+#[test]
+fn connectors_live_by_their_other_auths() {
+    for (connector, auth) in [("box-webhooks", "jwt"), ("azure-event-grid", "certificate")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = forebay();
+        command.current_dir(root()).args(["run", &format!("connectors/{connector}"), "--simulate"]);
+        command.args(["--events", "10", "--set", &format!("authentication_type={auth}")]);
+        let output = command.arg("--data-dir").arg(folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{connector}: {said}");
+        assert_eq!(said.matches("-> 200 (token)").count(), 2, "{connector}: {said}");
+    }
+}
