@@ -18,6 +18,7 @@ use url::Url;
 use super::InstanceFlags;
 use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::load;
+use crate::connector::load::settled;
 use crate::connector::model::Connector;
 use crate::connector::secret::Secret;
 use crate::connector::settings::{self, Checked, Fault, Given, Values};
@@ -194,9 +195,11 @@ impl Gathering<'_> {
     /// Checks one instance's values, and works out where it receives.
     fn finish(&mut self, one: Wanted, public_url: Option<&Url>) -> Option<Configured> {
         let (checked, sound) = self.checked(&one)?;
+        let settled = settled(&one.connector, &checked.settings);
+        let connector = settled.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
         let instance = Instance {
             id: one.id,
-            connector: one.connector,
+            connector,
             settings: checked.settings,
             secrets: RwLock::new(Arc::new(checked.secrets)),
             receiver_url: None,

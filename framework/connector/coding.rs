@@ -50,6 +50,15 @@ impl Coding {
         [Self::Gzip, Self::Deflate, Self::Zstd].into_iter().find(|coding| coding.name() == name)
     }
 
+    /// Whether bytes begin as it does; `None` where it has no beginning of its own.
+    pub fn begins(self, bytes: &[u8]) -> Option<bool> {
+        match self {
+            Self::Gzip => Some(bytes.starts_with(&[0x1f, 0x8b])),
+            Self::Zstd => Some(bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])),
+            Self::Deflate => None,
+        }
+    }
+
     /// Undoes it, whole: at most `most` bytes come out. Nothing may follow the end.
     pub fn inflate(self, bytes: &[u8], most: usize) -> Result<Bytes, Stuck> {
         let inflated = match self {

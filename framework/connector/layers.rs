@@ -76,6 +76,13 @@ impl Piece {
         Ok(match layer {
             Layer::Base64 => Self::Bytes(from_base64(&self.bytes()?)?.to_vec()),
             Layer::Inflate(coding) => Self::Bytes(undone(*coding, &self.bytes()?, &mut { SAMPLE })?.to_vec()),
+            Layer::MayInflate(coding) => {
+                let bytes = self.bytes()?;
+                match coding.begins(&bytes) {
+                    Some(true) => Self::Bytes(undone(*coding, &bytes, &mut { SAMPLE })?.to_vec()),
+                    Some(false) | None => Self::Bytes(bytes),
+                }
+            }
             Layer::Json | Layer::JsonLines | Layer::JsonConcat => {
                 let bytes = self.bytes()?;
                 let first = serde_json::Deserializer::from_slice(&bytes).into_iter().next();
@@ -129,6 +136,12 @@ fn close(layers: &[Layer], sample: Piece, record: &Json) -> Result<Piece, String
         Layer::Base64 => {
             let bytes = close(inner, sample.step(layer)?, record)?.bytes()?;
             Piece::Bytes(BASE64.encode(&bytes).into_bytes())
+        }
+        Layer::MayInflate(coding) => {
+            let came = sample.bytes()?;
+            let compressed = coding.begins(&came) == Some(true);
+            let bytes = close(inner, Piece::Bytes(came).step(layer)?, record)?.bytes()?;
+            Piece::Bytes(if compressed { coding.deflate(&bytes) } else { bytes })
         }
         Layer::Inflate(coding) => {
             let bytes = close(inner, sample.step(layer)?, record)?.bytes()?;

@@ -1,6 +1,9 @@
 //! A connector from its folder: read, checked, compiled. Every mistake in it is found at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
 
 use super::compile::compile;
 use super::model::Connector;
@@ -59,8 +62,33 @@ pub fn examine(path: &Path) -> Result<Examined> {
     }
 }
 
+/// The connector of an instance with these settings. Where the spec leaves it to a setting where something
+/// stands, it is compiled again with what they say.
+pub fn settled(connector: &Arc<Connector>, settings: &Map<String, Json>) -> Result<Arc<Connector>> {
+    if !connector.by_settings {
+        return Ok(connector.clone());
+    }
+    let place = connector.file.display().to_string();
+    let source = Source::read(&connector.file)
+        .map_err(|why| Error::new(Kind::Configuration, "the spec cannot be read").at(&place).because(why))?;
+    let examined = examine_with(source, &connector.file, Some(settings));
+    let wrong = |examined: &Examined| render::human(&examined.source, &examined.diagnostics, false);
+    match examined.connector {
+        Some(connector) => Ok(Arc::new(connector)),
+        None => Err(Error::new(
+            Kind::Configuration,
+            format!("the spec cannot be used with these settings\n{}", wrong(&examined)),
+        )
+        .at(place)),
+    }
+}
+
 /// Examines a spec's text as if it stood in a file.
 pub fn examine_source(source: Source, file: &Path) -> Examined {
+    examine_with(source, file, None)
+}
+
+fn examine_with(source: Source, file: &Path, settings: Option<&Map<String, Json>>) -> Examined {
     let (document, mut mistakes) = Document::parse(source);
     mistakes.extend(document.odd_keys());
     if !mistakes.is_empty() {
@@ -74,7 +102,7 @@ pub fn examine_source(source: Source, file: &Path) -> Examined {
     let shape = shape::check(&document.values);
     let malformed: Vec<_> =
         shape.iter().filter(|m| m.place.part == Part::Value).map(|m| m.place.path.clone()).collect();
-    let (connector, meaning) = compile(&document.values, file, &malformed);
+    let (connector, meaning) = compile(&document.values, file, &malformed, settings);
     let mistakes = without_echoes(shape, meaning);
     let mut diagnostics = placed(&document, mistakes);
     let sound = diagnostics.iter().all(|d| d.severity != Severity::Error);

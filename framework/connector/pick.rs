@@ -82,6 +82,8 @@ pub enum EventPick {
     Record(Pointer),
     /// The SHA-256 of what stands at a pointer into the record.
     Hash(Pointer),
+    /// The first of these headers that there is, names in lower case.
+    Headers(Vec<String>),
     /// A place of the request: a header, a parameter, a field, a pointer into the whole body.
     Request(Pick),
 }

@@ -4,7 +4,7 @@
 //! What it cannot read it keeps as a dead letter: nothing that came in verified is thrown away, and where the
 //! format tells one document from the next, one that is bad costs itself alone.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::request::Head;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Decode, Each};
 use crate::connector::node::{Node, Parsed, Rows, Shape, Unread};
-use crate::connector::pick::Pointer;
+use crate::connector::pick::{Pick, Pointer};
 use crate::connector::record::Checked;
 use crate::connector::scan::{self, Span, Torn};
 use crate::connector::template::{Scope, Tree};
@@ -78,6 +78,16 @@ pub(super) struct Texts {
     pub body: Bytes,
     /// What items are cut out of: the body, or a text that was made of it.
     pub source: Bytes,
+    /// What picks found in the body before: it is looked through once for each, not once for every record.
+    pub picked: RefCell<Vec<(Pick, Option<String>)>>,
+    /// The same of values as they are written.
+    pub cut: RefCell<Vec<(Pointer, Option<String>)>>,
+}
+
+impl Texts {
+    fn of(body: Bytes, source: Bytes) -> Self {
+        Self { body, source, picked: RefCell::default(), cut: RefCell::default() }
+    }
 }
 
 /// One body on its way through.
@@ -141,7 +151,7 @@ impl Decoder<'_> {
     fn work(&self, body: &Bytes) -> Work<'_, '_> {
         Work {
             decoder: self,
-            texts: Rc::new(Texts { body: body.clone(), source: body.clone() }),
+            texts: Rc::new(Texts::of(body.clone(), body.clone())),
             hash: OnceCell::new(),
             id: None,
             index: 0,
@@ -273,7 +283,7 @@ impl Work<'_, '_> {
         let made = tree.render(&self.scope("")).map_err(|error| Broken(error.to_string()))?;
         let made = made.unwrap_or_default().to_string();
         let body = Bytes::from(made.clone());
-        self.texts = Rc::new(Texts { source: body.clone(), body });
+        self.texts = Rc::new(Texts::of(body.clone(), body));
         self.within(made, Self::document)
     }
 
@@ -284,7 +294,7 @@ impl Work<'_, '_> {
         read: fn(&mut Self, &str) -> Result<(), Broken>,
     ) -> Result<(), Broken> {
         let source = Bytes::from(made);
-        let texts = Texts { body: self.texts.body.clone(), source: source.clone() };
+        let texts = Texts::of(self.texts.body.clone(), source.clone());
         let before = std::mem::replace(&mut self.texts, Rc::new(texts));
         let text = std::str::from_utf8(&source).map_err(|error| Broken(error.to_string()));
         let done = text.and_then(|text| read(self, text));

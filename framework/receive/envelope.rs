@@ -9,11 +9,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::decode::Decoder;
 use super::events::Item;
-use super::request::{Found, Head};
+use super::request::Head;
 use crate::connector::model::Envelope;
 use crate::connector::node::Node;
 use crate::connector::pick::{EventPick, Pick};
-use crate::connector::scan;
 
 /// Everything of the envelope that stands before the record.
 pub(super) fn before(envelope: &Envelope, decoder: &Decoder<'_>, item: Item<'_>, id: &Bytes) -> String {
@@ -54,15 +53,15 @@ fn value(item: Item<'_>, pick: &EventPick) -> Option<String> {
             let found = item.record?.at(pointer)?;
             Some(Json::from(super::events::hash(found.raw().as_bytes())).to_string())
         }
-        EventPick::Request(Pick::Body(pointer) | Pick::Item(pointer)) => {
-            let body = std::str::from_utf8(item.body).ok()?;
-            scan::find(body, pointer).ok().flatten().map(|found| one_line(found.text))
+        EventPick::Headers(names) => {
+            names.iter().find_map(|name| header(item.head?, name)).map(|value| value.to_string())
         }
-        EventPick::Request(pick @ (Pick::Header(_) | Pick::Query(_) | Pick::Form(_))) => {
-            match item.head?.pick(pick, item.body) {
-                Found::One(text) => Some(Json::from(String::from_utf8_lossy(&text)).to_string()),
-                Found::Nothing | Found::Several => None,
-            }
+        EventPick::Request(Pick::Body(pointer) | Pick::Item(pointer)) => {
+            item.texts.raw(pointer).map(|found| one_line(&found))
+        }
+        EventPick::Request(Pick::Header(name)) => header(item.head?, name).map(|value| value.to_string()),
+        EventPick::Request(pick @ (Pick::Query(_) | Pick::Form(_))) => {
+            item.texts.pick(item.head?, pick).map(|text| Json::from(text).to_string())
         }
     }
 }

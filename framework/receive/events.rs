@@ -9,9 +9,10 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
+use super::decode::Texts;
 use super::request::{Found, Head};
 use crate::connector::node::{Node, Number, Shape};
-use crate::connector::pick::{EventPick, Pointer, TimeFormat};
+use crate::connector::pick::{EventPick, Pick, Pointer, TimeFormat};
 use crate::connector::scan;
 
 /// The longest id that is kept as it is; a longer one is hashed.
@@ -26,10 +27,8 @@ pub(super) struct Item<'a> {
     pub outer: Option<Node<'a>>,
     /// The record in the item; `None` before it is found.
     pub record: Option<Node<'a>>,
-    /// What the item was cut out of.
-    pub source: &'a Bytes,
-    /// The body it came in.
-    pub body: &'a Bytes,
+    /// What the item was cut out of, and the body it came in.
+    pub texts: &'a Texts,
     /// The head of its request; `None` for a dead letter that is decoded again.
     pub head: Option<&'a Head>,
 }
@@ -58,7 +57,7 @@ pub(super) fn id(item: Item<'_>, picks: &[EventPick], place: Place) -> Option<By
                 if text.len() <= LONGEST_ID && matches!(pick, EventPick::Item(_)) && !numbered =>
             {
                 return Some(
-                    part_of(item.source, text).unwrap_or_else(|| Bytes::copy_from_slice(text.as_bytes())),
+                    part_of(&item.texts.source, text).unwrap_or_else(|| Bytes::copy_from_slice(text.as_bytes())),
                 );
             }
             text => text.into_owned(),
@@ -95,7 +94,7 @@ fn numbered(picks: &[EventPick], split: bool) -> bool {
     !picks.iter().any(|pick| match pick {
         EventPick::Record(_) | EventPick::Hash(_) => true,
         EventPick::Item(_) => !split,
-        EventPick::Outer(_) | EventPick::Request(_) => false,
+        EventPick::Outer(_) | EventPick::Headers(_) | EventPick::Request(_) => false,
     })
 }
 
@@ -137,13 +136,53 @@ fn text_at<'a>(item: Item<'a>, pick: &EventPick) -> Option<Cow<'a, str>> {
         EventPick::Outer(pointer) => in_tree(item.outer?, pointer)?,
         EventPick::Record(pointer) => in_tree(item.record?, pointer)?,
         EventPick::Hash(pointer) => Cow::Owned(hash(item.record?.at(pointer)?.raw().as_bytes())),
-        EventPick::Request(pick) => match item.head?.pick(pick, item.body) {
-            Found::One(Cow::Borrowed(bytes)) => Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
-            Found::One(Cow::Owned(bytes)) => Cow::Owned(String::from_utf8(bytes).ok()?),
-            Found::Nothing | Found::Several => return None,
-        },
+        EventPick::Headers(names) => {
+            let there = names.iter().find(|name| item.head.is_some_and(|head| head.headers.contains_key(*name)))?;
+            Cow::Owned(one(item.head?.pick(&Pick::Header(there.clone()), &item.texts.body))?.into_owned())
+        }
+        EventPick::Request(pick @ (Pick::Header(_) | Pick::Query(_))) => {
+            one(item.head?.pick(pick, &item.texts.body))?
+        }
+        EventPick::Request(pick @ (Pick::Body(_) | Pick::Item(_) | Pick::Form(_))) => {
+            Cow::Owned(item.texts.pick(item.head?, pick)?)
+        }
     };
     (!text.is_empty()).then_some(text)
+}
+
+impl Texts {
+    /// A text in the body, which is looked for once.
+    pub(super) fn pick(&self, head: &Head, pick: &Pick) -> Option<String> {
+        let mut picked = self.picked.borrow_mut();
+        if let Some((_, found)) = picked.iter().find(|(known, _)| known == pick) {
+            return found.clone();
+        }
+        let found = one(head.pick(pick, &self.body)).map(Cow::into_owned);
+        picked.push((pick.clone(), found.clone()));
+        found
+    }
+
+    /// A value of the body as it is written, which is looked for once.
+    pub(super) fn raw(&self, pointer: &Pointer) -> Option<String> {
+        let mut cut = self.cut.borrow_mut();
+        if let Some((_, found)) = cut.iter().find(|(known, _)| known == pointer) {
+            return found.clone();
+        }
+        let body = std::str::from_utf8(&self.body).ok();
+        let found = body.and_then(|body| scan::find(body, pointer).ok().flatten());
+        let found = found.map(|found| found.text.to_owned());
+        cut.push((pointer.clone(), found.clone()));
+        found
+    }
+}
+
+/// The one value that was found, as text.
+fn one(found: Found<'_>) -> Option<Cow<'_, str>> {
+    match found {
+        Found::One(Cow::Borrowed(bytes)) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Found::One(Cow::Owned(bytes)) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        Found::Nothing | Found::Several => None,
+    }
 }
 
 fn in_tree<'a>(tree: Node<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use memchr::memchr2;
 
-use super::decode::{Broken, Texts, Work, places};
+use super::decode::{Broken, Work, places};
 use super::envelope;
 use super::events::{self, Item, Place};
 use crate::connector::layers::{from_base64, undone};
@@ -41,7 +41,7 @@ impl Work<'_, '_> {
         let index = self.index;
         self.index += 1;
         let texts = self.texts.clone();
-        let Texts { body, source } = &*texts;
+        let source = &texts.source;
         let records = &self.decoder.instance.connector.receiver.records;
         let record = if records.unwrap.is_empty() {
             Some(tree)
@@ -49,7 +49,7 @@ impl Work<'_, '_> {
             records.unwrap.iter().find_map(|pointer| tree.at(pointer))
         };
         let place = Place { index, part: 0, split: records.layers.iter().any(Layer::splits) };
-        let item = Item { tree, outer, record, source, body, head: self.decoder.head };
+        let item = Item { tree, outer, record, texts: &texts, head: self.decoder.head };
         let Some(record) = record else {
             let detail = format!("the item has nothing at {}", places(&records.unwrap));
             self.bury_item(item, place, DeadReason::Undecodable, &detail);
@@ -72,11 +72,11 @@ impl Work<'_, '_> {
     /// A record that stands alone and is known by its id.
     pub(super) fn bare(&mut self) -> Result<(), Broken> {
         let texts = self.texts.clone();
-        let Texts { body, source } = &*texts;
+        let source = &texts.source;
         let text = std::str::from_utf8(source).map_err(|error| Broken(error.to_string()))?;
         let (parsed, place) = (self.parsed(text)?, Place { index: 0, part: 0, split: false });
         let tree = parsed.root();
-        let item = Item { tree, outer: None, record: Some(tree), source, body, head: None };
+        let item = Item { tree, outer: None, record: Some(tree), texts: &texts, head: None };
         self.record(item, place, source).map_err(Broken)
     }
 
@@ -97,9 +97,15 @@ impl Work<'_, '_> {
                 Ok(bytes) => return self.open(opening, Piece::Bytes(bytes), inner),
                 Err(why) => why,
             },
-            Layer::Inflate(coding) => {
-                let inflated = piece.bytes().ok_or_else(no_text);
-                match inflated.and_then(|bytes| undone(*coding, &bytes, &mut self.left)) {
+            Layer::Inflate(coding) | Layer::MayInflate(coding) => {
+                let optional = matches!(layer, Layer::MayInflate(_));
+                let inflated = piece.bytes().ok_or_else(no_text).and_then(|bytes| {
+                    match optional && coding.begins(&bytes) == Some(false) {
+                        true => Ok(bytes),
+                        false => undone(*coding, &bytes, &mut self.left),
+                    }
+                });
+                match inflated {
                     Ok(bytes) => return self.open(opening, Piece::Bytes(bytes), inner),
                     Err(why) => why,
                 }

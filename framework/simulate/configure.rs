@@ -13,6 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::guard::given_for;
 use super::sign::made_for;
 use crate::connector::instance::{Instance, InstanceId};
+use crate::connector::load::settled;
 use crate::connector::model::{Connector, Proof, Required, SecretSpec, Setting};
 use crate::connector::secret::Secret;
 use crate::connector::settings::{Fault, Given, Values, check};
@@ -209,5 +210,6 @@ pub fn instance(connector: Arc<Connector>, id: InstanceId, filled: Filled, from:
         return Err(error);
     }
     let secrets = RwLock::new(Arc::new(checked.secrets));
+    let connector = settled(&connector, &checked.settings)?;
     Ok(Instance { id, connector, settings: checked.settings, secrets, receiver_url: None })
 }

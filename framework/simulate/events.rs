@@ -101,7 +101,7 @@ impl Maker {
     /// Whether an event must have a request of its own: part of it stands outside the item.
     pub fn is_alone(&self) -> bool {
         let mut picks = self.id.iter().chain(self.time.iter().map(|(pick, _)| pick));
-        !self.built.is_empty() || picks.any(|pick| matches!(pick, EventPick::Request(_)))
+        !self.built.is_empty() || picks.any(|pick| matches!(pick, EventPick::Request(_) | EventPick::Headers(_)))
     }
 
     /// Whether events have ids of their own; without, only a whole request can come twice.
@@ -153,7 +153,7 @@ impl Maker {
             EventPick::Item(at) => {
                 draft.record.is_none() && at.0.starts_with(&draft.at.0) && draft.old(pick).is_some()
             }
-            EventPick::Outer(_) | EventPick::Hash(_) | EventPick::Request(_) => false,
+            EventPick::Outer(_) | EventPick::Hash(_) | EventPick::Headers(_) | EventPick::Request(_) => false,
         })
     }
 
@@ -194,7 +194,7 @@ impl Maker {
                 EventPick::Record(pointer) if !told => draft.renew_record(pointer, number),
                 EventPick::Item(_) | EventPick::Record(_) => continue,
                 EventPick::Hash(_) => continue,
-                EventPick::Outer(_) | EventPick::Request(_) => {
+                EventPick::Outer(_) | EventPick::Headers(_) | EventPick::Request(_) => {
                     let text = if told { "stand-in".to_owned() } else { format!("{number:016}") };
                     draft.put(pick, Json::from(text));
                 }
@@ -208,6 +208,7 @@ impl Maker {
         let there = self.time.iter().find(|(pick, _)| match pick {
             EventPick::Item(_) | EventPick::Record(_) => draft.old(pick).is_some(),
             EventPick::Outer(_) | EventPick::Hash(_) => false,
+            EventPick::Headers(_) => true,
             EventPick::Request(pick) => matches!(pick, Pick::Header(_)),
         });
         if let Some((pick, format)) = there.or(self.time.first()) {
@@ -226,7 +227,7 @@ impl Draft {
                 Some(record) => pointer.resolve(record).cloned(),
                 None => self.in_item(pointer).resolve(&self.item).cloned(),
             },
-            EventPick::Outer(_) | EventPick::Hash(_) | EventPick::Request(_) => None,
+            EventPick::Outer(_) | EventPick::Hash(_) | EventPick::Headers(_) | EventPick::Request(_) => None,
         }
     }
 
@@ -240,6 +241,10 @@ impl Draft {
             },
             EventPick::Outer(pointer) => write(&mut self.event.outer, pointer, value),
             EventPick::Hash(_) => {}
+            EventPick::Headers(names) => {
+                let name = names.first().cloned().unwrap_or_default();
+                self.event.headers.push((name, plain(&value)));
+            }
             EventPick::Request(Pick::Header(name)) => self.event.headers.push((name.clone(), plain(&value))),
             EventPick::Request(Pick::Query(name)) => self.event.query.push((name.clone(), plain(&value))),
             EventPick::Request(Pick::Body(pointer) | Pick::Item(pointer)) if self.whole => {

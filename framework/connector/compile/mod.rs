@@ -5,7 +5,7 @@
 
 use std::path::Path as FilePath;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use self::names::Defined;
 use self::reader::{At, Compiler};
@@ -32,14 +32,32 @@ mod verify;
 
 /// Compiles the values of a spec. Mistakes come back in any case; the connector only where none of them is
 /// an error.
-/// `malformed` are places whose shape is wrong: nothing is said about the names that they define.
-pub fn compile(spec: &Json, file: &FilePath, malformed: &[Path]) -> (Option<Connector>, Vec<Mistake>) {
+/// `malformed` are places whose shape is wrong: nothing is said about the names that they define. `settings` are
+/// the instance's, where it is one's: a spec may leave it to a setting where something stands.
+pub fn compile(
+    spec: &Json,
+    file: &FilePath,
+    malformed: &[Path],
+    settings: Option<&Map<String, Json>>,
+) -> (Option<Connector>, Vec<Mistake>) {
     let folder = file.parent().unwrap_or(FilePath::new("")).to_owned();
     let top = At { value: spec, path: Path::default() };
     let mut compiler = Compiler::new(folder.clone(), Defined::of(&top, malformed));
+    compiler.given = settings.cloned().unwrap_or_else(|| assumed(&top));
     let connector = compiler.connector(&top, file);
     let sound = compiler.is_sound();
     (connector.filter(|_| sound), compiler.into_mistakes())
+}
+
+/// What is taken for the settings while nobody has given any.
+fn assumed(top: &At<'_>) -> Map<String, Json> {
+    let settings = top.get("settings");
+    let assumed = settings.iter().flat_map(At::entries).filter_map(|(name, at)| {
+        let known = |key: &str| at.value.get(key).cloned();
+        let required = at.flag("required").then(|| known("example").unwrap_or_else(|| Json::from("x-example")));
+        Some((name.to_owned(), known("default").or(required)?))
+    });
+    assumed.collect()
 }
 
 impl Compiler {
@@ -83,6 +101,7 @@ impl Compiler {
             output: output?,
             samples: samples.into_iter().map(|(_, sample)| sample).collect(),
             simulate,
+            by_settings: self.by_settings,
         })
     }
 

@@ -35,7 +35,7 @@ impl Compiler {
         let headers = at.get("headers");
         let headers = headers.iter().flat_map(At::items);
         let headers: Vec<_> =
-            headers.filter_map(|at| self.header_name(&at).map(str::to_ascii_lowercase)).collect();
+            headers.filter_map(|at| self.header_name(&at).map(|name| name.to_ascii_lowercase())).collect();
         let wanted = asked.is_some_and(|at| at.value.as_bool() != Some(false));
         (wanted || !headers.is_empty() || !fields.is_empty()).then_some(Envelope { headers, fields })
     }
@@ -69,9 +69,21 @@ impl Compiler {
         let headers = envelope.headers.iter().map(|name| Pick::Header(name.clone()));
         let fields = envelope.fields.iter().filter_map(|(_, pick)| match pick {
             EventPick::Request(pick) => Some(pick.clone()),
-            EventPick::Item(_) | EventPick::Outer(_) | EventPick::Record(_) | EventPick::Hash(_) => None,
+            EventPick::Item(_)
+            | EventPick::Outer(_)
+            | EventPick::Record(_)
+            | EventPick::Hash(_)
+            | EventPick::Headers(_) => None,
         });
-        if headers.chain(fields).any(|pick| secret(&pick)) {
+        let several = envelope.fields.iter().filter_map(|(_, pick)| match pick {
+            EventPick::Headers(names) => Some(names.iter().map(|name| Pick::Header(name.clone()))),
+            EventPick::Item(_)
+            | EventPick::Outer(_)
+            | EventPick::Record(_)
+            | EventPick::Hash(_)
+            | EventPick::Request(_) => None,
+        });
+        if headers.chain(fields).chain(several.flatten()).any(|pick| secret(&pick)) {
             let at = top.get("output");
             let place = at.as_ref().and_then(|at| at.get("headers").or(at.get("envelope")));
             let place = place.map_or_else(|| Place::value(&top.path), |at| Place::value(&at.path));

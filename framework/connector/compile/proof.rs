@@ -81,7 +81,7 @@ impl Compiler {
                 EventPick::Record(pointer) | EventPick::Hash(pointer) => {
                     pointer.resolve(record).is_none().then_some(pointer)
                 }
-                EventPick::Outer(_) | EventPick::Request(_) => None,
+                EventPick::Outer(_) | EventPick::Headers(_) | EventPick::Request(_) => None,
             })
             .collect();
         if let (true, Some(first)) = (missing.len() == picks.len(), missing.first()) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::names::Defined;
 use crate::spec::diagnostic::AGAIN;
@@ -92,6 +92,10 @@ pub struct Compiler {
     pub auth_here: Option<String>,
     /// Every name that a text or condition uses.
     pub named: BTreeSet<String>,
+    /// The settings that are known: the instance's, or the spec's own defaults.
+    pub given: Map<String, Json>,
+    /// Whether a setting says where something stands.
+    pub by_settings: bool,
     /// The schema of a record, for the samples.
     pub record_shape: Option<jsonschema::Validator>,
     mistakes: Vec<Mistake>,
@@ -107,6 +111,8 @@ impl Compiler {
             saved_so_far: None,
             auth_here: None,
             named: BTreeSet::new(),
+            given: Map::new(),
+            by_settings: false,
             record_shape: None,
             mistakes: Vec::new(),
             not_built: BTreeSet::new(),

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
+use super::names::Here;
 use super::reader::{At, Compiler};
 use super::urls::bad_header;
 use crate::connector::model::StatusRange;
@@ -10,9 +13,30 @@ use crate::connector::units;
 use crate::spec::mistake::{Code, Mistake, Place};
 
 impl Compiler {
+    /// The text of a place: as it is written, or as a setting says. `None`: that setting was not given.
+    pub fn place_text(&mut self, at: &At<'_>) -> Option<String> {
+        let written = at.text()?;
+        if !written.contains("{{") {
+            return Some(written.to_owned());
+        }
+        self.by_settings = true;
+        let name = self.text(at, Here::Settings)?.lone_name();
+        match name.as_deref().and_then(|name| name.strip_prefix("settings.")) {
+            Some(setting) => self.given.get(setting).and_then(Json::as_str).map(str::to_owned),
+            None => {
+                let message = "a place is written out, or left to one setting";
+                self.report(
+                    Mistake::new(Code::Malformed, Place::value(&at.path), message)
+                        .help("`{{ settings.header }}` and nothing around it: what a place is cannot be built"),
+                );
+                None
+            }
+        }
+    }
+
     /// A JSON Pointer.
     pub fn pointer(&mut self, at: &At<'_>) -> Option<Pointer> {
-        match Pointer::parse(at.text()?) {
+        match Pointer::parse(&self.place_text(at)?) {
             Ok(pointer) => Some(pointer),
             Err(wrong) => {
                 self.report(
@@ -150,12 +174,12 @@ impl Compiler {
     }
 
     /// The name of a header.
-    pub fn header_name<'a>(&mut self, at: &At<'a>) -> Option<&'a str> {
-        let name = at.text()?;
+    pub fn header_name(&mut self, at: &At<'_>) -> Option<String> {
+        let name = self.place_text(at)?;
         if http::HeaderName::from_bytes(name.as_bytes()).is_ok() {
             return Some(name);
         }
-        self.report(bad_header(name, Place::value(&at.path)));
+        self.report(bad_header(&name, Place::value(&at.path)));
         None
     }
 }

@@ -62,6 +62,8 @@ pub struct Connector {
     pub samples: Vec<Json>,
     /// What the stand-in sends where it cannot invert the spec by itself.
     pub simulate: Simulate,
+    /// Whether settings say where something stands: an instance has a connector of its own then.
+    pub by_settings: bool,
 }
 
 /// What the stand-in sends where it cannot invert the spec by itself.

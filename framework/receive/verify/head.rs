@@ -65,6 +65,7 @@ fn check_by_head(check: &Demand, keys: &Keys, head: &Head) -> Result<Told, Strin
     let expected = match keys.of(check) {
         Material::Known(expected) => expected,
         Material::Missing(why) => return Err(why.clone()),
+        Material::Excluded => return Ok(Told::Stranger(Rejection::Required)),
         Material::PerRequest => return Ok(Told::Nothing),
     };
     let subject = Subject { head, body: &[], item: None };

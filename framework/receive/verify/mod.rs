@@ -192,6 +192,7 @@ impl Prover<'_> {
         let expected = match self.keys.of(matter.check) {
             Material::Known(expected) => expected,
             Material::Missing(why) => return Err(Failure::NotReady(why.clone())),
+            Material::Excluded => return Err(Rejection::Required.into()),
             Material::PerRequest => {
                 own = Expected::new(&matter.check.proof, matter.scopes)
                     .map_err(|error| matter.lacking(&matter.check.proof.key_texts(), &error))?;

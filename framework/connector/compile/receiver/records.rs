@@ -81,7 +81,7 @@ impl Compiler {
                     )
                     .help("put `json` before it: pointers lead into JSON alone"),
                 ),
-                (Layer::Inflate(_), None) => self.report(
+                (Layer::Inflate(_) | Layer::MayInflate(_), None) => self.report(
                     Mistake::new(
                         Code::Contradiction,
                         Place::value(&at.path),
@@ -94,7 +94,7 @@ impl Compiler {
                 _ => {}
             }
             bytes_before = match layer {
-                Layer::Base64 | Layer::Inflate(_) => Some(name),
+                Layer::Base64 | Layer::Inflate(_) | Layer::MayInflate(_) => Some(name),
                 Layer::Json | Layer::JsonLines | Layer::JsonConcat | Layer::At(_) | Layer::Each(_) => None,
             };
             layers.push(layer);
@@ -111,6 +111,8 @@ impl Compiler {
             "json" => Layer::Json,
             "json_lines" => Layer::JsonLines,
             "json_concat" => Layer::JsonConcat,
+            "gzip?" => Layer::MayInflate(Coding::Gzip),
+            "zstd?" => Layer::MayInflate(Coding::Zstd),
             name => match Coding::named(name) {
                 Some(coding) => Layer::Inflate(coding),
                 None => return self.pointer(at).map(Layer::At),
@@ -172,6 +174,10 @@ impl Compiler {
             if let Some(at) = at.get(key) {
                 return self.pointer(&at).map(kind);
             }
+        }
+        if let Some(at) = at.get("header").filter(|at| at.value.is_array()) {
+            let names = at.items().filter_map(|at| self.header_name(&at));
+            return Some(EventPick::Headers(names.map(|name| name.to_ascii_lowercase()).collect()));
         }
         self.place(at).map(EventPick::Request)
     }

@@ -57,6 +57,8 @@ pub enum Layer {
     Base64,
     /// A compression.
     Inflate(Coding),
+    /// A compression where the bytes begin as it does; others go on as they are.
+    MayInflate(Coding),
     /// JSON.
     Json,
     /// Several JSON documents, one a line.
@@ -109,7 +111,7 @@ impl Layer {
     pub fn splits(&self) -> bool {
         match self {
             Self::JsonLines | Self::JsonConcat | Self::Each(_) => true,
-            Self::Base64 | Self::Inflate(_) | Self::Json | Self::At(_) => false,
+            Self::Base64 | Self::Inflate(_) | Self::MayInflate(_) | Self::Json | Self::At(_) => false,
         }
     }
 }
