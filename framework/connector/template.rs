@@ -302,6 +302,12 @@ impl Condition {
         }
     }
 
+    /// Whether it is about the settings alone, and they say no: whatever is asked, the answer is known before.
+    pub fn is_ruled_out(&self, scope: &Scope) -> bool {
+        let settled = self.names().iter().all(|name| name.starts_with("settings."));
+        settled && matches!(self.holds(scope), Ok(false))
+    }
+
     /// Whether one of our own names lacks what it names: something that was not saved yet.
     pub fn lacks_own(&self, scope: &Scope) -> bool {
         Root::new(scope).lacks_own(&self.0.names)

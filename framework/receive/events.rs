@@ -57,7 +57,8 @@ pub(super) fn id(item: Item<'_>, picks: &[EventPick], place: Place) -> Option<By
                 if text.len() <= LONGEST_ID && matches!(pick, EventPick::Item(_)) && !numbered =>
             {
                 return Some(
-                    part_of(&item.texts.source, text).unwrap_or_else(|| Bytes::copy_from_slice(text.as_bytes())),
+                    part_of(&item.texts.source, text)
+                        .unwrap_or_else(|| Bytes::copy_from_slice(text.as_bytes())),
                 );
             }
             text => text.into_owned(),
@@ -137,7 +138,8 @@ fn text_at<'a>(item: Item<'a>, pick: &EventPick) -> Option<Cow<'a, str>> {
         EventPick::Record(pointer) => in_tree(item.record?, pointer)?,
         EventPick::Hash(pointer) => Cow::Owned(hash(item.record?.at(pointer)?.raw().as_bytes())),
         EventPick::Headers(names) => {
-            let there = names.iter().find(|name| item.head.is_some_and(|head| head.headers.contains_key(*name)))?;
+            let there =
+                names.iter().find(|name| item.head.is_some_and(|head| head.headers.contains_key(*name)))?;
             Cow::Owned(one(item.head?.pick(&Pick::Header(there.clone()), &item.texts.body))?.into_owned())
         }
         EventPick::Request(pick @ (Pick::Header(_) | Pick::Query(_))) => {

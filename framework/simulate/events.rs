@@ -101,7 +101,8 @@ impl Maker {
     /// Whether an event must have a request of its own: part of it stands outside the item.
     pub fn is_alone(&self) -> bool {
         let mut picks = self.id.iter().chain(self.time.iter().map(|(pick, _)| pick));
-        !self.built.is_empty() || picks.any(|pick| matches!(pick, EventPick::Request(_) | EventPick::Headers(_)))
+        !self.built.is_empty()
+            || picks.any(|pick| matches!(pick, EventPick::Request(_) | EventPick::Headers(_)))
     }
 
     /// Whether events have ids of their own; without, only a whole request can come twice.

@@ -54,7 +54,8 @@ fn assumed(top: &At<'_>) -> Map<String, Json> {
     let settings = top.get("settings");
     let assumed = settings.iter().flat_map(At::entries).filter_map(|(name, at)| {
         let known = |key: &str| at.value.get(key).cloned();
-        let required = at.flag("required").then(|| known("example").unwrap_or_else(|| Json::from("x-example")));
+        let required =
+            at.flag("required").then(|| known("example").unwrap_or_else(|| Json::from("x-example")));
         Some((name.to_owned(), known("default").or(required)?))
     });
     assumed.collect()

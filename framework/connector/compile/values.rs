@@ -26,8 +26,9 @@ impl Compiler {
             None => {
                 let message = "a place is written out, or left to one setting";
                 self.report(
-                    Mistake::new(Code::Malformed, Place::value(&at.path), message)
-                        .help("`{{ settings.header }}` and nothing around it: what a place is cannot be built"),
+                    Mistake::new(Code::Malformed, Place::value(&at.path), message).help(
+                        "`{{ settings.header }}` and nothing around it: what a place is cannot be built",
+                    ),
                 );
                 None
             }

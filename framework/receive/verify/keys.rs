@@ -54,7 +54,9 @@ impl Keys {
     /// URL is not known, what is made of it cannot be checked.
     pub(in crate::receive) fn new(verify: &Verify, vars: &Vars, scopes: &[Scope], url_known: bool) -> Self {
         let material = |check: &Demand| {
-            if excluded(check, scopes) {
+            // What it requires besides cannot hold, whoever asks.
+            if check.require.iter().any(|condition| scopes.iter().all(|scope| condition.is_ruled_out(scope)))
+            {
                 return Material::Excluded;
             }
             let messages = check.proof.signed().map(|signed| signed.messages.iter().collect());
@@ -78,14 +80,6 @@ impl Keys {
     pub(super) fn of(&self, check: &Demand) -> &Material {
         self.0.get(check.number).unwrap_or(&NONE)
     }
-}
-
-/// Whether what a check requires besides cannot hold, whoever asks: it is about the settings alone.
-fn excluded(check: &Demand, scopes: &[Scope]) -> bool {
-    check.require.iter().any(|condition| {
-        let settled = condition.names().iter().all(|name| name.starts_with("settings."));
-        settled && scopes.iter().all(|scope| matches!(condition.holds(scope), Ok(false)))
-    })
 }
 
 /// What these texts name, and the vars too where one is among them: a var may use any other.

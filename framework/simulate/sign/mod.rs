@@ -56,7 +56,7 @@ struct Matter<'a> {
 
 /// Signs a push; `state` is what the instance saved of the vendor's answers. `Err` where the spec verifies something that a stand-in cannot make.
 pub fn sign(instance: &Instance, state: &Json, push: &mut Unsigned, now: Timestamp) -> Result<()> {
-    for demand in played(&instance.connector.receiver.verify) {
+    for demand in played(&instance.connector.receiver.verify, &instance.scope()) {
         let items = match &demand.each {
             None => vec![None],
             Some(each) => write::items(&push.body, each).into_iter().map(Some).collect(),
@@ -80,13 +80,19 @@ pub fn needs_state(instance: &Instance) -> bool {
     names.any(|name| name.starts_with("state.") || name.starts_with("vars."))
 }
 
-/// The checks that a push passes: of those of which one is enough, the first. Hashes of the body come first,
+/// The checks that a push passes: of those of which one is enough, the first that the settings leave. Hashes of the body come first,
 /// since others may sign them.
-fn played(verify: &Verify) -> Vec<&Demand> {
+fn played<'v>(verify: &'v Verify, scope: &Scope) -> Vec<&'v Demand> {
     let mut checks = match verify {
         Verify::One(check) => vec![&**check],
-        Verify::AllOf(all) => all.iter().flat_map(played).collect(),
-        Verify::AnyOf(any) => any.first().map(played).unwrap_or_default(),
+        Verify::AllOf(all) => all.iter().flat_map(|one| played(one, scope)).collect(),
+        Verify::AnyOf(any) => {
+            let left = |one: &&Verify| {
+                let mut required = one.checks().into_iter().flat_map(|check| &check.require);
+                !required.any(|condition| condition.is_ruled_out(scope))
+            };
+            any.iter().find(left).or(any.first()).map(|one| played(one, scope)).unwrap_or_default()
+        }
     };
     checks.sort_by_key(|check| !matches!(check.proof, Proof::Digest { .. }));
     checks

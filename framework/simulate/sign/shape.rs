@@ -11,10 +11,13 @@ use crate::connector::model::{
     AlgorithmChoice, Connector, Demand, Each, KeySource, Proof, Records, TimePlace,
 };
 use crate::connector::pick::{Pick, Pointer};
+use crate::connector::template::Scope;
 
 /// Whether signing writes into the body.
 pub fn in_body(connector: &Connector) -> bool {
-    played(&connector.receiver.verify).into_iter().any(|demand| places(demand).iter().any(stands_in_body))
+    played(&connector.receiver.verify, &Scope::default())
+        .into_iter()
+        .any(|demand| places(demand).iter().any(stands_in_body))
 }
 
 /// Whether a push can hold one event alone: its fields are signed by name, or the signature is one of them.
@@ -23,9 +26,12 @@ pub fn alone(connector: &Connector) -> bool {
         Each::At(each) => each.iter().all(|each| each.0.is_empty()),
         Each::Built(_) => true,
     };
-    root && played(&connector.receiver.verify).into_iter().filter(|demand| demand.each.is_none()).any(
-        |demand| places(demand).iter().any(stands_in_body) || names(demand).iter().any(|name| is_field(name)),
-    )
+    root && played(&connector.receiver.verify, &Scope::default())
+        .into_iter()
+        .filter(|demand| demand.each.is_none())
+        .any(|demand| {
+            places(demand).iter().any(stands_in_body) || names(demand).iter().any(|name| is_field(name))
+        })
 }
 
 /// The records of a body as they will come out, where the body is one document.
