@@ -1,26 +1,23 @@
-//! From a verified, inflated body to items: what its format makes of it, and where the lists of items stand.
+//! From a verified, inflated body to items: where the lists of items stand in its documents.
 //!
-//! `accept` calls it for a request, `run` for dead letters that are tried again; `records` goes on with each item.
-//! What it cannot read it keeps as a dead letter: nothing that came in verified is thrown away, and where the
-//! format tells one document from the next, one that is bad costs itself alone.
+//! `accept` calls it for a request, `run` for dead letters that are tried again; `formats` makes the documents, and
+//! `records` goes on with each item. What it cannot read it keeps as a dead letter: nothing that came in verified is
+//! thrown away.
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use memchr::{memchr_iter, memmem};
-use serde_json::{Map, Value as Json};
 
 use super::request::Head;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Decode, Each};
+use crate::connector::model::Each;
 use crate::connector::node::{Node, Parsed, Rows, Shape, Unread};
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::record::Checked;
 use crate::connector::scan::{self, Span, Torn};
-use crate::connector::template::{Scope, Tree};
+use crate::connector::template::Scope;
 use crate::error::escaped;
 use crate::queue::{DeadLetter, DeadReason, DeadWhat};
 
@@ -29,11 +26,6 @@ const MOST_ITEMS: usize = 200_000;
 /// Bytes of a document that is read whole. A longer one is cut into its elements first: the table of all its values
 /// would take more memory than the document.
 const WHOLE: usize = 256 << 10;
-/// Fields that a form may have, for the same reason.
-const MOST_FIELDS: usize = 10_000;
-/// How often the next document is looked for behind one that has no end.
-const MOST_LOOKS: usize = 100;
-
 /// What is known while a body is decoded.
 pub(super) struct Decoder<'a> {
     /// Whose stream it is.
@@ -85,7 +77,7 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    fn of(body: Bytes, source: Bytes) -> Self {
+    pub(super) fn of(body: Bytes, source: Bytes) -> Self {
         Self { body, source, picked: RefCell::default(), cut: RefCell::default() }
     }
 }
@@ -163,163 +155,9 @@ impl Decoder<'_> {
 }
 
 impl Work<'_, '_> {
-    fn read(&mut self) {
-        let body = self.texts.body.clone();
-        let decode = &self.decoder.instance.connector.receiver.decode;
-        let bytes = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body).trim_ascii_start();
-        let read = match decode {
-            Decode::Nothing(tree) => self.built(tree),
-            Decode::Form { field } => self.form(&body, field.as_deref()),
-            Decode::Json | Decode::JsonLines { .. } | Decode::JsonConcat if bytes.is_empty() => Ok(()),
-            Decode::Json => self.document_or_nothing(bytes),
-            Decode::JsonLines { also_json: true } if bytes.starts_with(b"[") => {
-                self.document_or_nothing(bytes)
-            }
-            Decode::JsonLines { also_json } => self.lines(bytes, *also_json),
-            Decode::JsonConcat => self.concatenated(bytes),
-        };
-        if let Err(Broken(detail)) = read {
-            // What was read of it so far is in the dead letter too, and counts once.
-            self.out = Decoded::default();
-            self.bury(DeadWhat::Body, DeadReason::Undecodable, body, None, &detail);
-        }
-    }
-
-    fn document_or_nothing(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let text = std::str::from_utf8(bytes).map_err(|error| Broken(error.to_string()))?;
-        self.document(text)
-    }
-
-    /// One document a line, each bounded by the body's cap alone.
-    fn lines(&mut self, bytes: &[u8], also_json: bool) -> Result<(), Broken> {
-        let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
-        let lines = ends.scan(0, |start, end| bytes.get(std::mem::replace(start, end + 1)..end));
-        let lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        for (n, line) in lines.enumerate() {
-            let Err(Broken(detail)) = self.attempt(line) else { continue };
-            // A first line that is no JSON may be the first line of one document that was written on many.
-            if n == 0 && also_json && line.len() < bytes.trim_ascii().len() {
-                match self.document_or_nothing(bytes) {
-                    Ok(()) => return Ok(()),
-                    Err(_) => self.out = Decoded::default(),
-                }
-                self.index = 0;
-            }
-            self.lose(line, &detail)?;
-        }
-        Ok(())
-    }
-
-    /// One document after the other. One whose end cannot be found ends where a line begins as it did.
-    fn concatenated(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let (mut rest, mut looks) = (bytes.trim_ascii_start(), 0);
-        while !rest.is_empty() {
-            let end = scan::end_of_value(rest, 0).map(|(end, _)| end);
-            let (document, behind) = rest.split_at(end.unwrap_or(rest.len()));
-            let Err(Broken(detail)) = self.attempt(document) else {
-                rest = behind.trim_ascii_start();
-                continue;
-            };
-            looks += 1;
-            let line = [b'\n', rest.first().copied().unwrap_or(b'{')];
-            let next = memmem::find(document, &line).filter(|_| looks <= MOST_LOOKS);
-            let (lost, behind) = rest.split_at(next.unwrap_or(document.len()));
-            self.lose(lost, &detail)?;
-            rest = behind.trim_ascii_start();
-        }
-        Ok(())
-    }
-
-    /// One document of several: what was read of a broken one is taken back.
-    fn attempt(&mut self, document: &[u8]) -> Result<(), Broken> {
-        let before = (self.out.records.len(), self.out.dead.len(), self.index);
-        let read = self.document_or_nothing(document);
-        if read.is_err() {
-            self.out.records.truncate(before.0);
-            self.out.kinds.truncate(before.0);
-            self.out.dead.truncate(before.1);
-            self.index = before.2;
-        }
-        read
-    }
-
-    fn lose(&mut self, document: &[u8], detail: &str) -> Result<(), Broken> {
-        self.room()?;
-        let document = self.texts.body.slice_ref(document);
-        self.bury(DeadWhat::Body, DeadReason::Undecodable, document, None, detail);
-        Ok(())
-    }
-
-    /// The fields of a form as an object, one that is repeated as a list; or the document that a field holds.
-    fn form(&mut self, body: &[u8], field: Option<&str>) -> Result<(), Broken> {
-        if body.is_empty() {
-            return Ok(());
-        }
-        let mut fields = Map::new();
-        for (n, (name, value)) in url::form_urlencoded::parse(body).enumerate() {
-            if n == MOST_FIELDS {
-                return Err(Broken(format!("it has more than {MOST_FIELDS} fields")));
-            }
-            let value = Json::from(value);
-            match fields.get_mut(name.as_ref()) {
-                None => drop(fields.insert(name.into_owned(), value)),
-                Some(Json::Array(values)) => values.push(value),
-                Some(first) => *first = Json::Array(vec![first.take(), value]),
-            }
-        }
-        let made = match field {
-            None => Json::Object(fields).to_string(),
-            Some(name) => match fields.remove(name) {
-                Some(Json::String(text)) => text,
-                Some(_) => return Err(Broken(format!("the form has `{name}` more than once"))),
-                None => return Err(Broken(format!("the form has no `{name}`"))),
-            },
-        };
-        self.within(made, Self::document)
-    }
-
-    /// The document that the spec builds where no body is read. It stands for the body in every respect.
-    fn built(&mut self, tree: &Tree) -> Result<(), Broken> {
-        let made = tree.render(&self.scope("")).map_err(|error| Broken(error.to_string()))?;
-        let made = made.unwrap_or_default().to_string();
-        let body = Bytes::from(made.clone());
-        self.texts = Rc::new(Texts::of(body.clone(), body));
-        self.within(made, Self::document)
-    }
-
-    /// Works on a text that was made of the body.
-    fn within(
-        &mut self,
-        made: String,
-        read: fn(&mut Self, &str) -> Result<(), Broken>,
-    ) -> Result<(), Broken> {
-        let source = Bytes::from(made);
-        let texts = Texts::of(self.texts.body.clone(), source.clone());
-        let before = std::mem::replace(&mut self.texts, Rc::new(texts));
-        let text = std::str::from_utf8(&source).map_err(|error| Broken(error.to_string()));
-        let done = text.and_then(|text| read(self, text));
-        self.texts = before;
-        done
-    }
-
-    /// The names for what the spec builds; `request.json` is the document.
-    fn scope(&self, document: &str) -> Scope {
-        let decoder = self.decoder;
-        let scope = decoder.scope.clone().unwrap_or_else(|| decoder.instance.scope());
-        let nobody = Head::nobody();
-        let head = decoder.head.unwrap_or(&nobody);
-        let body = if document.is_empty() {
-            self.texts.body.clone()
-        } else {
-            Bytes::copy_from_slice(document.as_bytes())
-        };
-        let facts = head.facts(decoder.instance.receiver_url.as_ref(), body);
-        scope.with_request(Arc::new(facts)).with_now(decoder.at)
-    }
-
     /// One document: the list of its items is the first of `each` that is there; what is no list is a list
     /// of one. A document that is not too large is read once, and what was read serves its items too.
-    fn document(&mut self, text: &str) -> Result<(), Broken> {
+    pub(super) fn document(&mut self, text: &str) -> Result<(), Broken> {
         let each = match &self.decoder.instance.connector.receiver.records.each {
             Each::At(each) => each,
             Each::Built(list) => {

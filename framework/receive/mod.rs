@@ -15,6 +15,7 @@ mod deeds;
 mod endpoint;
 mod envelope;
 mod events;
+mod formats;
 mod inflate;
 mod meters;
 mod pace;

@@ -1,6 +1,12 @@
 //! Every shape of a body, as a small connector of its own in tests/shapes: validated, its cases played, and its
 //! whole life simulated by the built binary.
 
+use std::path::Path;
+
+use forebay::connector::load::examine_source;
+use forebay::spec::mistake::Code;
+use forebay::spec::source::Source;
+
 use crate::support::{forebay, root};
 
 #[test]
@@ -28,4 +34,49 @@ fn a_connector_of_every_shape_is_valid_and_its_cases_and_its_life_hold() {
         }
     }
     assert!(failed.is_empty(), "{failed}");
+}
+
+/// A spec in which a fragment of the docs stands.
+fn spec_with(fragment: &str) -> String {
+    let top = |key: &str| fragment.lines().any(|line| line.starts_with(&format!("{key}:")));
+    let (mut receiver, mut rest) = (String::new(), String::new());
+    let mut outside = false;
+    for line in fragment.lines() {
+        outside = if line.starts_with(' ') {
+            outside
+        } else {
+            line.starts_with("output:") || line.starts_with("simulate:")
+        };
+        match outside {
+            true => rest.push_str(&format!("{line}\n")),
+            false => receiver.push_str(&format!("  {line}\n")),
+        }
+    }
+    let or = |key: &str, line: &str| if top(key) { String::new() } else { format!("{line}\n") };
+    format!(
+        "forebay: 1\nname: example\ntitle: Example\nvendor: Example\nsettings:\n  \
+         id_header: {{title: A, type: string, description: A header.}}\n  \
+         id_at: {{title: B, type: string, description: A place.}}\n\
+         secrets: {{key: {{title: Key, description: The key.}}}}\n\
+         receiver:\n  path: /in\n  verify: {{kind: token, header: x-key, equals: \"{{{{ secrets.key }}}}\"}}\n  \
+         respond: {{accepted: {{status: 200}}}}\n{receiver}{}{rest}{}",
+        or("decode", "  decode: {format: json}"),
+        or("output", "output: {schema: record.json}"),
+    )
+}
+
+#[test]
+fn every_fragment_of_the_page_on_records_is_part_of_the_language() {
+    let page = std::fs::read_to_string(root().join("docs/language/records.md")).unwrap();
+    let file = root().join("tests/shapes/connector.yaml");
+    let fragments: Vec<&str> =
+        page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(fragments.len() >= 8);
+    for fragment in fragments {
+        let spec = spec_with(fragment);
+        let examined = examine_source(Source::new("docs".to_owned(), &spec), Path::new(&file));
+        let wrong: Vec<_> = examined.diagnostics.iter().filter(|d| d.code != Code::BadSample).collect();
+        assert!(wrong.is_empty(), "{spec}\n{wrong:?}");
+        assert!(examined.connector.is_some(), "{spec}");
+    }
 }
