@@ -21,7 +21,7 @@ use crate::queue::{DeadReason, DeadWhat};
 /// Fields that a form may have: each takes memory beyond its bytes.
 const MOST_FIELDS: usize = 10_000;
 /// How often the next document is looked for behind one that has no end.
-const MOST_LOOKS: usize = 100;
+const MOST_LOOKS: usize = 32;
 
 impl Work<'_, '_> {
     /// The whole body.
@@ -78,7 +78,12 @@ impl Work<'_, '_> {
         while !rest.is_empty() {
             let end = scan::end_of_value(rest, 0).map(|(end, _)| end);
             let (document, behind) = rest.split_at(end.unwrap_or(rest.len()));
-            let Err(Broken(detail)) = self.attempt(document) else {
+            // What has no end is no document, and nobody has to read it to know.
+            let read = match end {
+                Some(_) => self.attempt(document),
+                None => Err(Broken("it breaks off".to_owned())),
+            };
+            let Err(Broken(detail)) = read else {
                 rest = behind.trim_ascii_start();
                 continue;
             };
