@@ -76,6 +76,10 @@ pub fn event_pick(event: &EventPick) -> String {
         EventPick::Record(pointer) => format!("{} of the record", place(pointer)),
         EventPick::Hash(pointer) if pointer.0.is_empty() => "a hash of the record".to_owned(),
         EventPick::Hash(pointer) => format!("a hash of {} of the record", place(pointer)),
+        EventPick::Headers(names) => {
+            let names: Vec<String> = names.iter().map(|name| code(name)).collect();
+            format!("the first there is of the headers {}", names.join(", "))
+        }
         EventPick::Request(place) => pick(place),
     }
 }
