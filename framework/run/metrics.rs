@@ -52,6 +52,8 @@ pub const METRICS: &[Description] = &[
     ("forebay_records_by_type_total", Shape::Counter, Unit::Count, &["instance", "type"], "Records by the known types of the connector; the rest are `other`"),
     ("forebay_last_accepted_timestamp_seconds", Shape::Gauge, Unit::Seconds, &["instance"], "When records were last accepted, since 1970"),
     ("forebay_last_event_age_seconds", Shape::Gauge, Unit::Seconds, &["instance"], "Time since records were last accepted"),
+    ("forebay_rules_total", Shape::Counter, Unit::Count, &["instance", "rule", "outcome"], "Requests that a rule of the receiver took, by what became of them"),
+    ("forebay_rule_runs_total", Shape::Counter, Unit::Count, &["instance"], "Operations that messages of the vendor asked for"),
     ("forebay_stream_left_seconds", Shape::Gauge, Unit::Seconds, &["instance"], "Time until the stream runs out, where it has a lifetime"),
     ("forebay_sync_seconds", Shape::Histogram, Unit::Seconds, &[], "Time of one commit to the store, its sync included"),
     ("forebay_queue_bytes", Shape::Gauge, Unit::Bytes, &[], "Bytes of the store"),
