@@ -91,7 +91,7 @@ impl Frame {
             Format::Lines { also_json: true } if turn % 5 == 2 => self.document(events).into_bytes(),
             Format::Lines { .. } if self.is_lines() => lines(events),
             Format::Concat => {
-                let between = if turn % 2 == 0 { "" } else { "\n" };
+                let between = if turn.is_multiple_of(2) { "" } else { "\n" };
                 let documents = events.iter().map(|event| self.document(std::slice::from_ref(event)));
                 documents.collect::<Vec<_>>().join(between).into_bytes()
             }

@@ -164,16 +164,18 @@ impl Compiler {
         if at.text().is_some() {
             return self.pointer(at).map(EventPick::Item);
         }
-        let kinds: [(&str, fn(Pointer) -> EventPick); 4] = [
-            ("item", EventPick::Item),
-            ("outer", EventPick::Outer),
-            ("record", EventPick::Record),
-            ("hash", EventPick::Hash),
-        ];
-        for (key, kind) in kinds {
-            if let Some(at) = at.get(key) {
-                return self.pointer(&at).map(kind);
-            }
+        let pointer = |key: &str, compiler: &mut Self| at.get(key).map(|at| compiler.pointer(&at));
+        if let Some(pointer) = pointer("item", self) {
+            return pointer.map(EventPick::Item);
+        }
+        if let Some(pointer) = pointer("outer", self) {
+            return pointer.map(EventPick::Outer);
+        }
+        if let Some(pointer) = pointer("record", self) {
+            return pointer.map(EventPick::Record);
+        }
+        if let Some(pointer) = pointer("hash", self) {
+            return pointer.map(EventPick::Hash);
         }
         if let Some(at) = at.get("header").filter(|at| at.value.is_array()) {
             let names = at.items().filter_map(|at| self.header_name(&at));

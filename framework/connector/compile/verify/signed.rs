@@ -129,7 +129,7 @@ impl Compiler {
             Some("pairs") => Grammar::Pairs { separator: separator(), name: at.text_of("key")?.to_owned() },
             _ => Grammar::Plain,
         };
-        let prefix = at.get("prefix").and_then(|at| self.place_text(&at));
+        let prefix = at.get("prefix").and_then(|at| self.place_text(&at)).filter(|text| !text.is_empty());
         let encoding = encoding(at.text_of("encoding")).unwrap_or(Encoding::Hex);
         (!places.is_empty()).then_some(Signature { places, grammar, prefix, encoding })
     }
