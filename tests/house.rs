@@ -1,7 +1,6 @@
 //! The structure of the house, held by tests: floors import downward only, heavy crates are imported in one
 //! place, every file says what it is, and no file outgrows its subject.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The floors from the lowest to the highest: a floor imports from itself and from those before it.
@@ -130,57 +129,4 @@ fn every_file_says_what_it_is_and_keeps_to_its_subject() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// First words of connectors that are no vendor's name.
-const WORDS: &[&str] = &["generic", "standard"];
-
-#[test]
-fn nothing_in_the_framework_knows_a_vendor() {
-    let vendors: Vec<String> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors"))
-        .unwrap()
-        .filter_map(|entry| {
-            entry.unwrap().file_name().to_str().and_then(|n| n.split('-').next().map(str::to_owned))
-        })
-        .filter(|first| !WORDS.contains(&first.as_str()))
-        .collect();
-    assert!(vendors.contains(&"auth0".to_owned()));
-    for (path, text) in sources() {
-        // Words of the language we write in, a library's name, and a way to sign that others took over.
-        let code = code(&text).replace("Box<", "").replace("Box::", "").replace("aws_lc_rs", "");
-        let code = code.replace("aws_sigv4", "").to_lowercase();
-        let words: BTreeSet<&str> = code.split(|c: char| !c.is_alphanumeric()).collect();
-        // Diagnostics can be written as annotations of this one: there it is where we write to.
-        let written_to =
-            (path.ends_with("spec/render.rs") || path.ends_with("cli/validate.rs")).then_some("github");
-        for vendor in vendors.iter().map(String::as_str).filter(|vendor| Some(*vendor) != written_to) {
-            assert!(!words.contains(vendor), "{} names {vendor}", path.display());
-        }
-    }
-}
-
-/// The headers that the published signatures stand in, whoever sends them.
-#[test]
-fn nothing_in_the_framework_knows_a_vendors_header() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let mut headers = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let Ok(spec) = std::fs::read_to_string(entry.unwrap().path().join("connector.yaml")) else {
-            continue;
-        };
-        for part in spec.split("header: ").skip(1) {
-            let end = part.find([',', '}']).unwrap_or(part.len());
-            let end = if part.starts_with('[') { part.find(']').unwrap() } else { end };
-            headers.extend(
-                part[..end].trim_start_matches('[').split(',').map(|name| name.trim().to_lowercase()),
-            );
-        }
-    }
-    assert!(headers.len() >= 20 && headers.contains(&"x-slack-signature".to_owned()), "{headers:?}");
-    for (path, text) in sources() {
-        let lower = code(&text).to_lowercase();
-        for header in &headers {
-            assert!(!lower.contains(header.as_str()), "{} names {header}", path.display());
-        }
-    }
 }

@@ -5,6 +5,7 @@ mod admin;
 mod bad_specs;
 mod calls;
 mod cases;
+mod catalogue;
 mod configuration;
 mod docs;
 mod each_call;

@@ -1,4 +1,5 @@
-//! `forebay docs`: writes the page of every connector, and says which are stale. No network, no environment.
+//! `forebay docs`: writes the page of every connector, the reference of the language and the table of connectors, and
+//! says which are stale. No network, no environment.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +8,7 @@ use clap::Args;
 
 use super::validate::specs;
 use crate::connector::load::load;
-use crate::docs::page;
+use crate::docs::{catalogue, page, reference};
 use crate::error::{Error, Kind, Result};
 
 /// The page, beside the spec.
@@ -17,8 +18,14 @@ const PAGE: &str = "README.md";
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Connector folders, their connector.yaml files, or folders of connectors
-    #[arg(required = true)]
+    #[arg(required_unless_present = "reference")]
     paths: Vec<PathBuf>,
+    /// Write the reference of the language to this file too
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+    /// Put the table of these connectors into this page too
+    #[arg(long, value_name = "FILE", requires = "paths")]
+    catalogue: Option<PathBuf>,
     /// Write nothing; exit 1 where a page is not what would be written
     #[arg(long)]
     check: bool,
@@ -26,10 +33,7 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
-    let mut pages = Vec::new();
-    for spec in specs(&arguments.paths)? {
-        pages.push((spec.with_file_name(PAGE), page(&load(&spec)?)?));
-    }
+    let pages = pages(&arguments)?;
     let mut stale = 0;
     for (file, text) in &pages {
         let same = std::fs::read_to_string(file).is_ok_and(|found| found == *text);
@@ -45,6 +49,29 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     println!("{} of {} pages were up to date", pages.len() - stale, pages.len());
     Ok(if arguments.check && stale > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The files that are asked for, and what has to stand in each.
+fn pages(arguments: &Arguments) -> Result<Vec<(PathBuf, String)>> {
+    let (mut pages, mut connectors) = (Vec::new(), Vec::new());
+    for spec in specs(&arguments.paths)? {
+        let connector = load(&spec)?;
+        let text = page(&connector).map_err(|error| error.at(spec.display().to_string()))?;
+        pages.push((spec.with_file_name(PAGE), text));
+        let folder = spec.parent().unwrap_or(Path::new(".")).display().to_string();
+        connectors.push((folder, connector));
+    }
+    if let Some(file) = &arguments.reference {
+        pages.push((file.clone(), reference::reference()));
+    }
+    if let Some(file) = &arguments.catalogue {
+        let at = |error: Error| error.at(file.display().to_string());
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            at(Error::new(Kind::Configuration, "the page of the table cannot be read").because(e))
+        })?;
+        pages.push((file.clone(), catalogue::within(&text, &connectors).map_err(at)?));
+    }
+    Ok(pages)
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

@@ -4,6 +4,7 @@
 //! gives the same page. `cli` writes the files, and says which are stale.
 
 mod allowed;
+pub mod catalogue;
 mod creation;
 mod data;
 mod example;
@@ -14,6 +15,7 @@ mod messages;
 mod page;
 mod proof;
 mod record;
+pub mod reference;
 mod sender;
 mod words;
 
