@@ -22,13 +22,21 @@ pub fn values(schema: &Json) -> String {
     }
     said.extend(bounds(schema));
     if let Some(items) = schema.get("items").filter(|items| items.is_object()) {
-        let each = [kind(items), values(items)];
-        let each: Vec<String> = each.into_iter().filter(|words| !words.is_empty()).collect();
+        let each = said_of(items);
         if !each.is_empty() {
-            said.push(format!("each: {}", each.join(", ")));
+            said.push(format!("each: {each}"));
         }
     }
     said.join("; ")
+}
+
+/// The type and the values; of a choice the values alone.
+pub fn said_of(schema: &Json) -> String {
+    match (kind(schema), values(schema)) {
+        (kind, values) if values.is_empty() => kind,
+        (kind, values) if kind.is_empty() || choice(schema).is_some() => values,
+        (kind, values) => format!("{kind}, {values}"),
+    }
 }
 
 /// The type: `string`, `string or null`.
@@ -53,7 +61,10 @@ fn choice(schema: &Json) -> Option<String> {
 
 /// A value in a line.
 pub fn shown(value: &Json) -> String {
-    code(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    match value.as_str() {
+        Some(text) if !text.is_empty() => code(text),
+        Some(_) | None => code(&value.to_string()),
+    }
 }
 
 fn bounds(schema: &Json) -> Vec<String> {

@@ -52,23 +52,29 @@ fn by_hand(connector: &Connector, example: &Example) -> String {
 fn calls(connector: &Connector, provision: &Provision, example: &Example) -> String {
     let mut text = match &provision.when {
         Some(when) => {
+            let printed = provision.resources.iter().any(|resource| !resource.create.is_empty());
+            let printed = if printed { "; `forebay run` prints it with your own values" } else { "" };
             let automatic = words::condition(connector, when);
-            format!(
-                "When {automatic}, Forebay makes the call below. Else it is yours to make; `forebay run` prints it with your own values.\n"
-            )
+            format!("When {automatic}, Forebay does this. Else it is yours to do{printed}.\n")
         }
-        None => "Forebay makes this, where it is not there yet:\n".to_owned(),
+        None => "Forebay does this, where it is not done yet:\n".to_owned(),
     };
     for resource in &provision.resources {
         let scope = in_creation(resource, &example.scope);
-        for call in resource.create.iter().filter_map(|step| step.call.as_ref()) {
-            text.push_str(&format!("\n{}", block("sh", &command(connector, call, &scope))));
+        for call in making(resource) {
+            text.push_str(&format!("\n{}", command(connector, call, &scope)));
         }
         if let Some(answer) = answer(resource, &scope) {
             text.push_str(&format!("\nExpected response:\n\n{}", block("json", &format!("{answer:#}"))));
         }
     }
     text
+}
+
+/// The calls that bring a resource into being; of one that is always there, those that change it.
+fn making(resource: &Resource) -> Vec<&Call> {
+    let steps = if resource.create.is_empty() { &resource.update } else { &resource.create };
+    steps.iter().filter_map(|step| step.call.as_ref()).collect()
 }
 
 /// The names that a resource's create can use.
@@ -82,8 +88,10 @@ fn in_creation(resource: &Resource, scope: &Scope) -> Scope {
 fn command(connector: &Connector, call: &Call, scope: &Scope) -> String {
     let built = || curl(connector, call, scope, TOKEN).ok();
     match (built(), built()) {
-        (Some(command), Some(again)) if command == again => command.replace("%7B", "{").replace("%7D", "}"),
-        (_, _) => format!("{} {}", call.method, call.url.source()),
+        (Some(command), Some(again)) if command == again => {
+            block("sh", &command.replace("%7B", "{").replace("%7D", "}"))
+        }
+        (_, _) => block("text", &format!("{} {}", call.method, call.url.source())),
     }
 }
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
-use crate::connector::model::{Connector, Required, Setting};
+use crate::connector::model::{Connector, Provision, Required, Setting};
 use crate::connector::template::Scope;
 use crate::provision::plan::with_placeholders;
 
@@ -50,7 +50,7 @@ impl Example {
             .with("receiver", json!({"url": receiver_url, "path": path}))
             .with_now(Timestamp::from_second(NOW).unwrap_or_default());
         if let Some(provision) = &connector.provision {
-            scope = scope.with("state", with_placeholders(json!({}), provision));
+            scope = scope.with("state", state(connector, provision));
         }
         Self { settings, scope, receiver_url }
     }
@@ -63,6 +63,16 @@ impl Example {
             Required::When(condition) => condition.holds(&self.scope).unwrap_or(true),
         }
     }
+}
+
+/// The saved values, those that messages bring included.
+fn state(connector: &Connector, provision: &Provision) -> Json {
+    let mut known = with_placeholders(json!({}), provision);
+    for capture in connector.receiver.rules.iter().flat_map(|rule| &rule.capture) {
+        let placeholder = format!("{{{}.{}}}", capture.resource, capture.name);
+        known[&capture.resource][&capture.name] = json!(placeholder);
+    }
+    known
 }
 
 fn settings(connector: &Connector) -> Map<String, Json> {

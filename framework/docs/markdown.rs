@@ -25,6 +25,7 @@ pub fn list(items: impl IntoIterator<Item = String>) -> String {
 
 /// Code within a line, whatever is in it.
 pub fn code(text: &str) -> String {
+    let text = &text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };

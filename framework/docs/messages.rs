@@ -2,7 +2,7 @@
 
 use super::markdown::{capital, code, joined, list};
 use super::words;
-use crate::connector::model::{Connector, End, Reply, ReplyBody, Rule, Run};
+use crate::connector::model::{Connector, End, Lifecycle, Reply, ReplyBody, Rule, Run};
 
 /// The part of the page.
 pub fn body(connector: &Connector) -> String {
@@ -43,7 +43,14 @@ fn done(connector: &Connector, run: &Run) -> String {
             let provision = connector.provision.iter().flat_map(|provision| &provision.resources);
             let title =
                 provision.filter(|known| known.name == *resource).map(|known| known.title.as_str()).next();
-            format!("the {} gets a {} soon after", title.unwrap_or(resource), operation.name())
+            let done = match operation {
+                Lifecycle::Check => "looked at",
+                Lifecycle::Create => "made anew where it is gone",
+                Lifecycle::Update => "brought to what it should be",
+                Lifecycle::Repair => "repaired where that is needed",
+                Lifecycle::Renew => "renewed",
+            };
+            format!("the {} is {done} soon after", title.unwrap_or(resource))
         }
         Run::Call { call, only } => {
             let only = only.as_ref().map(|only| format!(", if the URL matches {}", code(only.as_str())));

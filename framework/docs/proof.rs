@@ -150,14 +150,11 @@ fn key(connector: &Connector, keys: &KeySource) -> String {
             format!("the key {}", joined(&texts, "or"))
         }
         KeySource::Fetched(fetched) => {
+            let only = fetched.only.as_ref();
             let only =
-                fetched.only.as_ref().map(|only| format!(", which must match {}", code(only.as_str())));
-            format!(
-                "a key fetched from {}{} and kept for {}",
-                words::text(connector, &fetched.url),
-                only.unwrap_or_default(),
-                words::duration(fetched.cache)
-            )
+                only.map(|only| format!(" (which must match {})", code(only.as_str()))).unwrap_or_default();
+            let url = words::text(connector, &fetched.url);
+            format!("a key fetched from {url}{only}, kept for {}", words::duration(fetched.cache))
         }
     }
 }

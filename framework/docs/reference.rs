@@ -37,6 +37,8 @@ pub fn reference() -> String {
     for (name, part) in LANGUAGE.get("$defs").and_then(Json::as_object).into_iter().flatten() {
         text.push_str(&format!("\n### {name}\n\n"));
         self::part(name, part, &mut text);
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
     text
 }
@@ -46,15 +48,15 @@ fn part(name: &str, schema: &Json, text: &mut String) {
     if let Some(words) = words(schema) {
         text.push_str(&format!("{words}\n\n"));
     }
-    if let Some(other) = referred(schema) {
-        text.push_str(&format!("All keys of {}.\n\n", link(other)));
-    }
-    let before = text.len();
-    keys(schema, name, text);
     let kinds = kinds(schema);
-    text.push_str(&table(["Which", "Keys"], &kinds));
-    if text.len() == before {
-        text.push_str(&format!("Values: {}.\n", values(schema, name)));
+    if let Some(other) = referred(schema) {
+        text.push_str(&format!("All keys of {}.\n", link(other)));
+    } else if schema.get("properties").is_none() {
+        text.push_str(&format!("Values: {}.\n\n", values(schema, name)));
+    }
+    keys(schema, name, text);
+    if !kinds.is_empty() {
+        text.push_str(&format!("\n{}", table(["Which", "Keys"], &kinds)));
     }
 }
 
@@ -133,21 +135,10 @@ fn values(schema: &Json, path: &str) -> String {
     } else if let (Some(then), Some(other)) = (schema.get("then"), schema.get("else")) {
         said.push(format!("{}, or {}", values(then, path), values(other, path)));
     } else if said.is_empty() {
-        said.push(plain(schema));
+        said.push(allowed::said_of(schema));
     }
     said.retain(|words| !words.is_empty());
     if said.is_empty() { "any data".to_owned() } else { said.join(", ") }
-}
-
-/// A value that is no map with listed keys.
-fn plain(schema: &Json) -> String {
-    let (kind, values) = (allowed::kind(schema), allowed::values(schema));
-    match (kind.is_empty(), values.is_empty()) {
-        (_, true) => kind,
-        (true, false) => values,
-        (false, false) if schema.get("enum").is_some() || schema.get("const").is_some() => values,
-        (false, false) => format!("{kind}, {values}"),
-    }
 }
 
 fn needed(map: &Json, name: &str) -> String {
