@@ -40,8 +40,6 @@ pub type Description = (&'static str, Shape, Unit, &'static [&'static str], &'st
 pub const METRICS: &[Description] = &[
     ("forebay_requests_total", Shape::Counter, Unit::Count, &["instance"], "Requests that came to an instance's path"),
     ("forebay_rejected_total", Shape::Counter, Unit::Count, &["instance", "reason"], "Requests that were not accepted"),
-    ("forebay_rules_total", Shape::Counter, Unit::Count, &["instance", "rule", "outcome"], "Requests that a rule of the spec applied to"),
-    ("forebay_rule_runs_total", Shape::Counter, Unit::Count, &["instance"], "Operations that messages of the vendor asked for"),
     ("forebay_key_fetches_total", Shape::Counter, Unit::Count, &[], "Calls for keys that vendors publish"),
     ("forebay_accept_errors_total", Shape::Counter, Unit::Count, &[], "Connections that could not be accepted"),
     ("forebay_tls_errors_total", Shape::Counter, Unit::Count, &[], "Connections that did not get through the TLS handshake"),
