@@ -5,6 +5,7 @@ mod auths;
 mod certificates;
 mod documented;
 mod judging;
+mod outward;
 mod rendering;
 mod renewing;
 mod sending;

@@ -167,20 +167,37 @@ fn file_of(test: &str) -> Option<(PathBuf, &str)> {
     Some((files.map(|path| root().join(path)).find(|path| path.is_file())?, name))
 }
 
-#[test]
-fn every_test_that_the_page_on_reliability_names_exists() {
-    let page = std::fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+/// Every test that the tables of a page name exists, and there are so many at least.
+fn named_tests_exist(page: &str, least: usize) {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
     let mut named = 0;
-    for row in page.lines().filter(|line| line.starts_with("| ") && line.contains("::")) {
+    for row in text.lines().filter(|line| line.starts_with("| ") && line.contains("::")) {
         for test in row.split('`').skip(1).step_by(2).filter(|word| word.contains("::")) {
             named += 1;
-            let (file, name) = file_of(test).unwrap_or_else(|| panic!("{test} is in no file"));
+            let (file, name) = file_of(test).unwrap_or_else(|| panic!("{page}: {test} is in no file"));
             let text = std::fs::read_to_string(&file).unwrap();
             let before = text.split(&format!("fn {name}(")).next().unwrap();
-            assert!(before.len() < text.len(), "{test} is not in {}", file.display());
+            assert!(before.len() < text.len(), "{page}: {test} is not in {}", file.display());
             // Its attribute stands right above it.
-            assert!(before.trim_end().rsplit("\n\n").next().unwrap().contains("test"), "{test} is no test");
+            let above = before.trim_end().rsplit("\n\n").next().unwrap();
+            assert!(above.contains("test"), "{page}: {test} is no test");
         }
     }
-    assert!(named >= 70, "the page names hardly any test: {named}");
+    assert!(named >= least, "{page} names hardly any test: {named}");
+}
+
+#[test]
+fn every_test_that_the_page_on_reliability_names_exists() {
+    named_tests_exist("docs/reliability.md", 70);
+}
+
+#[test]
+fn every_test_that_the_page_on_security_names_exists() {
+    named_tests_exist("docs/security.md", 70);
+    // Nothing of its first column stands without a test, or a link to where the tests are.
+    let page = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat")) {
+        let heading = ["| address |", "| who names it |"].iter().any(|start| row.starts_with(start));
+        assert!(heading || row.contains("::") || row.contains("](#"), "{row}");
+    }
 }

@@ -367,6 +367,61 @@ fn no_error_shows_a_secret() {
     assert!(!format!("{:?}", scope()).contains("s3cret"));
 }
 
+/// A body of some kilobytes, and texts that make much of it: in a few steps, or by much work in each.
+#[test]
+fn what_a_text_makes_of_a_body_is_bounded() {
+    let body = |bytes: String| {
+        let facts = RequestFacts {
+            method: http::Method::POST,
+            url: "https://a.example/in".to_owned(),
+            path: "/in".to_owned(),
+            query: String::new(),
+            headers: http::HeaderMap::new(),
+            body: bytes.into(),
+        };
+        scope().with_request(Arc::new(facts))
+    };
+    let (texts, list) = (body(",".repeat(600_000)), body(format!("[{}1]", "1,".repeat(100_000))));
+    let hex = format!("{{{{ request.body{} }}}}", " | hex".repeat(40));
+    let nested: String =
+        (1..60).map(|n| format!("{{% set a{n} = [a{before}, a{before}] %}}", before = n - 1)).collect();
+    let nested = format!("{{% set a0 = ['x'] %}}{nested}{{{{ a59 | tojson }}}}");
+    for (source, scope, why) in [
+        (hex.as_str(), &texts, "grows past 16 MiB"),
+        (&nested, &texts, "too much work"),
+        ("{{ request.body | split(',') | length }}", &texts, "more than 100000 pieces"),
+        (
+            "{{ [request.body, request.body] | map('hex') | join(request.body | hex | hex | hex | hex) }}",
+            &texts,
+            "past 16 MiB",
+        ),
+        (&"{{ request.body | hex }}".repeat(40), &texts, "past 16 MiB"),
+        (
+            "{% for n in request.json %}{{ 'x' if (request.body | sha256 | hex) == 'y' else '' }}{% endfor %}",
+            &list,
+            "too much work",
+        ),
+        (
+            "{% for n in request.json %}{{ 'x' if 'y' in request.body else '' }}{% endfor %}",
+            &list,
+            "too much work",
+        ),
+        (
+            "{% for n in request.json %}{{ 'y' | regex_match('(a{9}){9}') }}{% endfor %}",
+            &list,
+            "too much work",
+        ),
+    ] {
+        let error = Text::compile(source).unwrap().render(scope).unwrap_err().to_string();
+        assert!(error.contains(why), "{source}: {error}");
+    }
+    // A whole body is signed together with what is around it, and its hash beside it.
+    let signed =
+        Text::compile("{{ request.method }}.{{ request.body }}.{{ request.body | sha256 | hex }}").unwrap();
+    let large = body("x".repeat(16 << 20));
+    assert_eq!(signed.render_bytes(&large).unwrap().len(), (16 << 20) + 70);
+}
+
 /// Bits of template text, some of which fit each other.
 fn scraps() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;

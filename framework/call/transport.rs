@@ -91,6 +91,23 @@ impl Options {
     }
 }
 
+/// Who tells the addresses of a name.
+#[async_trait]
+pub trait Names: Send + Sync + 'static {
+    /// The addresses; their ports mean nothing.
+    async fn addresses(&self, name: &str) -> std::io::Result<Vec<SocketAddr>>;
+}
+
+/// The system's resolver.
+struct SystemNames;
+
+#[async_trait]
+impl Names for SystemNames {
+    async fn addresses(&self, name: &str) -> std::io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((name, 0)).await?.collect())
+    }
+}
+
 /// The real transport. One per process; connections are kept and shared.
 pub struct HttpTransport {
     direct: reqwest::Client,
@@ -101,12 +118,17 @@ pub struct HttpTransport {
 impl HttpTransport {
     /// Refuses roots that are no certificates and a proxy that is no http or https URL (configuration).
     pub fn new(options: Options) -> Result<Self> {
+        Self::with_names(options, Arc::new(SystemNames))
+    }
+
+    /// The same with names that somebody else resolves.
+    pub fn with_names(options: Options, names: Arc<dyn Names>) -> Result<Self> {
         let tls = trust::config(options.extra_roots_pem.as_deref())?;
-        let direct = client(&options, tls.clone(), None)?;
+        let direct = client(&options, &names, tls.clone(), None)?;
         let proxied = match &options.proxy {
             None => None,
             Some(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {
-                Some(client(&options, tls, Some(url))?)
+                Some(client(&options, &names, tls, Some(url))?)
             }
             Some(_) => {
                 return Err(Error::new(Kind::Configuration, "the proxy is no http or https URL")
@@ -172,8 +194,14 @@ impl HttpTransport {
 }
 
 /// A client of its own settings: none of them comes from the environment.
-fn client(options: &Options, tls: rustls::ClientConfig, proxy: Option<&Url>) -> Result<reqwest::Client> {
+fn client(
+    options: &Options,
+    names: &Arc<dyn Names>,
+    tls: rustls::ClientConfig,
+    proxy: Option<&Url>,
+) -> Result<reqwest::Client> {
     let resolver = CheckedResolver {
+        names: names.clone(),
         options: options.clone(),
         // The proxy is the operator's own word, and mostly in a private network.
         trusted: proxy.and_then(|url| url.host_str()).map(str::to_owned),
@@ -200,25 +228,23 @@ fn client(options: &Options, tls: rustls::ClientConfig, proxy: Option<&Url>) -> 
     })
 }
 
-/// Resolves by the system and hands out only what may be connected to.
+/// Hands out only those addresses of a name that may be connected to.
 struct CheckedResolver {
+    names: Arc<dyn Names>,
     options: Options,
     trusted: Option<String>,
 }
 
 impl reqwest::dns::Resolve for CheckedResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let options = self.options.clone();
+        let (names, options) = (self.names.clone(), self.options.clone());
         let trusted = self.trusted.as_deref() == Some(name.as_str());
         Box::pin(async move {
             let name = name.as_str();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0))
-                .await
-                .map_err(|error| Unresolved {
-                    passing: true,
-                    sentence: format!("the name {} does not resolve: {error}", escaped(name, 253)),
-                })?
-                .collect();
+            let found = names.addresses(name).await.map_err(|error| Unresolved {
+                passing: true,
+                sentence: format!("the name {} does not resolve: {error}", escaped(name, 253)),
+            })?;
             let mut why = None;
             let open: Vec<SocketAddr> = found
                 .into_iter()

@@ -84,11 +84,11 @@ impl Source {
 
 /// The text of a file that holds at most so many bytes; the error says why it cannot be read.
 pub fn read_bounded(path: &Path, max: u64) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    let kind = file.metadata().map_err(|e| e.to_string())?;
-    if !kind.is_file() {
+    // Before it is opened: a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).map_err(|e| e.to_string())?.is_file() {
         return Err("it is no file".to_owned());
     }
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
     let mut bytes = Vec::new();
     file.take(max + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
     if bytes.len() as u64 > max {

@@ -491,3 +491,23 @@ async fn a_key_is_fetched_from_the_vendors_own_host_alone_and_so_often() {
     assert_eq!(send("https://keys.vendor.example/a").await, 202);
     assert_eq!(published.calls(), 30);
 }
+
+#[tokio::test]
+async fn where_a_key_may_be_is_held_against_what_is_called_and_not_only_what_is_written() {
+    let published = Arc::new(Published::default());
+    let verify = "    kind: public_key\n    algorithm: ecdsa-p256-sha256\n    key_format: hex\n    \
+                  key_url: {url: \"{{ request.headers['x-key-url'] }}\", only: 'https://keys\\.[a-z.?#\\\\]+\\.vendor\\.example/.*'}\n    \
+                  message: \"{{ request.body }}\"\n    signature: {header: X-Sign, encoding: base64}\n";
+    let stage = with_keys(verify, &published).await;
+    // To whoever reads URLs a backslash is a slash, and a host ends there.
+    for url in [
+        "https://keys.evil.example\\.vendor.example/a",
+        "https://keys.evil.example?.vendor.example/a",
+        "https://keys.evil.example#.vendor.example/a",
+    ] {
+        let status = stage.send(&[("x-sign", "AAAA"), ("x-key-url", url)], BODY).await.status;
+        assert_eq!((status, published.calls()), (401, 0), "{url}");
+    }
+    stage.send(&[("x-sign", "AAAA"), ("x-key-url", "https://keys.eu.vendor.example/a")], BODY).await;
+    assert_eq!(published.calls(), 1);
+}

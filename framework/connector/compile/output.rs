@@ -1,6 +1,7 @@
 //! What a record looks like, and the samples: the other files of a connector.
 
 use std::collections::BTreeMap;
+use std::path::Path as FilePath;
 
 use serde_json::Value as Json;
 
@@ -153,7 +154,12 @@ impl Compiler {
 
     /// The text of another file of the connector.
     pub fn file(&mut self, at: &At<'_>) -> Option<String> {
-        let path = self.folder.join(at.text()?);
+        let name = FilePath::new(at.text()?);
+        if name.is_absolute() {
+            self.bad_file(at, "its path begins at the root of the machine");
+            return None;
+        }
+        let path = self.folder.join(name);
         read_bounded(&path, MAX_FILE).map_err(|e| self.bad_file(at, &e)).ok()
     }
 

@@ -99,10 +99,12 @@ impl Fetched {
         format: Option<KeyFormat>,
     ) -> Result<Set, Failure> {
         let text = at.url.render(&matter.scope(&[])).map_err(|error| matter.lacking(&[&at.url], &error))?;
-        if at.only.as_ref().is_some_and(|only| !only.is_match(&text)) {
+        let url = Url::parse(&text).map_err(|_| Rejection::KeyPlace)?;
+        // As it is written, and as it will be called: a backslash, say, is a slash to whoever reads URLs.
+        let led = |only: &regex::Regex| only.is_match(&text) && only.is_match(url.as_str());
+        if at.only.as_ref().is_some_and(|only| !led(only)) {
             return Err(Rejection::KeyPlace.into());
         }
-        let url = Url::parse(&text).map_err(|_| Rejection::KeyPlace)?;
         let mut shelf = self.shelf();
         let Some(document) = shelf.documents.get_mut(url.as_str()) else {
             return Err(Failure::Wants(Want { url, format, newer_than: None }));

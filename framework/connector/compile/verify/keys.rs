@@ -105,16 +105,48 @@ pub(super) fn key_format(at: &At<'_>) -> Option<KeyFormat> {
 /// the country aside (`(\.cn)?`), are written out.
 pub(in crate::connector::compile) fn pins_host(source: &str) -> bool {
     let Some(rest) = source.trim_start_matches('^').strip_prefix("https://") else { return false };
-    let Some((authority, _)) = rest.split_once('/') else { return false };
+    let Some((authority, path)) = rest.split_once('/') else { return false };
+    // What stands behind a bar outside of all groups is another expression.
+    let depths = path.chars().scan(0_i32, |depth, c| {
+        *depth += i32::from(c == '(') - i32::from(c == ')');
+        Some((c, *depth))
+    });
+    if depths.into_iter().any(|(c, depth)| c == '|' && depth <= 0) {
+        return false;
+    }
     let host = authority.split(':').next().unwrap_or_default().trim_end_matches('(');
     let host = match host.strip_suffix(")?").and_then(|head| head.rsplit_once("(\\.")) {
         Some((head, country)) if country.chars().all(|c| c.is_ascii_lowercase()) => head,
         _ => host,
     };
+    if !stays_in_host(authority) {
+        return false;
+    }
     let fixed = host.rfind([']', '+', '*', ')', '}', '?', '|']).map_or(host, |at| &host[at + 1..]);
     let label = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     let mut last = fixed.rsplit("\\.");
     last.next().is_some_and(label) && last.next().is_some_and(label)
+}
+
+/// Whether nothing in this part of an expression matches a slash: then the host would end there, whatever is
+/// written out behind it.
+fn stays_in_host(authority: &str) -> bool {
+    let (mut in_class, mut chars) = (false, authority.chars().peekable());
+    while let Some(c) = chars.next() {
+        match (in_class, c) {
+            (_, '\\') => match chars.next() {
+                Some('.' | '-' | ':' | 'd' | 'w' | '\\') => {}
+                Some(_) | None => return false,
+            },
+            (false, '.') => return false,
+            (false, '[') if chars.peek() == Some(&'^') => return false,
+            (false, '[') => in_class = true,
+            (true, '[' | '&' | '~') => return false,
+            (true, ']') => in_class = false,
+            (_, _) => {}
+        }
+    }
+    !in_class
 }
 
 #[cfg(test)]
@@ -127,6 +159,7 @@ mod tests {
             r"https://keys\.example\.com/.*",
             r"^https://[a-z0-9-]{3,}\.example\.com(\.cn)?/[^/]+\.pem",
             r"https://example\.com:8443/x",
+            r"https://example\.com/(a|b)\.pem",
         ] {
             assert!(pins_host(good), "{good}");
         }
@@ -138,6 +171,14 @@ mod tests {
             r"https://keys.example.com/x",
             r"https://keys\.example\.com",
             r"https://keys\.example\.com.*/x",
+            r"https://.*\.example\.com/x",
+            r"https://.+\.example\.com/x",
+            r"https://\S+\.example\.com/x",
+            r"https://[^a]+\.example\.com/x",
+            r"https://[[:punct:]]+\.example\.com/x",
+            r"https://[.-9]+\x2f\.example\.com/x",
+            r"https://keys\.example\.com/x|https://.*/y",
+            r"https://keys\.example\.com/(a|b)|.*",
         ] {
             assert!(!pins_host(bad), "{bad}");
         }
