@@ -1,8 +1,10 @@
 //! Takes bodies of real events so many steps along their way, and no further: made, read, checked, decoded, stored,
-//! delivered. Prints the CPU time of the process an event.
+//! delivered; or has one request prove its sender. Prints the CPU time of the process an event, or a request.
 //!
 //! `bench/parts/run` starts it for one step after the other; what a step costs is the difference to the one before.
 //! Under an instruction counter the differences hold whatever else the machine does.
+
+mod prove;
 
 use std::fs;
 use std::io::{self, Error, Write};
@@ -29,6 +31,8 @@ const EVENTS: &str = include_str!("../../events.jsonl");
 const CONNECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../connectors/auth0-log-stream");
 /// Events a request.
 const BATCH: usize = 100;
+/// Bytes of an event as vendors send it.
+const TYPICAL: usize = 1300;
 
 /// How far bodies go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,22 +53,52 @@ enum Step {
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (step, rounds) = match &arguments[..] {
-        [step, rounds] => {
-            (Step::named(step), rounds.parse::<usize>().ok().filter(|n| (1..=100_000).contains(n)))
-        }
-        _ => (None, None),
+    let rounds = match &arguments[..] {
+        [_, rounds] => rounds.parse::<usize>().ok().filter(|n| (1..=100_000).contains(n)),
+        _ => None,
     };
-    let (Some(step), Some(rounds)) = (step, rounds) else {
-        return Err(Error::other("usage: forebay-parts make|read|check|decode|append|deliver ROUNDS"));
-    };
+    let (Some(step), Some(rounds)) = (arguments.first(), rounds) else { return Err(usage()) };
     let folder = std::env::current_exe()?.with_file_name(format!("parts-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let outcome = runtime.block_on(run(step, rounds, &folder));
+    let outcome = runtime.block_on(async {
+        match Step::named(step) {
+            Some(step) => run(step, rounds, &folder).await,
+            None => prove(step, rounds, &folder).await,
+        }
+    });
     fs::remove_dir_all(&folder)?;
     let cost = outcome?.as_nanos() as f64 / (rounds * BATCH) as f64;
     writeln!(io::stdout(), "{cost:.0}")
+}
+
+fn usage() -> Error {
+    Error::other(
+        "usage: forebay-parts make|read|check|decode|append|deliver|request|token|hmac|ed25519|ecdsa|rsa|jwt ROUNDS",
+    )
+}
+
+/// Has a request of one event prove its sender, `BATCH` times a round. Returns the CPU time that it took.
+async fn prove(step: &str, rounds: usize, folder: &Path) -> io::Result<Duration> {
+    let clock = Arc::new(SystemClock);
+    let store = Local::open(folder, Default::default(), clock).map_err(Error::other)?;
+    let event = EVENTS.lines().find(|event| event.len().abs_diff(TYPICAL) < TYPICAL / 20);
+    let event = event.ok_or_else(|| Error::other("no event of the usual size"))?.replace("@ID@", "1");
+    let proof = prove::Proof::of(step, event.into(), folder, (reach()?, store.clone()))?.ok_or_else(usage)?;
+    let begin = cpu()?;
+    for _ in 0..rounds * BATCH {
+        proof.round().await?;
+    }
+    let took = cpu()? - begin;
+    store.close().await.map_err(Error::other)?;
+    Ok(took)
+}
+
+/// Nothing of what is measured is fetched.
+fn reach() -> io::Result<Reach> {
+    let outgoing = Arc::new(HttpTransport::new(Options::default()).map_err(Error::other)?);
+    let caller = Arc::new(Caller::new(outgoing, Arc::new(SystemClock), Pace::default()));
+    Ok(Reach { caller, deeds: None })
 }
 
 impl Step {
@@ -98,11 +132,7 @@ async fn run(step: Step, rounds: usize, folder: &Path) -> io::Result<Duration> {
     store.register_sinks(&id, &["file".to_owned()]).await.map_err(Error::other)?;
     let mut sink = FileSink::new(folder.join("out.jsonl"), None, clock.clone());
     sink.open(&Cursor::default()).await.map_err(Error::other)?;
-    // Nothing of this connector is fetched.
-    let outgoing = Arc::new(HttpTransport::new(Options::default()).map_err(Error::other)?);
-    let caller = Arc::new(Caller::new(outgoing, clock.clone(), Pace::default()));
-    let reach = Reach { caller, deeds: None };
-    let endpoint = Endpoint::new(instance, store.clone(), clock.clone(), reach, &Limits::default())
+    let endpoint = Endpoint::new(instance, store.clone(), clock.clone(), reach()?, &Limits::default())
         .map_err(Error::other)?;
 
     let begin = cpu()?;
