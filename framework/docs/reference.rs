@@ -17,9 +17,10 @@ const HEAD: &str = "<!-- Written by `forebay docs --reference` from schemas/conn
 
 # The language
 
-Every key of a spec, in version 1 of the language. The prose beside it, with whole examples: [the receiver](language/receiver.md),
-[records](language/records.md), [auth](language/auth.md), [provisioning](language/provision.md). Keys that this version of
-Forebay knows and cannot run yet are told by `forebay validate` (FB601).
+Every key of a spec, in version 1 of the language. The prose beside it, with whole examples:
+[the receiver](language/receiver.md), [records](language/records.md), [auth](language/auth.md),
+[provisioning](language/provision.md), [the page](language/page.md). Keys that this version of Forebay knows and cannot run
+yet are told by `forebay validate` (FB601).
 
 Texts in which `{{ expression }}` is replaced are *built*, JSON Pointers are *picks*, bare expressions *decide*; which of
 the three a key takes is fixed. Any key that begins with `x-` is free at the top of a spec: a place for anchors.
