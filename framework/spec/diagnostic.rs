@@ -52,11 +52,20 @@ impl Severity {
     }
 }
 
+/// Mistakes that are reported at once: whoever has more mends these first. Each costs a look at the whole file, and at
+/// all others.
+const MOST: usize = 500;
+
 /// The words beside a further place of the same mistake.
 pub const AGAIN: &str = "and here";
 
 /// Puts mistakes in the order of the file. What stands in an anchor is reported once, wherever it is used.
-pub fn placed(document: &Document, mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
+pub fn placed(document: &Document, mut mistakes: Vec<Mistake>) -> Vec<Diagnostic> {
+    if mistakes.len() > MOST {
+        // Where some are left out, none of the errors is for a warning.
+        mistakes.sort_by_key(|mistake| mistake.code.severity() != Severity::Error);
+        mistakes.truncate(MOST);
+    }
     let mut found: Vec<(Mistake, Diagnostic)> = Vec::new();
     for mistake in mistakes {
         let mut span = document.span(&mistake.place);

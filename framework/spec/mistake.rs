@@ -75,12 +75,12 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake without help yet.
     pub fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self { code, place, message: message.into(), help: None, related: Vec::new() }
+        Self { code, place, message: bounded(message.into()), help: None, related: Vec::new() }
     }
 
     /// Says how to mend it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(bounded(help.into()));
         self
     }
 
@@ -88,6 +88,15 @@ impl Mistake {
     pub fn related(mut self, place: Place, words: impl Into<String>) -> Self {
         self.related.push((place, words.into()));
         self
+    }
+}
+
+/// What is quoted of a spec may be as long as the spec: nobody reads on for so long.
+fn bounded(text: String) -> String {
+    const LONGEST: usize = 1000;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -141,7 +141,7 @@ fn check(input: &[u8]) {
 
 #[test]
 fn no_body_breaks_a_decoder() {
-    super::play("bodies", 150, bodies, check);
+    super::play("bodies", 200, bodies, check);
 }
 
 /// The inputs that are spoiled do come through as they are: the others would prove little.

@@ -269,5 +269,5 @@ fn check(input: &[u8]) {
 
 #[test]
 fn no_text_breaks_the_template_language() {
-    super::play("templates", 250, text, check);
+    super::play("templates", 300, text, check);
 }

@@ -21,18 +21,18 @@ impl Compiler {
         }
         self.by_settings = true;
         let name = self.text(at, Here::Settings)?.lone_name();
-        match name.as_deref().and_then(|name| name.strip_prefix("settings.")) {
-            Some(setting) => self.given.get(setting).and_then(Json::as_str).map(str::to_owned),
-            None => {
-                let message = "a place is written out, or left to one setting";
-                self.report(
-                    Mistake::new(Code::Malformed, Place::value(&at.path), message).help(
-                        "`{{ settings.header }}` and nothing around it: what a place is cannot be built",
-                    ),
-                );
-                None
-            }
-        }
+        let setting = name.as_deref().and_then(|name| name.strip_prefix("settings."));
+        let message = match setting.map(|setting| self.given.get(setting)) {
+            Some(Some(Json::String(text))) => return Some(text.clone()),
+            Some(None) => return None,
+            Some(Some(_)) => "a place is a text, and this setting is none",
+            None => "a place is written out, or left to one setting",
+        };
+        self.report(
+            Mistake::new(Code::Malformed, Place::value(&at.path), message)
+                .help("`{{ settings.header }}` and nothing around it: what a place is cannot be built"),
+        );
+        None
     }
 
     /// A JSON Pointer.
