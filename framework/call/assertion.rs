@@ -13,7 +13,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value as Json, json};
 
-use crate::connector::model::{Algorithm, Assertion, Hash, JwtAlgorithm};
+use crate::connector::model::{Algorithm, Assertion, Hash, JwtAlgorithm, KeyKind};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 
@@ -131,17 +131,11 @@ impl SigningKey {
 
 /// What an algorithm signs with.
 fn needed(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::Ed25519 => "an Ed25519 key",
-        Algorithm::EcdsaP256Sha256 => "an EC key of the curve P-256",
-        Algorithm::EcdsaP384Sha384 => "an EC key of the curve P-384",
-        Algorithm::RsaPkcs1Sha1
-        | Algorithm::RsaPkcs1Sha256
-        | Algorithm::RsaPkcs1Sha384
-        | Algorithm::RsaPkcs1Sha512
-        | Algorithm::RsaPssSha256
-        | Algorithm::RsaPssSha384
-        | Algorithm::RsaPssSha512 => "an RSA key of 2048 bits or more",
+    match algorithm.key_kind() {
+        KeyKind::Ed25519 => "an Ed25519 key",
+        KeyKind::P256 => "an EC key of the curve P-256",
+        KeyKind::P384 => "an EC key of the curve P-384",
+        KeyKind::Rsa => "an RSA key of 2048 bits or more",
     }
 }
 

@@ -213,6 +213,53 @@ pub enum Algorithm {
     RsaPssSha512,
 }
 
+/// The keys that an algorithm takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// Ed25519.
+    Ed25519,
+    /// ECDSA on P-256.
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// RSA.
+    Rsa,
+}
+
+impl Algorithm {
+    /// Its name in JSON Web Tokens and Keys (RFC 7518, RFC 8037); those that they do not have, have none.
+    pub fn jwt_name(self) -> Option<&'static str> {
+        match self {
+            Self::Ed25519 => Some("EdDSA"),
+            Self::EcdsaP256Sha256 => Some("ES256"),
+            Self::EcdsaP384Sha384 => Some("ES384"),
+            Self::RsaPkcs1Sha1 => None,
+            Self::RsaPkcs1Sha256 => Some("RS256"),
+            Self::RsaPkcs1Sha384 => Some("RS384"),
+            Self::RsaPkcs1Sha512 => Some("RS512"),
+            Self::RsaPssSha256 => Some("PS256"),
+            Self::RsaPssSha384 => Some("PS384"),
+            Self::RsaPssSha512 => Some("PS512"),
+        }
+    }
+
+    /// The keys that it takes.
+    pub fn key_kind(self) -> KeyKind {
+        match self {
+            Self::Ed25519 => KeyKind::Ed25519,
+            Self::EcdsaP256Sha256 => KeyKind::P256,
+            Self::EcdsaP384Sha384 => KeyKind::P384,
+            Self::RsaPkcs1Sha1
+            | Self::RsaPkcs1Sha256
+            | Self::RsaPkcs1Sha384
+            | Self::RsaPkcs1Sha512
+            | Self::RsaPssSha256
+            | Self::RsaPssSha384
+            | Self::RsaPssSha512 => KeyKind::Rsa,
+        }
+    }
+}
+
 /// Which algorithm it is.
 #[derive(Debug)]
 pub enum AlgorithmChoice {
@@ -243,17 +290,8 @@ impl JwtAlgorithm {
             Self::Shared(Hash::Sha1 | Hash::Sha256) => "HS256",
             Self::Shared(Hash::Sha384) => "HS384",
             Self::Shared(Hash::Sha512) => "HS512",
-            Self::Private(algorithm) => match algorithm {
-                Algorithm::Ed25519 => "EdDSA",
-                Algorithm::EcdsaP256Sha256 => "ES256",
-                Algorithm::EcdsaP384Sha384 => "ES384",
-                Algorithm::RsaPkcs1Sha1 | Algorithm::RsaPkcs1Sha256 => "RS256",
-                Algorithm::RsaPkcs1Sha384 => "RS384",
-                Algorithm::RsaPkcs1Sha512 => "RS512",
-                Algorithm::RsaPssSha256 => "PS256",
-                Algorithm::RsaPssSha384 => "PS384",
-                Algorithm::RsaPssSha512 => "PS512",
-            },
+            // No name leads to SHA-1.
+            Self::Private(algorithm) => algorithm.jwt_name().unwrap_or("RS256"),
         }
     }
 

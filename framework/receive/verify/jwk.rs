@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::encoding::decode;
 use super::public_key::PublicKey;
-use crate::connector::model::{Algorithm, Encoding};
+use crate::connector::model::Encoding;
 
 /// Keys that a set may have.
 const MOST: usize = 64;
@@ -75,20 +75,4 @@ fn tagged(tag: u8, inner: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(inner);
     out
-}
-
-/// The name of an algorithm in a key's `alg`; those that JSON Web Tokens do not have, have none.
-pub(super) fn name(algorithm: Algorithm) -> Option<&'static str> {
-    match algorithm {
-        Algorithm::Ed25519 => Some("EdDSA"),
-        Algorithm::EcdsaP256Sha256 => Some("ES256"),
-        Algorithm::EcdsaP384Sha384 => Some("ES384"),
-        Algorithm::RsaPkcs1Sha1 => None,
-        Algorithm::RsaPkcs1Sha256 => Some("RS256"),
-        Algorithm::RsaPkcs1Sha384 => Some("RS384"),
-        Algorithm::RsaPkcs1Sha512 => Some("RS512"),
-        Algorithm::RsaPssSha256 => Some("PS256"),
-        Algorithm::RsaPssSha384 => Some("PS384"),
-        Algorithm::RsaPssSha512 => Some("PS512"),
-    }
 }

@@ -13,7 +13,7 @@ use super::keys::Expected;
 use super::public_key::PublicKey;
 use super::subject::{Subject, after_scheme};
 use super::{Failure, Matter, Rejection};
-use crate::connector::model::{Algorithm, Encoding, Jwt, JwtAlgorithm};
+use crate::connector::model::{Encoding, Jwt, JwtAlgorithm, KeyKind};
 use crate::connector::template::Text;
 
 /// Bytes that a token may have.
@@ -91,17 +91,10 @@ impl Token {
                 .fold(false, |signed, key| signed | hmac::verify(key, &self.message, &self.tag).is_ok()),
             (JwtAlgorithm::Private(private), Expected::Public(keys)) => {
                 // ECDSA in a token is r and s one after the other (RFC 7518 section 3.4), never DER.
-                let width = match private {
-                    Algorithm::EcdsaP256Sha256 => Some(64),
-                    Algorithm::EcdsaP384Sha384 => Some(96),
-                    Algorithm::Ed25519
-                    | Algorithm::RsaPkcs1Sha1
-                    | Algorithm::RsaPkcs1Sha256
-                    | Algorithm::RsaPkcs1Sha384
-                    | Algorithm::RsaPkcs1Sha512
-                    | Algorithm::RsaPssSha256
-                    | Algorithm::RsaPssSha384
-                    | Algorithm::RsaPssSha512 => None,
+                let width = match private.key_kind() {
+                    KeyKind::P256 => Some(64),
+                    KeyKind::P384 => Some(96),
+                    KeyKind::Ed25519 | KeyKind::Rsa => None,
                 };
                 let named =
                     |key: &&PublicKey| self.key_id.is_none() || key.id.is_none() || key.id == self.key_id;

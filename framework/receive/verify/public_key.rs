@@ -57,7 +57,7 @@ impl PublicKey {
     }
 
     fn is_for(&self, algorithm: Algorithm) -> bool {
-        self.algorithm.as_deref().is_none_or(|only| jwk::name(algorithm) == Some(only))
+        self.algorithm.as_deref().is_none_or(|only| algorithm.jwt_name() == Some(only))
     }
 }
 

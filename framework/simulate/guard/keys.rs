@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 };
 
 use crate::connector::model::{
-    Algorithm, Assertion, Auth, ClientProof, Connector, Grant, JwtAlgorithm, OAuth, TokenSource,
+    Assertion, Auth, ClientProof, Connector, Grant, JwtAlgorithm, KeyKind, OAuth, TokenSource,
 };
 use crate::error::{Error, Kind, Result};
 use crate::simulate::sign::pem;
@@ -44,17 +44,11 @@ pub fn given_for(connector: &Connector, name: &str) -> Result<Option<String>> {
     let Some(JwtAlgorithm::Private(algorithm)) = signs.map(|assertion| assertion.algorithm) else {
         return Ok(None);
     };
-    let key = match algorithm {
-        Algorithm::Ed25519 => &ED25519,
-        Algorithm::EcdsaP256Sha256 => &P256,
-        Algorithm::EcdsaP384Sha384 => &P384,
-        Algorithm::RsaPkcs1Sha1
-        | Algorithm::RsaPkcs1Sha256
-        | Algorithm::RsaPkcs1Sha384
-        | Algorithm::RsaPkcs1Sha512
-        | Algorithm::RsaPssSha256
-        | Algorithm::RsaPssSha384
-        | Algorithm::RsaPssSha512 => &RSA,
+    let key = match algorithm.key_kind() {
+        KeyKind::Ed25519 => &ED25519,
+        KeyKind::P256 => &P256,
+        KeyKind::P384 => &P384,
+        KeyKind::Rsa => &RSA,
     };
     let key = LazyLock::force(key)
         .clone()

@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value as Json, json};
 
-use crate::connector::model::Algorithm;
+use crate::connector::model::{Algorithm, KeyKind};
 use crate::error::{Error, Kind, Result};
 
 /// What the stand-in's keys are called in a set.
@@ -36,17 +36,11 @@ enum Pair {
 }
 
 fn pair(algorithm: Algorithm) -> Result<Pair> {
-    let made = match algorithm {
-        Algorithm::Ed25519 => ED25519.as_ref().map(Pair::Ed25519),
-        Algorithm::EcdsaP256Sha256 => P256.as_ref().map(Pair::Ecdsa),
-        Algorithm::EcdsaP384Sha384 => P384.as_ref().map(Pair::Ecdsa),
-        Algorithm::RsaPkcs1Sha1
-        | Algorithm::RsaPkcs1Sha256
-        | Algorithm::RsaPkcs1Sha384
-        | Algorithm::RsaPkcs1Sha512
-        | Algorithm::RsaPssSha256
-        | Algorithm::RsaPssSha384
-        | Algorithm::RsaPssSha512 => RSA.as_ref().map(Pair::Rsa),
+    let made = match algorithm.key_kind() {
+        KeyKind::Ed25519 => ED25519.as_ref().map(Pair::Ed25519),
+        KeyKind::P256 => P256.as_ref().map(Pair::Ecdsa),
+        KeyKind::P384 => P384.as_ref().map(Pair::Ecdsa),
+        KeyKind::Rsa => RSA.as_ref().map(Pair::Rsa),
     };
     made.ok_or_else(|| Error::new(Kind::Io, "the stand-in's key pair cannot be made"))
 }
