@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
+use crate::connector::pick::TimeFormat;
+
 /// Whether a call may be sent again when it is not known what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
@@ -99,7 +101,7 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = value.parse::<f64>() {
         return (seconds.is_finite() && seconds >= 0.0).then(|| bounded_seconds(seconds));
     }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    let at = TimeFormat::HttpDate.read(value)?;
     Some(bounded_seconds((at.as_second() - now.as_second()) as f64))
 }
 

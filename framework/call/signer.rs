@@ -10,7 +10,6 @@ use std::sync::{Arc, PoisonError};
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use serde_json::{Map, Value as Json};
 
 use super::assertion;
@@ -26,7 +25,7 @@ use super::token::{LARGEST, Token, jwt_scopes, lifetime};
 use super::{Request, Response};
 use crate::connector::instance::Instance;
 use crate::connector::model::{Assertion, Call, Expiry, OAuth, TokenAuth, TokenCall, TokenSource};
-use crate::connector::pick::{Pick, TimeFormat};
+use crate::connector::pick::Pick;
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind};
 
@@ -327,18 +326,10 @@ fn good_for(expires: &Expiry, answer: &Answer, now: Timestamp) -> Option<std::ti
         Expiry::Seconds(pick) => return taken(answer, pick).map(|value| lifetime(Some(&value))),
         Expiry::At(pick, format) => (pick, format),
     };
-    let value = taken(answer, pick)?;
-    let number = || match &value {
-        Json::Number(number) => number.as_i64(),
-        Json::String(text) => text.trim().parse().ok(),
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
-    };
-    let at = match format {
-        TimeFormat::Rfc3339 => value.as_str()?.parse().ok()?,
-        TimeFormat::Unix => Timestamp::from_second(number()?).ok()?,
-        TimeFormat::UnixMs => Timestamp::from_millisecond(number()?).ok()?,
-        TimeFormat::UnixNs => Timestamp::from_nanosecond(number()?.into()).ok()?,
-        TimeFormat::HttpDate => rfc2822::DateTimeParser::new().parse_timestamp(value.as_str()?).ok()?,
+    let at = match taken(answer, pick)? {
+        Json::Number(number) => format.read(&number.to_string())?,
+        Json::String(text) => format.read(text.trim())?,
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => return None,
     };
     Some(at.duration_since(now).try_into().unwrap_or_default())
 }

@@ -1,5 +1,7 @@
-//! Picks: where in what came in a value stands. They can be inverted, which is what the stand-in does.
+//! Picks: where in what came in a value stands, and how a time is written there. They can be inverted, which is what
+//! the stand-in does.
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 /// A JSON Pointer (RFC 6901), parsed. The empty pointer is the whole document.
@@ -102,4 +104,63 @@ pub enum TimeFormat {
     UnixNs,
     /// RFC 9110 HTTP-date.
     HttpDate,
+}
+
+impl TimeFormat {
+    /// Reads a time; `None` where the text is none.
+    pub fn read(self, text: &str) -> Option<Timestamp> {
+        match self {
+            Self::Rfc3339 => text.parse().ok(),
+            Self::Unix => match text.parse::<i64>() {
+                Ok(seconds) => Timestamp::from_second(seconds).ok(),
+                Err(_) => fraction(text, 1e3),
+            },
+            Self::UnixMs => match text.parse::<i64>() {
+                Ok(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
+                Err(_) => fraction(text, 1.0),
+            },
+            Self::UnixNs => match text.parse::<i128>() {
+                Ok(nanoseconds) => Timestamp::from_nanosecond(nanoseconds).ok(),
+                Err(_) => fraction(text, 1e-6),
+            },
+            Self::HttpDate => jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp()),
+        }
+    }
+}
+
+/// A number with a fraction, in a unit of so many milliseconds.
+#[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
+fn fraction(text: &str, milliseconds: f64) -> Option<Timestamp> {
+    let value = text.parse::<f64>().ok()? * milliseconds;
+    (value.abs() < 1e15).then(|| Timestamp::from_millisecond(value as i64).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_every_format_and_a_bad_one_is_none() {
+        let same: Timestamp = "2021-11-04T00:15:10Z".parse().unwrap();
+        let read = |text: &str, format| TimeFormat::read(format, text);
+        assert_eq!(read("2021-11-04T00:15:10.000Z", TimeFormat::Rfc3339), Some(same));
+        assert_eq!(read("2021-11-04T01:15:10+01:00", TimeFormat::Rfc3339), Some(same));
+        assert_eq!(read("1635984910", TimeFormat::Unix), Some(same));
+        assert_eq!(read("1635984910.0", TimeFormat::Unix), Some(same));
+        assert_eq!(read("1635984910000", TimeFormat::UnixMs), Some(same));
+        assert_eq!(read("1635984910000000000", TimeFormat::UnixNs), Some(same));
+        assert_eq!(read("1.63598491e18", TimeFormat::UnixNs), Some(same));
+        assert_eq!(read("Thu, 04 Nov 2021 00:15:10 GMT", TimeFormat::HttpDate), Some(same));
+        for bad in ["", "yesterday", "NaN", "1e300", "9999999999999999999999999"] {
+            for format in [
+                TimeFormat::Rfc3339,
+                TimeFormat::Unix,
+                TimeFormat::UnixMs,
+                TimeFormat::UnixNs,
+                TimeFormat::HttpDate,
+            ] {
+                assert_eq!(read(bad, format), None, "{bad}");
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@ use super::report::{Report, What};
 use super::state::{Lifetime, Old, Operation, ResourceState};
 use crate::call::failure::CallError;
 use crate::connector::model::{Due, EXPIRES_AT, Renew, RenewWay, Resource};
+use crate::connector::pick::TimeFormat;
 use crate::error::{Error, Kind, Result, escaped};
 
 /// A clock that went back further than this since a time was saved is not believed: what was to come then is due.
@@ -87,9 +88,8 @@ pub(super) fn moment(value: &Json, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn timestamp(text: &str) -> Option<Timestamp> {
-    let date = || jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok();
     // Some leave the zone out, and mean UTC.
-    text.parse().ok().or_else(|| format!("{text}Z").parse().ok()).or_else(date)
+    text.parse().ok().or_else(|| format!("{text}Z").parse().ok()).or_else(|| TimeFormat::HttpDate.read(text))
 }
 
 impl Provisioner {

@@ -123,7 +123,7 @@ pub(super) fn hash(bytes: &[u8]) -> String {
 pub(super) fn time(item: Item<'_>, picks: &[(EventPick, TimeFormat)]) -> Option<Timestamp> {
     let (text, format) =
         picks.iter().find_map(|(pick, format)| text_at(item, pick).map(|text| (text, *format)))?;
-    parse_time(&text, format)
+    format.read(&text)
 }
 
 /// The type of the event: the first pick that is there.
@@ -207,62 +207,5 @@ pub(super) fn scalar(text: &str) -> Option<Cow<'_, str>> {
         b'"' => scan::unescaped(text),
         b'-' | b'0'..=b'9' => Some(Cow::Borrowed(text)),
         _ => None,
-    }
-}
-
-/// Reads a time; `None` where the text is none.
-pub(super) fn parse_time(text: &str, format: TimeFormat) -> Option<Timestamp> {
-    match format {
-        TimeFormat::Rfc3339 => text.parse().ok(),
-        TimeFormat::Unix => match text.parse::<i64>() {
-            Ok(seconds) => Timestamp::from_second(seconds).ok(),
-            Err(_) => fraction(text, 1e3),
-        },
-        TimeFormat::UnixMs => match text.parse::<i64>() {
-            Ok(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
-            Err(_) => fraction(text, 1.0),
-        },
-        TimeFormat::UnixNs => match text.parse::<i128>() {
-            Ok(nanoseconds) => Timestamp::from_nanosecond(nanoseconds).ok(),
-            Err(_) => fraction(text, 1e-6),
-        },
-        TimeFormat::HttpDate => jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp()),
-    }
-}
-
-/// A number with a fraction, in a unit of so many milliseconds.
-#[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
-fn fraction(text: &str, milliseconds: f64) -> Option<Timestamp> {
-    let value = text.parse::<f64>().ok()? * milliseconds;
-    (value.abs() < 1e15).then(|| Timestamp::from_millisecond(value as i64).ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_in_every_format_and_a_bad_one_is_none() {
-        let same: Timestamp = "2021-11-04T00:15:10Z".parse().unwrap();
-        let read = |text: &str, format| parse_time(text, format);
-        assert_eq!(read("2021-11-04T00:15:10.000Z", TimeFormat::Rfc3339), Some(same));
-        assert_eq!(read("2021-11-04T01:15:10+01:00", TimeFormat::Rfc3339), Some(same));
-        assert_eq!(read("1635984910", TimeFormat::Unix), Some(same));
-        assert_eq!(read("1635984910.0", TimeFormat::Unix), Some(same));
-        assert_eq!(read("1635984910000", TimeFormat::UnixMs), Some(same));
-        assert_eq!(read("1635984910000000000", TimeFormat::UnixNs), Some(same));
-        assert_eq!(read("1.63598491e18", TimeFormat::UnixNs), Some(same));
-        assert_eq!(read("Thu, 04 Nov 2021 00:15:10 GMT", TimeFormat::HttpDate), Some(same));
-        for bad in ["", "yesterday", "NaN", "1e300", "9999999999999999999999999"] {
-            for format in [
-                TimeFormat::Rfc3339,
-                TimeFormat::Unix,
-                TimeFormat::UnixMs,
-                TimeFormat::UnixNs,
-                TimeFormat::HttpDate,
-            ] {
-                assert_eq!(read(bad, format), None, "{bad}");
-            }
-        }
     }
 }

@@ -12,7 +12,6 @@ use serde_json::{Map, Value as Json};
 use super::encoding::decode;
 use super::{Failure, Matter, Rejection};
 use crate::connector::model::{Grammar, Signature, Signed, SignedTime, TimePlace};
-use crate::receive::events;
 
 /// Signatures that one request may bring, all of its places together: each is compared with each key.
 const MOST: usize = 32;
@@ -184,7 +183,7 @@ fn time_text<'a>(
 }
 
 fn fresh(text: &str, time: &SignedTime, now: Timestamp) -> Result<(), Rejection> {
-    let signed = events::parse_time(text, time.format).ok_or(Rejection::NoTime)?;
+    let signed = time.format.read(text).ok_or(Rejection::NoTime)?;
     if now.duration_since(signed).unsigned_abs() > time.tolerance {
         return Err(Rejection::Stale);
     }
