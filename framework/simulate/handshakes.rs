@@ -5,27 +5,22 @@
 //! performed: its request would be an event.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value as Json;
 
 use super::routes::authority;
 use super::sign::{Unsigned, facts, set_header, sign};
-use super::transport::led_to;
+use super::wire::{self, Wire};
+use crate::call::Response;
 use crate::call::render::{checked_url, draft};
-use crate::call::{Request, Response, Transport};
-use crate::connector::clock::Clock;
-use crate::connector::instance::Instance;
 use crate::connector::model::{Call, End, Receiver, Reply, ReplyBody, Rule, Run, SampleBody};
 use crate::connector::pick::Pick;
 use crate::connector::template::{Scope, Text};
 use crate::error::{Error, Kind, Result, escaped};
-use crate::provision::state::Memory;
 
 /// How long the vendor tries one that gets no answer yet: a key may not be known to the receiver.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,18 +29,8 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The vendor's side of the handshakes.
 pub struct Handshakes {
-    /// Whose they are.
-    pub instance: Arc<Instance>,
-    /// What reaches loopback.
-    pub transport: Arc<dyn Transport>,
-    /// Where the receiver really listens.
-    pub receiver: SocketAddr,
-    /// The receiver's URL as the vendor knows it.
-    pub public_url: url::Url,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What the instance keeps.
-    pub memory: Memory,
+    /// What they are performed over.
+    pub wire: Arc<Wire>,
     /// What became of each rule's, by the rule's place in the spec.
     pub outcomes: Mutex<BTreeMap<usize, Outcome>>,
     /// Calls that the receiver makes for one that is under way, and whether each came.
@@ -79,7 +64,7 @@ impl Handshakes {
 
     /// The rules that are handshakes, each with its place in the spec.
     fn rules(&self) -> impl Iterator<Item = (usize, &Rule)> {
-        self.instance.connector.receiver.rules.iter().enumerate().filter(|(_, rule)| rule.end.is_some())
+        self.wire.instance.connector.receiver.rules.iter().enumerate().filter(|(_, rule)| rule.end.is_some())
     }
 
     /// Whether each has been performed.
@@ -125,16 +110,16 @@ impl Handshakes {
     }
 
     async fn attempt(&self, rule: &Rule) -> Result<(StatusCode, Outcome)> {
-        let now = self.clock.now();
-        let state = self.memory.read().await?.names();
+        let now = self.wire.clock.now();
+        let state = self.wire.memory.read().await?.names();
         let mut unsigned = self.sample(rule)?;
         if rule.verified {
-            sign(&self.instance, &state, &mut unsigned, now)?;
+            sign(&self.wire.instance, &state, &mut unsigned, now)?;
         }
-        let scope = self.instance.scope().with("state", state).with_request(Arc::new(facts(&unsigned)));
+        let scope = self.wire.instance.scope().with("state", state).with_request(Arc::new(facts(&unsigned)));
         // A template that tells the time, or makes something up, is held against its status alone.
         let later = now.checked_add(jiff::SignedDuration::from_hours(1)).unwrap_or(now);
-        let receiver = &self.instance.connector.receiver;
+        let receiver = &self.wire.instance.connector.receiver;
         let promised = (
             promise(receiver, rule, &scope.with_now(now))?,
             promise(receiver, rule, &scope.with_now(later))?,
@@ -143,7 +128,8 @@ impl Handshakes {
             Some(Run::Call { call, .. }) => Some(self.expect(call, &scope.with_now(now))?),
             Some(Run::Operation { .. }) | None => None,
         };
-        let answer = self.send(unsigned.clone()).await?;
+        let sent = self.wire.send(wire::to(self.wire.receiver, unsigned.clone())?).await;
+        let answer = sent.map_err(|why| Error::new(Kind::Passing, why))?;
         let whole = promised.0 == promised.1;
         let mut outcome = promised.0.held_against(&answer, whole, rule.method != Method::HEAD);
         if outcome.is_ok() {
@@ -157,8 +143,8 @@ impl Handshakes {
 
     /// A rule's sample as a request.
     fn sample(&self, rule: &Rule) -> Result<Unsigned> {
-        let scope = self.instance.scope();
-        let mut url = self.public_url.clone();
+        let scope = self.wire.instance.scope();
+        let mut url = self.wire.public_url.clone();
         if let Some(path) = &rule.path {
             url.set_path(&path.render(&scope)?);
         }
@@ -189,18 +175,6 @@ impl Handshakes {
         Ok(Unsigned { method: rule.method.clone(), url, headers, body: body.into_bytes() })
     }
 
-    async fn send(&self, mut unsigned: Unsigned) -> Result<Response> {
-        set_header(&mut unsigned.headers, "host", &authority(&unsigned.url))?;
-        let url = led_to(&unsigned.url, self.receiver)
-            .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;
-        let body = Bytes::from(unsigned.body);
-        let request = Request { method: unsigned.method, url, headers: unsigned.headers, body };
-        let patience = self.instance.connector.receiver.sender.timeout.unwrap_or(Duration::from_secs(30));
-        let sent = tokio::time::timeout(patience, self.transport.send(request)).await;
-        let late = |_| Error::new(Kind::Passing, format!("no answer within {patience:?}"));
-        sent.map_err(late)?.map_err(|error| Error::new(Kind::Passing, error.sentence))
-    }
-
     /// Notes where a rule's call will go.
     fn expect(&self, call: &Call, scope: &Scope) -> Result<url::Url> {
         let url = checked_url(&draft(call, scope)?.url, None)?;
@@ -220,7 +194,7 @@ impl Handshakes {
 
     /// Whether the instance keeps what the rule captures: it is safe before the answer is out.
     async fn kept(&self, rule: &Rule, sent: &Unsigned) -> Result<Outcome> {
-        let state = self.memory.read().await?.names();
+        let state = self.wire.memory.read().await?.names();
         for capture in &rule.capture {
             let kept = state.get(&capture.resource).and_then(|saved| saved.get(&capture.name));
             let wanted = value_at(&capture.place, sent);
@@ -312,6 +286,8 @@ impl Promise {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn answer(status: u16, header: Option<(&'static str, &'static str)>, body: &'static str) -> Response {

@@ -20,6 +20,7 @@ use super::sender::Sender;
 use super::summary::{Bar, Summary};
 use super::transport::StandInTransport;
 use super::vendor::Vendor;
+use super::wire::Wire;
 use crate::call::Transport;
 use crate::call::caller::Caller;
 use crate::call::retry::Pace;
@@ -162,26 +163,17 @@ impl Life {
         let enclosed = member.instance.connector.output.envelope.is_some();
         let books = Books::keep(checked.clone(), enclosed, ledger.clone(), bar.clone());
         let state: Arc<dyn State> = store.clone();
-        let sender = Arc::new(Sender {
+        let wire = Arc::new(Wire {
             instance: member.instance.clone(),
             transport: loopback,
             receiver,
             public_url: member.instance.receiver_url.clone().expect("`at_base` gave it one"),
             clock: clock.clone(),
             memory: Memory::new(member.instance.id.clone(), state.clone()),
-            ledger: ledger.clone(),
-            shuffle: faults,
         });
-        let handshakes = Arc::new(Handshakes {
-            instance: member.instance.clone(),
-            transport: sender.transport.clone(),
-            receiver,
-            public_url: sender.public_url.clone(),
-            clock: clock.clone(),
-            memory: sender.memory.clone(),
-            outcomes: Mutex::default(),
-            expected: Mutex::default(),
-        });
+        let sender = Arc::new(Sender { wire: wire.clone(), ledger: ledger.clone(), shuffle: faults });
+        let (outcomes, expected) = (Mutex::default(), Mutex::default());
+        let handshakes = Arc::new(Handshakes { wire, outcomes, expected });
         vendor.shakes_hands(handshakes.clone());
         let provisioner = Provisioner::new(member.instance.clone(), caller.clone(), state, clock.clone());
         let (stop, stopped) = watch::channel(false);
@@ -273,7 +265,7 @@ impl Life {
 
     /// Who is told the URL by a person performs the handshakes once somebody answers there.
     async fn receiver_answers(&mut self) -> Result<()> {
-        while tokio::net::TcpStream::connect(self.sender.receiver).await.is_err() {
+        while tokio::net::TcpStream::connect(self.sender.wire.receiver).await.is_err() {
             self.host_lives().await?;
             tokio::time::sleep(LOOK).await;
         }

@@ -27,3 +27,4 @@ pub mod tail;
 pub mod thing;
 pub mod transport;
 pub mod vendor;
+pub mod wire;

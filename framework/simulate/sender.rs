@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -16,17 +15,14 @@ use tokio::task::JoinSet;
 
 use super::ledger::{Ledger, mark_of};
 use super::plan::{Plan, Push};
-use super::routes::authority;
 use super::sign::shape;
 use super::sign::{Unsigned, needs_state, set_header, sign};
-use super::transport::led_to;
-use crate::call::{Request, Response, Transport};
-use crate::connector::clock::Clock;
+use super::wire::{self, Wire};
+use crate::call::{Request, Response};
 use crate::connector::instance::Instance;
 use crate::connector::model::{Decode, ReplyBody, StatusRange};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result, escaped};
-use crate::provision::state::Memory;
 
 /// How often a vendor tries that does not say.
 const ATTEMPTS: u32 = 3;
@@ -44,18 +40,8 @@ const MOST_UNDER_WAY: usize = 100_000;
 
 /// The vendor's side of the pushes.
 pub struct Sender {
-    /// Whose stream it is.
-    pub instance: Arc<Instance>,
-    /// What reaches loopback.
-    pub transport: Arc<dyn Transport>,
-    /// Where the receiver really listens.
-    pub receiver: SocketAddr,
-    /// The receiver's URL as the vendor knows it.
-    pub public_url: url::Url,
-    /// The time, for signatures and events.
-    pub clock: Arc<dyn Clock>,
-    /// What the instance saved of the vendor's answers: a key may be among it.
-    pub memory: Memory,
+    /// What it sends over.
+    pub wire: Arc<Wire>,
     /// The books.
     pub ledger: Arc<Mutex<Ledger>>,
     /// Whether pushes change places on the way, where the spec promises no order.
@@ -77,14 +63,14 @@ impl Sender {
         until: u64,
         shutdown: &watch::Receiver<bool>,
     ) -> Result<()> {
-        let ordered = self.instance.connector.receiver.sender.ordered;
+        let ordered = self.wire.instance.connector.receiver.sender.ordered;
         let (width, shuffle) = if ordered { (1, false) } else { (WIDTH, self.shuffle) };
         let mut out = JoinSet::new();
         loop {
             while out.len() < width && !*shutdown.borrow() && self.has_room() {
-                let Some(push) = plan.next(until, self.clock.now()) else { break };
+                let Some(push) = plan.next(until, self.wire.clock.now()) else { break };
                 // Out of order: the push that comes later goes first.
-                if shuffle && let Some(later) = plan.next(until, self.clock.now()) {
+                if shuffle && let Some(later) = plan.next(until, self.wire.clock.now()) {
                     out.spawn(self.clone().push(later));
                 }
                 out.spawn(self.clone().push(push));
@@ -118,18 +104,18 @@ impl Sender {
     async fn push(self: Arc<Self>, mut push: Push) -> Result<Fate> {
         // A body that is signed within is signed once: its records are those that are signed.
         let mut once = None;
-        if shape::in_body(&self.instance.connector) {
+        if shape::in_body(&self.wire.instance.connector) {
             let signed = self.request(&push).await?;
-            let body = match self.instance.connector.receiver.sender.encoding {
+            let body = match self.wire.instance.connector.receiver.sender.encoding {
                 Some(coding) => coding.inflate(&signed.body, usize::MAX).unwrap_or_default(),
                 None => signed.body.clone(),
             };
-            let records = shape::records(&self.instance.connector, &body);
+            let records = shape::records(&self.wire.instance.connector, &body);
             push.good = records.iter().map(|record| mark_of(record.as_bytes())).collect();
             once = Some(signed);
         }
         self.books().send(&push);
-        let rule = &self.instance.connector.receiver.sender;
+        let rule = &self.wire.instance.connector.receiver.sender;
         let rounds = if rule.gives_up_after.is_some() { ROUNDS } else { 1 };
         let attempts = rule.attempts.unwrap_or(ATTEMPTS).max(1) * rounds;
         let mut said = String::new();
@@ -142,7 +128,7 @@ impl Sender {
                 Some(signed) => signed.clone(),
                 None => self.request(&push).await?,
             };
-            let wait = match self.attempt(request).await {
+            let wait = match self.wire.send(request).await {
                 Ok(answer) if holds(&rule.success, answer.status, true) => return Ok(Fate::Accepted),
                 Ok(answer) => {
                     said = format!("{}: {}", answer.status, text_of(&answer.body));
@@ -168,28 +154,18 @@ impl Sender {
     /// A push as it is sent now, signed with what the instance saved where signing takes that. The vendor knows
     /// what it answered before the instance has saved it, so that is waited for.
     async fn request(&self, push: &Push) -> Result<Request> {
-        let to = (&self.public_url, self.receiver);
-        if !needs_state(&self.instance) {
-            return request(&self.instance, &Json::Null, push, to, self.clock.now());
+        let to = (&self.wire.public_url, self.wire.receiver);
+        if !needs_state(&self.wire.instance) {
+            return request(&self.wire.instance, &Json::Null, push, to, self.wire.clock.now());
         }
         let mut looks = 0;
         loop {
-            let state = self.memory.read().await?.names();
-            match request(&self.instance, &state, push, to, self.clock.now()) {
+            let state = self.wire.memory.read().await?.names();
+            match request(&self.wire.instance, &state, push, to, self.wire.clock.now()) {
                 Err(_) if looks < MOST_LOOKS => looks += 1,
                 made => return made,
             }
             tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// One attempt, with the vendor's patience. The error says why there is no answer.
-    async fn attempt(&self, request: Request) -> Result<Response, String> {
-        let patience = self.instance.connector.receiver.sender.timeout.unwrap_or(Duration::from_secs(30));
-        match tokio::time::timeout(patience, self.transport.send(request)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(error.sentence),
-            Err(_) => Err(format!("no answer within {patience:?}")),
         }
     }
 }
@@ -243,11 +219,7 @@ pub fn request(
     if !within {
         sign(instance, state, &mut unsigned, now)?;
     }
-    set_header(&mut unsigned.headers, "host", &authority(public_url))?;
-    let url = led_to(&unsigned.url, receiver)
-        .map_err(|e| Error::new(Kind::Finding, "the receiver's URL cannot be called").because(e))?;
-    let body = Bytes::from(unsigned.body);
-    Ok(Request { method: unsigned.method, url, headers: unsigned.headers, body })
+    wire::to(receiver, unsigned)
 }
 
 /// The body that the spec says the vendor sends.
