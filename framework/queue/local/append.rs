@@ -82,8 +82,14 @@ struct Open {
 }
 
 /// Tells new records of a batch from known ones, and remembers the new ones.
-pub(super) fn judge(memory: &mut Memory, batch: &Batch, prepared: Prepared, dedupe: Dedupe) -> Planned {
-    let mut planned = Planned { dead: batch.dead.clone(), before: memory.window.len(), ..Planned::default() };
+pub(super) fn judge(
+    memory: &mut Memory,
+    batch: &Batch,
+    dead: Vec<DeadLetter>,
+    prepared: Prepared,
+    dedupe: Dedupe,
+) -> Planned {
+    let mut planned = Planned { dead, before: memory.window.len(), ..Planned::default() };
     // A store that was replaced has another key.
     let marks = if prepared.key.as_ref() == Some(&memory.key) { prepared.marks } else { Vec::new() };
     let mut marks = marks.into_iter();

@@ -132,13 +132,13 @@ fn append_one(
     waiters: &mut Vec<Waiter>,
     room: &mut Room<'_>,
 ) -> Result<(), Fault> {
-    let size = append.batch.size();
+    let size = append.size;
     if let Some(bound) = space::bound(&room.usage, room.free, size, room.limits) {
         drop(append.reply.send(Err(Refusal::Full { retry_after: RETRY_AFTER, bound })));
         return Ok(());
     }
     let instance = append.batch.instance.clone();
-    let planned = judge(memory, &append.batch, append.prepared, append.dedupe);
+    let planned = judge(memory, &append.batch, append.dead, append.prepared, append.dedupe);
     if !planned.dead.is_empty() {
         let held = match room.dead {
             Some(held) => held,

@@ -9,7 +9,7 @@ use super::append::{Dedupe, Prepared};
 use super::fault::Fault;
 use super::known::Memory;
 use crate::error::{Error, Kind};
-use crate::queue::{Batch, Receipt, Refusal};
+use crate::queue::{Batch, DeadLetter, Receipt, Refusal};
 
 /// Work for the writer.
 pub(super) enum Job {
@@ -24,6 +24,10 @@ pub(super) enum Job {
 /// A batch, and who waits for it.
 pub(super) struct Append {
     pub(super) batch: Arc<Batch>,
+    /// Its dead letters, which the writer keeps.
+    pub(super) dead: Vec<DeadLetter>,
+    /// Bytes that both bring.
+    pub(super) size: u64,
     pub(super) prepared: Prepared,
     pub(super) dedupe: Dedupe,
     pub(super) reply: oneshot::Sender<Result<Receipt, Refusal>>,

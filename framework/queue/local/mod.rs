@@ -191,12 +191,14 @@ impl Local {
         self.store(batch, dedupe, Some(Box::new(also))).await
     }
 
-    async fn store(&self, batch: Batch, dedupe: Dedupe, also: Option<Also>) -> Result<Receipt, Refusal> {
+    async fn store(&self, mut batch: Batch, dedupe: Dedupe, also: Option<Also>) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let prepared = Prepared::of(self.shared.key(), &batch);
-        // The batch is kept until the answer is there, so that it is dropped by the processor that has it at hand.
+        let (prepared, size) = (Prepared::of(self.shared.key(), &batch), batch.size());
+        let dead = std::mem::take(&mut batch.dead);
+        // The records are kept until the answer is there, so that they are dropped by the processor that has them at hand.
         let batch = Arc::new(batch);
-        let job = Job::Append(Box::new(Append { batch: batch.clone(), prepared, dedupe, reply, also }));
+        let append = Append { batch: batch.clone(), dead, size, prepared, dedupe, reply, also };
+        let job = Job::Append(Box::new(append));
         let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };
         if jobs.send(job).await.is_err() {
             return Err(Refusal::Closing);
