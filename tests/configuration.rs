@@ -1,13 +1,13 @@
 //! Flags, environment and file: what beats what, and that every fault is said at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod file;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Parser;
 use forebay::cli::InstanceFlags;
 use forebay::cli::instance::{Ask, Purpose, configure};
-use forebay::connector::secret::Secret;
-use forebay::connector::template::{Scope, Text};
 use forebay::deliver::config::Target;
 use forebay::error::{Kind, Result};
 use forebay::run::config::Configuration;
@@ -271,143 +271,6 @@ fn a_variable_that_gives_nothing_is_a_slip_of_the_pen() {
     assert!(said.contains("it is a secret: FOREBAY_SECRET_CLIENT_ID"), "{said}");
     // One for an instance that is not here shares the environment with this one.
     configured(&manual, &[("FOREBAY_SECRET_GLOBEX_CLIENT_ID", "x")]).unwrap();
-}
-
-fn many(folder: &tempfile::TempDir) -> String {
-    let text = format!(
-        "receiver: {{listen: 0.0.0.0:8443, public_url: https://logs.example.com, limits: {{body: 8MiB, idle: 90s}}}}
-queue: {{max_bytes: 2GiB, dedupe: {{count: 500, age: 12h}}}}
-instances:
-- id: acme
-  connector: {AUTH0}
-  settings: {{input_mode: automatic, base_url: https://acme.us.auth0.com/}}
-  secrets: {{client_id: {{env: ACME_ID}}, client_secret: {{file: secret}}}}
-  sinks:
-  - {{name: archive, file: {{path: acme.jsonl, rotate: {{size: 1GiB, every: 24h}}}}}}
-  - {{name: siem, http: {{url: \"https://siem.example.com/in\", headers: {{authorization: {{env: SIEM}}}}, batch: {{count: 7, bytes: 5MiB, age: 2s}}}}}}
-- id: globex-eu
-  connector: {AUTH0}
-  settings: {{input_mode: manual}}
-"
-    );
-    std::fs::write(folder.path().join("forebay.yaml"), text).unwrap();
-    std::fs::write(folder.path().join("secret"), "hush-hush\n").unwrap();
-    folder.path().join("forebay.yaml").display().to_string()
-}
-
-const MANY: &[(&str, &str)] = &[
-    ("ACME_ID", "id"),
-    ("SIEM", "Bearer x"),
-    ("FOREBAY_SECRET_ACME_MONAD_API_KEY", "acme-key"),
-    ("FOREBAY_SECRET_GLOBEX_EU_MONAD_API_KEY", "globex-key"),
-];
-
-#[test]
-fn several_instances_have_secrets_of_their_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = many(&folder);
-    let made = configured(&["--config", &config], MANY).unwrap();
-    let key = |index: usize| {
-        let secrets = made.instances[index].instance.secrets.read().unwrap().clone();
-        secrets["monad_api_key"].current.expose().to_owned()
-    };
-    assert_eq!((key(0), key(1)), ("acme-key".to_owned(), "globex-key".to_owned()));
-    assert_eq!(made.receive.body, 8 << 20);
-    assert_eq!(made.receive.idle.as_secs(), 90);
-    assert_eq!(made.queue.max_bytes, 2 << 30);
-    assert_eq!(made.queue.dedupe_count, 500);
-    let acme = &made.instances[0];
-    let Target::File { path, rotate } = &acme.sinks[0].target else { panic!("no file") };
-    assert_eq!(*path, folder.path().join("acme.jsonl"));
-    assert_eq!(rotate.unwrap().size, Some(1 << 30));
-    let Target::Http(http) = &acme.sinks[1].target else { panic!("no http") };
-    assert_eq!((http.count, http.headers[0].1.expose()), (7, "Bearer x"));
-    assert_eq!(made.instances[1].sinks[0].name, "stdout");
-
-    let one = configured(&["--config", &config, "--id", "globex-eu"], MANY).unwrap();
-    assert_eq!(one.instances.len(), 1);
-    let said = refused(&["--config", &config, "--id", "globex"], MANY);
-    assert!(said.contains("there are: acme, globex-eu"), "{said}");
-    let said = refused(&["--config", &config, "--set", "audience=x"], MANY);
-    assert!(said.contains("are for one instance"), "{said}");
-    // Where the one instance is what is wrong, its flags are not.
-    let said =
-        refused(&["connectors/auth0-log-stream", "--id", "Not An Id", "--set", "input_mode=manual"], &[]);
-    assert!(said.contains("is no id of an instance") && !said.contains("for one instance"), "{said}");
-    let said = refused(&["--config", &config], &MANY[..2]);
-    assert!(said.contains("or give FOREBAY_SECRET_ACME_MONAD_API_KEY"), "{said}");
-    let wrong = [MANY, &[("FOREBAY_SECRET_MONAD_API_KEY", "x")]].concat();
-    let said = refused(&["--config", &config], &wrong);
-    assert!(said.contains("FOREBAY_SECRET_ACME_MONAD_API_KEY"), "{said}");
-    let wrong = [MANY, &[("FOREBAY_SECRET_GLOBEX_UE_MONAD_API_KEY", "x")]].concat();
-    let said = refused(&["--config", &config], &wrong);
-    assert!(said.contains("did you mean FOREBAY_SECRET_GLOBEX_EU_MONAD_API_KEY?"), "{said}");
-}
-
-#[test]
-fn file_secrets_are_read_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = many(&folder);
-    let made = configured(&["--config", &config], MANY).unwrap();
-    std::fs::write(folder.path().join("secret"), "newer\n").unwrap();
-    let read = made.sources.reread().unwrap();
-    assert_eq!(read.len(), 1);
-    let (id, name, secret) = &read[0];
-    assert_eq!((id.as_str(), name.as_str(), secret.expose()), ("acme", "client_secret", "newer"));
-    let instance = &made.instances[0].instance;
-    assert!(instance.rotate_secret(name, secret.clone()));
-    assert!(!instance.rotate_secret(name, secret.clone()), "the same value is no change");
-    let secret = Text::compile("{{ secrets.client_secret }}").unwrap();
-    let rendered = |scope: &Scope| secret.render(scope).unwrap();
-    assert_eq!(rendered(&instance.scope()), "newer");
-    assert_eq!(rendered(&instance.masked_scope()), "****");
-    let live: Vec<String> = instance.verify_scopes().iter().map(rendered).collect();
-    assert_eq!(live, ["newer", "hush-hush"]);
-    // While two change at once, each may be the old one or the new one.
-    instance.rotate_secret("client_id", Secret::new("id-2").unwrap());
-    let both = Text::compile("{{ secrets.client_id }}:{{ secrets.client_secret }}").unwrap();
-    let live: BTreeSet<String> =
-        instance.verify_scopes().iter().map(|scope| both.render(scope).unwrap()).collect();
-    let pairs = ["id-2:newer", "id:newer", "id-2:hush-hush", "id:hush-hush"].map(str::to_owned);
-    assert_eq!(live, BTreeSet::from(pairs));
-    instance.retire(name);
-    instance.retire("client_id");
-    assert_eq!(instance.verify_scopes().len(), 1);
-    std::fs::write(folder.path().join("secret"), "\n").unwrap();
-    assert!(made.sources.reread().unwrap_err().to_string().contains("is empty"));
-}
-
-#[test]
-fn the_file_is_refused_with_line_and_column() {
-    let cases = [
-        (
-            "receiver: {listne: 127.0.0.1:1}\n",
-            "forebay.yaml:1:12: receiver: unknown field `listne`",
-            "did you mean `listen`?",
-        ),
-        ("data_dir: a\nqueue:\n  max_bytes: 10Gb\n", "forebay.yaml:3:14", "`10Gb` is no size"),
-        ("receiver: {limits: {idle: 5}}\n", "forebay.yaml:1:20", "`5` is no duration"),
-        (
-            "instances:\n- connector: x\n  secrets: {client_id: hush-hush}\n",
-            "forebay.yaml:3",
-            "does not stand in the configuration",
-        ),
-        (
-            "instances:\n- connector: x\n  secrets: {client_id: 12345678}\n",
-            "forebay.yaml:3",
-            "does not stand in the configuration",
-        ),
-        ("data_dir: a\ndata_dir: b\n", "forebay.yaml", "duplicate"),
-        ("instances:\n- connector: x\n  settings: {a: 1, a: 2}\n", "forebay.yaml", "duplicate"),
-        ("instances:\n- {id: a}\n", "forebay.yaml:2:3", "missing field `connector`"),
-        ("instances: []\n", "there is no instance", "--config FILE"),
-    ];
-    for (text, place, part) in cases {
-        let folder = folder(&[("forebay.yaml", text)]);
-        let said = refused(&["--config", &folder.path().join("forebay.yaml").display().to_string()], &[]);
-        assert!(said.contains(place) && said.contains(part), "{text}gives:\n{said}");
-        assert!(!said.contains("hush-hush") && !said.contains("12345678"), "{said}");
-    }
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 mod captured;
 mod decode;
+mod decoded_again;
 mod documented;
 mod keys;
 mod proofs;
+mod published;
+mod records;
 mod rules;
 mod rules_run;
 mod shapes;
