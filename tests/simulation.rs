@@ -32,7 +32,7 @@ fn vendor(folder: &str) -> Arc<Vendor> {
 }
 
 /// A request to the vendor and its answer: status and body.
-fn ask(
+pub fn ask(
     vendor: &Vendor,
     method: &str,
     host: &str,
@@ -49,14 +49,14 @@ fn ask(
     (answer.status, answer.body.unwrap_or(Json::Null))
 }
 
-fn form(pairs: &[(&str, &str)]) -> String {
+pub fn form(pairs: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-fn secret(vendor: &Vendor, name: &str) -> String {
+pub fn secret(vendor: &Vendor, name: &str) -> String {
     vendor.instance().secrets.read().unwrap()[name].current.expose().to_owned()
 }
 

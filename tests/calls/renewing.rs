@@ -22,11 +22,13 @@ struct Shelf {
     kept: Mutex<BTreeMap<String, Kept>>,
     full: AtomicBool,
     log: Mutex<Vec<String>>,
+    reads: AtomicUsize,
 }
 
 #[async_trait]
 impl Keep for Shelf {
     async fn read(&self, auth: &str) -> Result<Option<Kept>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         Ok(self.kept.lock().unwrap().get(auth).cloned())
     }
 
@@ -179,7 +181,11 @@ async fn what_another_process_began_is_waited_for_and_then_taken_over() {
         let scope = instance.scope();
         caller.call(&instance, &find.as_ref().unwrap().call, &scope, Repeat::Safe).await.map(|_| ())
     });
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    // It has looked several times, and gone on waiting.
+    let before = vendor.shelf.reads.load(Ordering::SeqCst);
+    while vendor.shelf.reads.load(Ordering::SeqCst) < before + 3 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     assert_eq!((vendor.rotations(), waiting.is_finished()), (1, false), "somebody else's turn was taken");
     clock.forward(61);
     waiting.await.unwrap().unwrap();

@@ -8,18 +8,17 @@ use forebay::connector::clock::SystemClock;
 use forebay::connector::instance::InstanceId;
 use forebay::connector::load::load;
 use forebay::connector::model::{Assertion, Auth, ClientProof, Grant, TokenSource};
-use forebay::simulate::answer::Incoming;
 use forebay::simulate::configure::{self, fill};
 use forebay::simulate::faults::Faults;
 use forebay::simulate::vendor::Vendor;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value as Json, json};
 
+use crate::simulation::{self, FORM, form, secret};
 use crate::support::root;
 
 const HOST: &str = "api.vendor.example";
 const TOKENS: &str = "https://api.vendor.example/oauth/token";
-const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 fn vendor(auth: &str) -> Arc<Vendor> {
     let connector = Arc::new(load(&root().join("tests/calls/auths")).unwrap());
@@ -34,21 +33,7 @@ fn vendor(auth: &str) -> Arc<Vendor> {
 
 fn ask(vendor: &Vendor, line: &str, headers: &[(&str, &str)], body: &str) -> (u16, Json) {
     let (method, path) = line.split_once(' ').unwrap();
-    let mut request = http::Request::builder().method(method).uri(path).header("host", HOST);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let (parts, ()) = request.body(()).unwrap().into_parts();
-    let answer = vendor.answer(&Incoming::read(&parts, body.as_bytes().to_vec().into()));
-    (answer.status, answer.body.unwrap_or(Json::Null))
-}
-
-fn form(pairs: &[(&str, &str)]) -> String {
-    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
-}
-
-fn secret(vendor: &Vendor, name: &str) -> String {
-    vendor.instance().secrets.read().unwrap()[name].current.expose().to_owned()
+    simulation::ask(vendor, method, HOST, path, headers, body)
 }
 
 fn basic(vendor: &Vendor) -> String {
