@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::document::Document;
+use super::fix::Patch;
 use super::mistake::{Code, Mistake, Severity};
 use super::source::Span;
 
@@ -23,6 +24,8 @@ pub struct Diagnostic {
     pub span: Span,
     /// Other places that explain it, each with a few words.
     pub related: Vec<(Span, String)>,
+    /// What would mend it.
+    pub fix: Option<Patch>,
 }
 
 impl Diagnostic {
@@ -97,6 +100,7 @@ pub fn placed(document: &Document, mut mistakes: Vec<Mistake>) -> Vec<Diagnostic
             file: document.source.name.clone(),
             span,
             related,
+            fix: mistake.fix.as_ref().and_then(|fix| document.patch(fix)),
         };
         found.push((mistake, diagnostic));
     }

@@ -18,7 +18,7 @@ pub struct Document {
     pub source: Source,
     /// Its values, anchors and merge keys resolved.
     pub values: Json,
-    tree: Option<Tree>,
+    pub(super) tree: Option<Tree>,
 }
 
 impl Document {
@@ -75,30 +75,39 @@ impl Document {
     }
 
     /// Without blanks at the end, and one line only.
-    fn trimmed(&self, bytes: Range<usize>) -> Range<usize> {
+    pub(super) fn trimmed(&self, bytes: Range<usize>) -> Range<usize> {
         let text = self.source.text.get(bytes.clone()).unwrap_or_default();
         let first = text.split('\n').next().unwrap_or_default().trim_end();
         bytes.start..bytes.start + first.len()
     }
 
+    /// What a path leads to; nothing where the file has no values.
+    pub(super) fn find(&self, path: &Path) -> Option<Found> {
+        self.tree.as_ref().map(|tree| find(tree, path))
+    }
+
     /// Bytes of a scalar's text as bytes of the file. Where the text is not written as it is read (escapes,
     /// folded lines) the whole scalar is meant.
     fn within(&self, node: &Node, bytes: Range<usize>) -> Range<usize> {
-        let whole = self.trimmed(node.bytes.clone());
-        let NodeKind::Scalar { text, style } = &node.kind else { return whole };
+        self.exactly_within(node, bytes).unwrap_or_else(|| self.trimmed(node.bytes.clone()))
+    }
+
+    /// The same, where it can be told exactly.
+    pub(super) fn exactly_within(&self, node: &Node, bytes: Range<usize>) -> Option<Range<usize>> {
+        let NodeKind::Scalar { text, style } = &node.kind else { return None };
         let raw = self.source.text.get(node.bytes.clone()).unwrap_or_default();
         match style {
-            ScalarStyle::Plain if raw.trim_end() == text => shift(&node.bytes, 0, &bytes),
+            ScalarStyle::Plain if raw.trim_end() == text => Some(shift(&node.bytes, 0, &bytes)),
             ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted
                 if raw.get(1..raw.len().saturating_sub(1)) == Some(text) =>
             {
-                shift(&node.bytes, 1, &bytes)
+                Some(shift(&node.bytes, 1, &bytes))
             }
-            ScalarStyle::Literal => self.within_block(node, text, bytes).unwrap_or(whole),
+            ScalarStyle::Literal => self.within_block(node, text, bytes),
             ScalarStyle::Plain
             | ScalarStyle::SingleQuoted
             | ScalarStyle::DoubleQuoted
-            | ScalarStyle::Folded => whole,
+            | ScalarStyle::Folded => None,
         }
     }
 
@@ -147,11 +156,13 @@ fn shift(scalar: &Range<usize>, by: usize, bytes: &Range<usize>) -> Range<usize>
 }
 
 /// What a path leads to.
-struct Found {
-    key: Option<NodeId>,
-    value: NodeId,
+pub(super) struct Found {
+    /// The key, where it is a pair of a map.
+    pub key: Option<NodeId>,
+    /// The value.
+    pub value: NodeId,
     /// Whether the path leads there to its end.
-    whole: bool,
+    pub whole: bool,
 }
 
 /// Walks a path as far as it leads. Aliases lead to their anchors, and what a map does not have itself is

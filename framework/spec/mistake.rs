@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::fix::Fix;
 use super::path::Path;
 
 /// How bad it is.
@@ -70,17 +71,25 @@ pub struct Mistake {
     pub help: Option<String>,
     /// Other places that explain it, each with a few words.
     pub related: Vec<(Place, String)>,
+    /// What would mend it, as a change of the file.
+    pub fix: Option<Fix>,
 }
 
 impl Mistake {
     /// A mistake without help yet.
     pub fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self { code, place, message: bounded(message.into()), help: None, related: Vec::new() }
+        Self { code, place, message: bounded(message.into()), help: None, related: Vec::new(), fix: None }
     }
 
     /// Says how to mend it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(bounded(help.into()));
+        self
+    }
+
+    /// Says what would mend it, as a change of the file: what `help` says in words.
+    pub fn fix(mut self, fix: impl Into<Option<Fix>>) -> Self {
+        self.fix = fix.into();
         self
     }
 

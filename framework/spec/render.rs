@@ -1,8 +1,9 @@
 //! Diagnostics as text: for people with the lines they are about, for CI as annotations.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use super::diagnostic::Diagnostic;
+use super::fix::Replacement;
 use super::mistake::Severity;
 use super::source::{Source, Span};
 
@@ -10,11 +11,25 @@ use super::source::{Source, Span};
 /// are shown in parts.
 const AROUND: usize = 3;
 
+/// Changes of one fix that are drawn: the others are of the same kind.
+const MOST_CHANGES: usize = 4;
+
 /// Diagnostics of one file for people, each with the lines it is about.
 pub fn human(source: &Source, diagnostics: &[Diagnostic], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let texts: Vec<String> = diagnostics.iter().map(|d| renderer.render(&[group(source, d)])).collect();
+    let texts: Vec<String> = diagnostics.iter().map(|d| renderer.render(&groups(source, d))).collect();
     texts.join("\n\n")
+}
+
+/// The mistake where it stands; and where a change of the file would mend it, that change under its help.
+fn groups<'a>(source: &'a Source, diagnostic: &'a Diagnostic) -> Vec<Group<'a>> {
+    let mut groups = vec![group(source, diagnostic)];
+    if let Some(patch) = &diagnostic.fix {
+        let help = diagnostic.help.as_deref().unwrap_or("this would mend it");
+        let changes = patch.replacements.iter().take(MOST_CHANGES).map(|change| changed(source, change));
+        groups.push(Level::HELP.secondary_title(help).elements(changes));
+    }
+    groups
 }
 
 fn group<'a>(source: &'a Source, diagnostic: &'a Diagnostic) -> Group<'a> {
@@ -29,7 +44,7 @@ fn group<'a>(source: &'a Source, diagnostic: &'a Diagnostic) -> Group<'a> {
     for (span, words) in diagnostic.related.iter().take(4) {
         group = group.element(snippet(source, &diagnostic.file, span, Some(words)));
     }
-    match &diagnostic.help {
+    match diagnostic.help.as_ref().filter(|_| diagnostic.fix.is_none()) {
         Some(help) => group.element(Level::HELP.message(help.as_str())),
         None => group,
     }
@@ -49,6 +64,14 @@ fn snippet<'a>(
         .line_start(first_line)
         .path(file)
         .annotation(kind.span(span.start - start..span.end - start).label(words))
+}
+
+/// The lines of a change, as they are and as they would be.
+fn changed<'a>(source: &'a Source, change: &'a Replacement) -> Snippet<'a, Patch<'a>> {
+    let (start, first_line) = source.lines_before(change.span.start, 0);
+    let end = source.lines_after(change.span.end, 0);
+    let within = change.span.start - start..change.span.end - start;
+    Snippet::source(&source.text[start..end]).line_start(first_line).patch(Patch::new(within, &*change.text))
 }
 
 /// One diagnostic as a workflow command of GitHub Actions, which shows it beside the line.

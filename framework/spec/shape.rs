@@ -9,6 +9,7 @@ use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value as Json;
 
 use super::definition::{LANGUAGE, at_pointer, description, known_keys};
+use super::fix::Fix;
 use super::misplaced::{many_unknown, names_missing};
 use super::mistake::{Code, Mistake, Place};
 use super::nearest::{listed, nearest};
@@ -179,7 +180,8 @@ fn unknown_key<'a>(
         None => format!("the language has no key `{shown}`"),
         Some(_) => format!("`{shown}` is no key of `{path}`"),
     };
-    (Mistake::new(Code::UnknownKey, place, message).help(help), meant)
+    let fix = meant.filter(|_| !torn).map(|meant| Fix::text(place.clone(), meant));
+    (Mistake::new(Code::UnknownKey, place, message).help(help).fix(fix), meant)
 }
 
 /// Words that other tools and earlier drafts use, and what they are called here.
@@ -279,13 +281,17 @@ fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json, spec: &Json) -
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
             let given = plain(value);
-            let meant = renamed_value(&given).filter(|meant| options.iter().any(|option| option == meant));
-            let help = match meant.or_else(|| nearest(&given, options.iter().map(String::as_str))) {
+            let renamed = renamed_value(&given).filter(|meant| options.iter().any(|option| option == meant));
+            let meant = renamed.or_else(|| nearest(&given, options.iter().map(String::as_str)));
+            let help = match meant {
                 Some(near) => format!("did you mean `{near}`? There are: {}", all(&options)),
                 None => format!("there are: {}", all(&options)),
             };
+            let fix = meant.map(|meant| Fix::text(place.clone(), meant));
             let what = path.last().filter(|key| matches!(*key, "kind" | "format")).unwrap_or("value");
-            Mistake::new(Code::NotInList, place, format!("there is no {what} `{}`", short(&given))).help(help)
+            Mistake::new(Code::NotInList, place, format!("there is no {what} `{}`", short(&given)))
+                .help(help)
+                .fix(fix)
         }
         ValidationErrorKind::Constant { expected_value } => {
             let quoted = value.is_string() && plain(value) == plain(expected_value);

@@ -132,6 +132,7 @@ impl Compiler {
             None => self.mistakes.push(mistake),
             Some(known) if known.place != mistake.place => {
                 if !known.related.iter().any(|(place, _)| *place == mistake.place) {
+                    known.fix = known.fix.take().zip(mistake.fix).map(|(here, there)| here.and(there));
                     known.related.push((mistake.place, AGAIN.to_owned()));
                 }
             }
