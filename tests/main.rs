@@ -9,6 +9,7 @@ mod catalogue;
 mod configuration;
 mod docs;
 mod each_call;
+mod explain_request;
 mod fault_points;
 mod faults_of_others;
 mod fuzz;

@@ -54,6 +54,8 @@ pub enum Purpose {
     Simulate,
     /// `destroy`: no public URL is needed.
     Destroy,
+    /// `explain-request`: no public URL is needed, unless the spec names it.
+    Explain,
 }
 
 /// The variables of the environment. What is no UTF-8 is left out.
@@ -224,7 +226,7 @@ impl Gathering<'_> {
     fn checked(&mut self, one: &Wanted) -> Option<(Checked, bool)> {
         let filled = match self.ask.purpose {
             Purpose::Simulate => made_up(one),
-            Purpose::Run | Purpose::Destroy => Ok(None),
+            Purpose::Run | Purpose::Destroy | Purpose::Explain => Ok(None),
         };
         let filled = filled.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
         let (checked, faults) = settings::check(&one.connector, filled.as_ref().unwrap_or(&one.values));

@@ -11,9 +11,11 @@ use crate::error::{Error, Kind};
 mod dead_letters;
 mod destroy;
 mod docs;
+mod explain_request;
 pub mod instance;
 mod outgoing;
 mod plan;
+mod request_text;
 mod run;
 mod simulated;
 mod sinks;
@@ -35,6 +37,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Play every case of a connector
     Test(test::Arguments),
+    /// Tell what becomes of one request, stage by stage, and which line of the spec decides
+    ExplainRequest(explain_request::Arguments),
     /// Write the page of every connector, or say which are stale
     Docs(docs::Arguments),
     /// Show what provisioning would do and why, and write nothing anywhere
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Validate(arguments) => validate::run(arguments),
         Command::Test(arguments) => test::run(arguments),
+        Command::ExplainRequest(arguments) => explain_request::run(arguments),
         Command::Docs(arguments) => docs::run(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Run(arguments) => run::run(arguments),

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use tokio::sync::{Notify, Semaphore};
 
 use super::answer::{self, Answer};
 use super::budget::{Budgets, Hold};
+use super::connections::Peer;
 use super::decode::Decoded;
 use super::endpoint::{Endpoint, Known};
 use super::inflate;
@@ -20,7 +22,7 @@ use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
 use super::verify::{self, Failure, Prover, Told, Verified};
-use super::{body, rules};
+use super::{body, rules, told};
 use crate::connector::coding::{Coding, Stuck};
 use crate::connector::template::RequestFacts;
 use crate::queue::{Batch, Receipt};
@@ -103,15 +105,26 @@ pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
         return answer::refused(&Refused::UnknownPath, None);
     };
     endpoint.meters.request();
-    let answer = match life(gate, &endpoint, raw).await {
-        Ok(answer) => answer,
+    let (answer, refused) = match life(gate, &endpoint, raw).await {
+        Ok(answer) => (answer, None),
         Err(refused) => {
             endpoint.meters.refused(&refused, raw.peer.address, endpoint.clock.now());
-            refusal(&endpoint, &refused)
+            (refusal(&endpoint, &refused), Some(refused))
         }
     };
     endpoint.meters.answered(begin.elapsed());
+    told::answered(&endpoint, raw, &answer, refused.as_ref());
     answer
+}
+
+/// Answers one request that is at hand whole, and came over no connection: what an endpoint's witness is told of it is
+/// what becomes of it.
+pub async fn explain(router: Arc<Router>, limits: Limits, request: http::Request<Bytes>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let body = http_body_util::Full::new(body).map_err(|never| match never {}).boxed_unsync();
+    let peer = Arc::new(Peer::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0))));
+    let mut raw = Raw { head: Arc::new(Head::from(parts)), peer, body, read: None };
+    accept(&Gate::new(router, limits), &mut raw).await
 }
 
 /// The stages. Each either hands on what the next one needs, or ends the request.
@@ -127,6 +140,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     }
     let (now, known) = (endpoint.clock.now(), endpoint.known());
     let head = raw.head.clone();
+    told::routed(endpoint, &head);
 
     // 2. who: what the headers alone can tell is told before the body is read.
     let verify = &endpoint.instance.connector.receiver.verify;
@@ -134,7 +148,11 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     if let Ok(Told::Sender(_)) = told {
         raw.peer.has_shown_key();
     }
+    told::by_head(endpoint, &told);
     if !rules::any(endpoint, false, &head) {
+        if let Ok(Told::Stranger(_)) = told {
+            told::proofs(endpoint, &known, &head, None, now);
+        }
         match told {
             Ok(Told::Stranger(rejection)) => return Err(rejection.into()),
             Err(refused) => return Err(refused),
@@ -144,6 +162,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     let mut hold = gate.budgets.hold(raw.peer.known());
     let announced = body::announced(&head.headers);
     let bytes = body::read(&mut raw.body, announced, &gate.limits, &mut hold).await?;
+    told::read(endpoint, raw, &gate.limits, &bytes);
     let facts = || Arc::new(facts(endpoint, &head, bytes.clone()));
 
     // 3. rules that need no verification.
@@ -153,14 +172,18 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     }
 
     // 4. verify, on the raw bytes; then the rules that need it.
-    let verified = match told? {
-        Told::Sender(verified) => verified,
-        Told::Stranger(rejection) => return Err(rejection.into()),
-        Told::Nothing => proven(endpoint, &known, &head, &bytes, facts(), now).await?,
+    let proof = match told {
+        Ok(Told::Sender(verified)) => Ok(verified),
+        Ok(Told::Stranger(rejection)) => Err(rejection.into()),
+        Ok(Told::Nothing) => proven(endpoint, &known, &head, &bytes, facts(), now).await,
+        Err(refused) => Err(refused),
     };
+    told::proofs(endpoint, &known, &head, Some(&bytes), now);
+    let verified = proof?;
     raw.peer.has_shown_key();
     let mut hold = hold.known(&gate.budgets, bytes.len()).await?;
     let coding = inflate::coding(&head.headers)?;
+    told::inflated(endpoint, coding);
     let open = match coding {
         Some(coding) if endpoint.accepted.request || rules::any(endpoint, true, &head) => {
             small(coding, &bytes)
@@ -190,9 +213,11 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     };
     let decoded = read(gate, unread, &mut hold).await?;
     endpoint.meters.received(&decoded);
+    told::decoded(endpoint, &decoded);
 
     // 8. dedupe, append and sync: whole or not at all.
     let receipt = store(endpoint, decoded, now).await?;
+    told::stored(endpoint, &receipt);
 
     // 9. answer.
     Ok(answer::accepted(endpoint, &known.scope, facts, receipt))
@@ -209,12 +234,7 @@ fn small(coding: Coding, bytes: &Bytes) -> Bytes {
 /// for it in metrics. [`life`] does the same, stage by stage: this is for measuring and testing what a proof costs.
 pub async fn who(endpoint: &Endpoint, request: http::Request<Bytes>) -> Result<Verified, &'static str> {
     let (parts, body) = request.into_parts();
-    let head = Head {
-        method: parts.method,
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts.headers,
-    };
+    let head = Head::from(parts);
     let (now, known) = (endpoint.clock.now(), endpoint.known());
     let told = verify::by_head(&endpoint.instance.connector.receiver.verify, &known.keys, &head);
     let proof = match told.map_err(Refused::NotReady) {
@@ -253,7 +273,7 @@ async fn proven(
     Err(Refused::NotReady("the request names too many keys".to_owned()))
 }
 
-fn facts(endpoint: &Endpoint, head: &Head, body: Bytes) -> RequestFacts {
+pub(super) fn facts(endpoint: &Endpoint, head: &Head, body: Bytes) -> RequestFacts {
     let url = endpoint.instance.receiver_url.as_ref().map(|url| {
         let mut url = url.clone();
         if head.path != endpoint.path {

@@ -3,7 +3,7 @@
 //! `run` makes one per instance and tells it what provisioning learned; `accept` works with it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use http::Method;
 use serde_json::{Map, Value as Json};
@@ -15,6 +15,7 @@ use super::limits::Limits;
 use super::meters::{Meters, Tally};
 use super::request::Head;
 use super::verify::{Fetched, Keys};
+use super::witness::Witness;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Connector, Decode, Each, Reply, ReplyBody, Rule};
@@ -49,6 +50,8 @@ pub struct Endpoint {
     pub(super) reach: Reach,
     /// The calls of rules.
     pub(super) calls: Calls,
+    /// Who looks on; mostly nobody.
+    pub(super) witness: OnceLock<Arc<dyn Witness>>,
     /// The path of each rule.
     rule_paths: Vec<String>,
     /// Whether the spec builds documents or lists of items, which takes names.
@@ -110,12 +113,18 @@ impl Endpoint {
             fetched: Fetched::new(reach.caller.transport()),
             reach,
             calls: Calls::new(),
+            witness: OnceLock::new(),
             rule_paths,
             state: watch::Sender::new(Arc::new(Json::Object(Map::new()))),
             before: RwLock::default(),
             known: RwLock::new(None),
             instance,
         }))
+    }
+
+    /// From now on this one looks on; the first one stays.
+    pub fn watched_by(&self, witness: Arc<dyn Witness>) {
+        let _ = self.witness.set(witness);
     }
 
     /// Takes over what provisioning saved: `state.RESOURCE.NAME` of the spec's templates.

@@ -26,13 +26,17 @@ mod router;
 mod rules;
 mod server;
 mod tls;
+mod told;
 mod verify;
+mod witness;
 
-pub use accept::who;
+pub use accept::{explain, who};
 pub use deeds::{Captured, Deeds, Kept, Reach};
 pub use endpoint::{Endpoint, decode_again};
 pub use limits::Limits;
 pub use meters::Tally;
+pub use request::Head;
 pub use router::Router;
 pub use server::serve;
 pub use tls::{Reloaded, Tls};
+pub use witness::{Answered, Outcome, Stage, Told, Witness};

@@ -38,6 +38,8 @@ pub struct Raw {
     pub peer: Arc<Peer>,
     /// Its body.
     pub body: Incoming,
+    /// The body once it was read, where somebody looks on.
+    pub read: Option<Bytes>,
 }
 
 /// What a pick found in a request.
@@ -49,6 +51,17 @@ pub(super) enum Found<'a> {
     One(Cow<'a, [u8]>),
     /// More than one, where there may be one only: nobody can tell which one the sender meant.
     Several,
+}
+
+impl From<http::request::Parts> for Head {
+    fn from(parts: http::request::Parts) -> Self {
+        Self {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: parts.headers,
+        }
+    }
 }
 
 impl Head {

@@ -31,6 +31,13 @@ impl Router {
         Ok(Self { endpoints: by_path })
     }
 
+    /// Every path that something is received at, in order.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths: Vec<String> = self.endpoints.keys().cloned().collect();
+        paths.sort();
+        paths
+    }
+
     /// The endpoint of a path, compared byte for byte as it came.
     pub(super) fn find(&self, path: &str) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(path)

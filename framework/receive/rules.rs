@@ -15,6 +15,8 @@ use super::deeds::{Captured, Kept};
 use super::endpoint::{Endpoint, Known};
 use super::refused::Refused;
 use super::request::{Found, Head};
+use super::told;
+use super::witness::Outcome;
 use crate::connector::model::{End, Reply, ReplyBody, Rule, Run};
 use crate::connector::template::{RequestFacts, Scope};
 use crate::error::Error;
@@ -58,9 +60,9 @@ impl Asked<'_> {
         }
         let scope = self.known.scope.with_request(facts()).with_now(self.endpoint.clock.now());
         for rule in rules {
-            if self.holds(rule, &scope)
-                && let Some(answer) = self.done(rule, &scope).await?
-            {
+            if !self.holds(rule, &scope) {
+                told::ruled(self.endpoint, rule, Outcome::Noted, "does not apply");
+            } else if let Some(answer) = self.done(rule, &scope).await? {
                 return Ok(Some(answer));
             }
         }
@@ -89,6 +91,12 @@ impl Asked<'_> {
         // 2. What is kept is safe before anybody is told so.
         if !self.captured(rule).await? {
             self.count(rule, "declined");
+            told::ruled(
+                self.endpoint,
+                rule,
+                Outcome::Noted,
+                "declines, since the request lacks what it captures",
+            );
             return Ok(None);
         }
         // 3. What is run. A call is waited for: its failure is no success to the vendor, which sends again.
@@ -105,7 +113,9 @@ impl Asked<'_> {
                 endpoint.calls.make(&endpoint.reach.caller, &endpoint.instance, call, scope, now).await?;
             }
         }
-        self.count(rule, if answer.is_some() { "answered" } else { "passed" });
+        let outcome = if answer.is_some() { "answered" } else { "passed" };
+        self.count(rule, outcome);
+        told::ruled(self.endpoint, rule, Outcome::Passed, outcome);
         tracing::debug!(instance = %self.endpoint.instance.id, rule = rule.name, "rule applied");
         Ok(answer)
     }
@@ -123,6 +133,7 @@ impl Asked<'_> {
         }
         self.endpoint.meters.unanswerable(&rule.name, error, self.endpoint.clock.now());
         self.count(rule, "declined");
+        told::ruled(self.endpoint, rule, Outcome::Noted, "declines, since its answer could not be built");
         Ok(None)
     }
 

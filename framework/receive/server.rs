@@ -257,7 +257,7 @@ fn routes(
 async fn answer(talk: Talk, head: Head, body: Incoming) -> Response<Bytes> {
     let _open = talk.progress.open();
     let expects = head.headers.contains_key(EXPECT);
-    let mut raw = Raw { head: Arc::new(head), peer: talk.peer, body };
+    let mut raw = Raw { head: Arc::new(head), peer: talk.peer, body, read: None };
     let mut answer = accept(&talk.gate, &mut raw).await;
     if talk.gate.stopping() && !talk.h2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -53,7 +53,7 @@ pub(in crate::receive) fn by_head(verify: &Verify, keys: &Keys, head: &Head) -> 
     }
 }
 
-fn check_by_head(check: &Demand, keys: &Keys, head: &Head) -> Result<Told, String> {
+pub(super) fn check_by_head(check: &Demand, keys: &Keys, head: &Head) -> Result<Told, String> {
     let in_head = match &check.proof {
         Proof::Token { place, .. } => in_head(place),
         Proof::Basic { .. } => true,

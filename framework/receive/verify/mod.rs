@@ -5,6 +5,7 @@
 //! the metric do. Nothing here waits: a key that has to be fetched is a [`Failure::Wants`], which `accept`
 //! fetches and asks again.
 
+mod account;
 mod digest;
 mod encoding;
 mod fetched;

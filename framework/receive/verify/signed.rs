@@ -86,6 +86,17 @@ pub(super) fn messages(
     if messages.is_empty() { Err(Rejection::Malformed.into()) } else { Ok(messages) }
 }
 
+/// The time of signing as it is written, where it can be found: for whoever tells why it was refused.
+pub(super) fn time(matter: &Matter<'_>, signed: &Signed) -> Option<String> {
+    let mut read = Reader { signature: &signed.signature, signatures: Vec::new(), pairs: Map::new() };
+    for place in &signed.signature.places {
+        if let Ok(value) = matter.subject.one(place) {
+            read.value(&value).ok()?;
+        }
+    }
+    time_text(matter, signed.timestamp.as_ref()?, &read.pairs).ok().map(Cow::into_owned)
+}
+
 struct Reader<'a> {
     signature: &'a Signature,
     signatures: Vec<Vec<u8>>,
