@@ -17,6 +17,7 @@ mod hostile;
 mod house;
 mod kill;
 mod main_job;
+mod manual;
 mod provisioning;
 mod queue;
 mod queue_model;

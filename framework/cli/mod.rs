@@ -8,15 +8,18 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Kind};
 
+mod completions;
 mod dead_letters;
 mod destroy;
 mod docs;
 mod explain_request;
 pub mod instance;
+mod man;
 mod outgoing;
 mod plan;
 mod request_text;
 mod run;
+mod schema;
 mod simulated;
 mod sinks;
 mod test;
@@ -53,6 +56,12 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// List or drop the cursors of sinks
     Sinks(sinks::Arguments),
+    /// Print the JSON Schema of specs or of cases, from which editors complete and check
+    Schema(schema::Arguments),
+    /// Print what a shell sources to complete commands and flags
+    Completions(completions::Arguments),
+    /// Print the manual, or write its pages into a folder
+    Man(man::Arguments),
 }
 
 /// The flags that make an instance out of a connector.
@@ -117,6 +126,9 @@ pub fn main() -> ExitCode {
         Command::Destroy(arguments) => destroy::run(arguments),
         Command::DeadLetters(arguments) => dead_letters::run(arguments),
         Command::Sinks(arguments) => sinks::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     };
     match outcome {
         Ok(code) => code,

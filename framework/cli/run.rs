@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Where records go, repeatable (default stdout)
-    #[arg(long, value_name = "stdout|file:PATH|http(s)://…")]
+    #[arg(long, value_name = "stdout|file:PATH|http(s)://URL")]
     to: Vec<String>,
     /// Serve /healthz, /readyz and /metrics here
     #[arg(long, value_name = "ADDR")]

@@ -17,7 +17,7 @@ use super::source::Source;
 use crate::error::{Error, Kind, Result, escaped};
 
 /// The language of cases; shipped with the program.
-const SCHEMA: &str = include_str!("../../schemas/case.json");
+pub const SCHEMA: &str = include_str!("../../schemas/case.json");
 
 /// One case.
 #[derive(Debug, Clone, Deserialize)]

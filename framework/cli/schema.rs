@@ -1,0 +1,46 @@
+//! `forebay schema`: prints the JSON Schemas that are built in, for editors and for whoever checks what Forebay reads
+//! and writes. No network, no environment, no file is read.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::error::{Error, Kind, Result};
+use crate::spec::case;
+use crate::spec::definition::DEFINITION;
+
+/// Its flags.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// What the schema is of
+    #[arg(default_value = "connector")]
+    of: Of,
+}
+
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Of {
+    /// A connector's spec, connector.yaml
+    Connector,
+    /// A case, cases/*.yaml
+    Case,
+}
+
+/// Runs it.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let text = match arguments.of {
+        Of::Connector => DEFINITION,
+        Of::Case => case::SCHEMA,
+    };
+    print(text.as_bytes())
+}
+
+/// Writes a whole result to stdout.
+pub(super) fn print(text: &[u8]) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text)
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::new(Kind::Io, "cannot write to stdout").because(e))?;
+    Ok(ExitCode::SUCCESS)
+}
