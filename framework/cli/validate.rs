@@ -9,7 +9,9 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use crate::connector::load::{Examined, examine};
+use crate::connector::model::Connector;
 use crate::error::{Error, Kind, Result};
+use crate::provision::scopes::scopes;
 use crate::spec::mistake::Severity;
 use crate::spec::render;
 
@@ -65,7 +67,7 @@ fn human(spec: &Examined, colour: bool) -> String {
         text.push_str("\n\n");
     }
     text.push_str(&match &spec.connector {
-        Some(connector) => format!("ok: {} ({})\n", connector.name, spec.source.name),
+        Some(connector) => format!("ok: {} ({})\n{}", connector.name, spec.source.name, reach(connector)),
         None => {
             let errors = spec.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
             let word = if errors == 1 { "mistake" } else { "mistakes" };
@@ -73,6 +75,17 @@ fn human(spec: &Examined, colour: bool) -> String {
         }
     });
     text
+}
+
+/// Whom a connector calls and what that takes, for whoever has to allow it.
+fn reach(connector: &Connector) -> String {
+    let line = |word: &str, names: Vec<&str>| match names.as_slice() {
+        [] => String::new(),
+        names => format!("    {word}: {}\n", names.join(", ")),
+    };
+    let hosts = connector.hosts.iter().map(String::as_str).collect();
+    let scopes = connector.provision.as_ref().map(scopes).unwrap_or_default();
+    line("calls", hosts) + &line("needs", scopes)
 }
 
 fn json(examined: &[Examined]) -> String {

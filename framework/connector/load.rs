@@ -131,6 +131,14 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
         .map(|s| s.place.path.parent())
         .collect();
     meaning.retain(|m| !torn.contains(&m.place.path.parent()));
+    // What was not read names nothing: what only it would use is not unused.
+    let unread = |m: &Mistake| {
+        let id = m.code.id();
+        m.code.severity() == Severity::Error && ["FB2", "FB3", "FB6"].iter().any(|kind| id.starts_with(kind))
+    };
+    if shape.iter().chain(&meaning).any(unread) {
+        meaning.retain(|m| m.code != Code::Unused);
+    }
     shape.extend(meaning);
     shape
 }

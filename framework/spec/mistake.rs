@@ -173,6 +173,8 @@ codes! {
     NotHere = "FB306" Error,
     /// Vars that need each other.
     Cycle = "FB307" Error,
+    /// A value that can never be what stands beside it, or that its place cannot take.
+    WrongKind = "FB308" Error,
 
     /// A JSON Pointer that cannot be one.
     BadPointer = "FB401" Error,
@@ -196,6 +198,8 @@ codes! {
     BadDefault = "FB410" Error,
     /// The name is not the folder's.
     BadName = "FB411" Error,
+    /// A case that does not fit the connector.
+    BadCase = "FB412" Error,
 
     /// A secret that would stand in a URL.
     SecretInUrl = "FB501" Error,
@@ -215,8 +219,16 @@ codes! {
     AnyCustomer = "FB508" Warning,
     /// A rule that no request gets to, or that does nothing.
     Unreached = "FB509" Error,
-    /// Something that is kept and used by nothing.
+    /// Something that is defined or kept, and used by nothing.
     Unused = "FB510" Warning,
+    /// A secret that would reach a log, an id, an answer, or a host that is not declared for it.
+    SecretAstray = "FB511" Error,
+    /// An answer after which the sender gives up what it brought.
+    GivesUp = "FB512" Warning,
+    /// An answer that may be slower than the sender waits.
+    TooSlow = "FB513" Warning,
+    /// Permissions that are asked for and not needed, or needed and not listed.
+    Scopes = "FB514" Warning,
 
     /// Part of the language that this version cannot run yet.
     NotBuilt = "FB601" Error,

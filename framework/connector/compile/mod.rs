@@ -18,14 +18,17 @@ mod calls;
 mod check;
 mod names;
 mod operations;
+mod outgoing;
 mod output;
 mod proof;
 mod provision;
 mod reader;
 mod receiver;
+mod scopes;
 mod settings;
 mod simulate;
 mod texts;
+mod unused;
 mod urls;
 mod values;
 mod verify;
@@ -75,12 +78,15 @@ impl Compiler {
         let samples = self.samples(top);
         let guide = top.get("guide").and_then(|at| self.file(&at));
         self.unused(top);
+        self.scopes(top);
+        let hosts = self.hosts(top);
         self.prove(top);
         if let Some(receiver) = &receiver {
             self.prove_samples(receiver, &samples);
         }
         if let (Some(receiver), Some(output)) = (&receiver, &output) {
             self.delivers_no_secret(top, &receiver.verify, output);
+            self.known_by_no_secret(top, receiver);
         }
         let simulate = self.simulate(top, receiver.as_ref());
         self.folder_name(top, file);
@@ -102,6 +108,7 @@ impl Compiler {
             output: output?,
             samples: samples.into_iter().map(|(_, sample)| sample).collect(),
             simulate,
+            hosts,
             by_settings: self.by_settings,
         })
     }

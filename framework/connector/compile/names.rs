@@ -74,6 +74,27 @@ impl Defined {
         }
         found
     }
+
+    /// The way of a name to where these names stand, itself first: `secrets.key → vars.inner → vars.outer`.
+    pub fn way(&self, names: &[String], wanted: &str) -> Vec<String> {
+        self.way_within(names, wanted, &mut BTreeSet::new()).unwrap_or_else(|| vec![wanted.to_owned()])
+    }
+
+    fn way_within(&self, names: &[String], wanted: &str, seen: &mut BTreeSet<String>) -> Option<Vec<String>> {
+        if names.iter().any(|name| name == wanted) {
+            return Some(vec![wanted.to_owned()]);
+        }
+        let vars = self.vars.as_ref()?;
+        names.iter().find_map(|name| {
+            let var = name.strip_prefix("vars.")?.split('.').next()?;
+            if !seen.insert(var.to_owned()) {
+                return None;
+            }
+            let mut way = self.way_within(vars.get(var)?, wanted, seen)?;
+            way.push(format!("vars.{var}"));
+            Some(way)
+        })
+    }
 }
 
 /// A group of names at the top. `Some(None)`: there is none, so nothing is defined. `None`: it is malformed,

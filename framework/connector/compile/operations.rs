@@ -105,29 +105,4 @@ impl Compiler {
             );
         }
     }
-
-    /// Saved values that nothing names are a slip: the name is written otherwise where it is wanted.
-    pub fn unused(&mut self, top: &At<'_>) {
-        let resources = top.get("provision").and_then(|at| at.get("resources"));
-        for (name, resource) in resources.iter().flat_map(At::entries) {
-            let timed = resource.get("renew").is_some_and(|at| at.has("left"));
-            let found = resource.get("find").map(|at| step_saves(&at)).unwrap_or_default();
-            let operations = resource.entries().filter(|(key, _)| *key != "find");
-            for step in operations.flat_map(|(_, at)| at.one_or_many()) {
-                for (saved, at) in step.get("save").iter().flat_map(At::entries) {
-                    let known = (saved == EXPIRES_AT && timed) || found.iter().any(|name| name == saved);
-                    if !known && !self.named.contains(&format!("state.{name}.{saved}")) {
-                        self.report(
-                            Mistake::new(
-                                Code::Unused,
-                                Place::key(&at.path),
-                                format!("nothing uses `state.{name}.{saved}`"),
-                            )
-                            .help("what is saved is kept for ever: remove it, or name it where it is wanted"),
-                        );
-                    }
-                }
-            }
-        }
-    }
 }

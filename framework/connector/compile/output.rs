@@ -6,7 +6,7 @@ use std::path::Path as FilePath;
 use serde_json::Value as Json;
 
 use super::reader::{At, Compiler};
-use crate::connector::model::{Envelope, Output, Proof, Verify};
+use crate::connector::model::{Envelope, Output, Proof, Receiver, Verify};
 use crate::connector::pick::{EventPick, Pick};
 use crate::connector::schema::RecordSchema;
 use crate::spec::load;
@@ -56,17 +56,38 @@ impl Compiler {
         Some((name.to_owned(), self.event_pick(at)?))
     }
 
+    /// What proves the sender is a secret, and no event is known by one: ids and types are logged and counted.
+    pub fn known_by_no_secret(&mut self, top: &At<'_>, receiver: &Receiver) {
+        let event = &receiver.event;
+        let picks = [("id", &event.id), ("type", &event.kind)];
+        for (key, picks) in picks {
+            let secret = |pick: &EventPick| match pick {
+                EventPick::Request(pick) => is_proof(&receiver.verify, pick),
+                EventPick::Headers(names) => {
+                    names.iter().any(|name| is_proof(&receiver.verify, &Pick::Header(name.clone())))
+                }
+                EventPick::Item(_) | EventPick::Outer(_) | EventPick::Record(_) | EventPick::Hash(_) => false,
+            };
+            let at = top.get("receiver").and_then(|at| at.get("event")).and_then(|at| at.get(key));
+            if let (true, Some(at)) = (picks.iter().any(secret), at) {
+                self.report(
+                    Mistake::new(
+                        Code::SecretAstray,
+                        Place::value(&at.path),
+                        format!(
+                            "what proves the sender would be the {key} of every event: request → event.{key}"
+                        ),
+                    )
+                    .help("ids and types stand in logs and metrics: pick what tells one event from another"),
+                );
+            }
+        }
+    }
+
     /// What proves the sender is a secret, and no secret is delivered.
     pub fn delivers_no_secret(&mut self, top: &At<'_>, verify: &Verify, output: &Output) {
         let Some(envelope) = &output.envelope else { return };
-        let secret = |pick: &Pick| {
-            verify.checks().iter().any(|check| match &check.proof {
-                Proof::Token { place, .. } => place == pick,
-                Proof::Jwt(jwt) => jwt.place == *pick,
-                Proof::Basic { .. } => *pick == Pick::Header("authorization".to_owned()),
-                Proof::Hmac { .. } | Proof::Digest { .. } | Proof::PublicKey { .. } => false,
-            })
-        };
+        let secret = |pick: &Pick| is_proof(verify, pick);
         let headers = envelope.headers.iter().map(|name| Pick::Header(name.clone()));
         let fields = envelope.fields.iter().filter_map(|(_, pick)| match pick {
             EventPick::Request(pick) => Some(pick.clone()),
@@ -170,4 +191,14 @@ impl Compiler {
                 .help("files are named from the folder that the spec stands in"),
         );
     }
+}
+
+/// Whether a place of a request holds what proves the sender.
+fn is_proof(verify: &Verify, pick: &Pick) -> bool {
+    verify.checks().iter().any(|check| match &check.proof {
+        Proof::Token { place, .. } => place == pick,
+        Proof::Jwt(jwt) => jwt.place == *pick,
+        Proof::Basic { .. } => *pick == Pick::Header("authorization".to_owned()),
+        Proof::Hmac { .. } | Proof::Digest { .. } | Proof::PublicKey { .. } => false,
+    })
 }

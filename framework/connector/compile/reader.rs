@@ -62,6 +62,16 @@ impl<'a> At<'a> {
         if self.value.is_array() { self.items().collect() } else { vec![self.clone()] }
     }
 
+    /// Every text in it.
+    pub fn leaves(&self) -> Vec<At<'a>> {
+        match self.value {
+            Json::String(_) => vec![self.clone()],
+            Json::Array(_) => self.items().flat_map(|at| at.leaves()).collect(),
+            Json::Object(_) => self.entries().flat_map(|(_, at)| at.leaves()).collect(),
+            Json::Null | Json::Bool(_) | Json::Number(_) => Vec::new(),
+        }
+    }
+
     /// The text, where this is one.
     pub fn text(&self) -> Option<&'a str> {
         self.value.as_str()

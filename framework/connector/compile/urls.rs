@@ -68,7 +68,9 @@ impl Compiler {
             let shown = by.map_or_else(|| name.clone(), |var| format!("vars.{var}"));
             let bytes = at.text().and_then(|source| place_in(source, start, &shown));
             let place = bytes.map_or_else(|| Place::value(&at.path), |bytes| Place::within(&at.path, bytes));
-            self.report(secret_in_url(&name, place, what));
+            let way = self.defined.way(&text.names(), &name);
+            let what = if way.len() > 1 { format!("{what}: {}", way.join(" → ")) } else { what.to_owned() };
+            self.report(secret_in_url(&name, place, &what));
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Connector {
     pub samples: Vec<Json>,
     /// What the stand-in sends where it cannot invert the spec by itself.
     pub simulate: Simulate,
+    /// Every host that is called, by name: `api.example.com`, or the setting that says it.
+    pub hosts: Vec<String>,
     /// Whether settings say where something stands: an instance has a connector of its own then.
     pub by_settings: bool,
 }

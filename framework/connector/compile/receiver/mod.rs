@@ -1,5 +1,6 @@
 //! Our side: its path, how requests prove who sent them, rules, decoding, answers and the sender.
 
+mod answers;
 mod reach;
 mod records;
 mod respond;
@@ -8,8 +9,7 @@ mod rules;
 use super::names::Here;
 use super::reader::{At, Compiler};
 use crate::connector::coding::Coding;
-use crate::connector::model::{Receiver, Respond, Sender, StatusRange};
-use crate::spec::mistake::{Code, Mistake, Place};
+use crate::connector::model::{Receiver, Sender, StatusRange};
 
 impl Compiler {
     /// Our side.
@@ -24,7 +24,7 @@ impl Compiler {
         let event = self.event(at.get("event"), nested);
         let respond = self.respond(at.get("respond"));
         let sender = self.sender(at.get("sender"));
-        self.accepted_is_success(&at, &respond, &sender);
+        self.answers(&at, &respond, &sender);
         Some(Receiver {
             path: path?,
             verify: verify?,
@@ -35,21 +35,6 @@ impl Compiler {
             respond,
             sender,
         })
-    }
-
-    /// What the sender takes for a failure it sends again, for ever: an accepted request must not look like one.
-    fn accepted_is_success(&mut self, at: &At<'_>, respond: &Respond, sender: &Sender) {
-        let status = respond.accepted.status;
-        if sender.success.iter().any(|range| (range.0..=range.1).contains(&status)) {
-            return;
-        }
-        let place = at.get("respond").and_then(|at| at.get("accepted")).and_then(|at| at.get("status"));
-        let place = place.map_or_else(|| Place::value(&at.path), |at| Place::value(&at.path));
-        let message = format!("accepted requests get {status}, which is no success to the sender");
-        self.report(
-            Mistake::new(Code::Contradiction, place, message)
-                .help("take a status that `sender.success` lists; without a list it is any 2xx"),
-        );
     }
 
     fn sender(&mut self, at: Option<At<'_>>) -> Sender {

@@ -107,7 +107,7 @@ impl Compiler {
                 ),
             );
         }
-        let texts = rule.get("respond").map(|at| leaves(&at)).unwrap_or_default();
+        let texts = rule.get("respond").map(|at| at.leaves()).unwrap_or_default();
         for at in texts {
             let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { continue };
             let secrets = self.secrets_of(&text);
@@ -163,7 +163,7 @@ impl Compiler {
 
     /// A refusal tells a stranger nothing, not even what the stranger said.
     fn echoes(&mut self, rejected: &At<'_>) {
-        for at in leaves(rejected) {
+        for at in rejected.leaves() {
             let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { continue };
             let names = self.defined.through_vars(&text.names());
             let theirs = |name: &String| name == "request" || name.starts_with("request.");
@@ -213,16 +213,6 @@ fn mentions(value: &Json, wanted: &str) -> bool {
         Json::Array(items) => items.iter().any(|item| mentions(item, wanted)),
         Json::Object(map) => map.values().any(|value| mentions(value, wanted)),
         Json::Null | Json::Bool(_) | Json::Number(_) => false,
-    }
-}
-
-/// Every text in a value.
-fn leaves<'a>(at: &At<'a>) -> Vec<At<'a>> {
-    match at.value {
-        Json::String(_) => vec![at.clone()],
-        Json::Array(_) => at.items().flat_map(|at| leaves(&at)).collect(),
-        Json::Object(_) => at.entries().flat_map(|(_, at)| leaves(&at)).collect(),
-        Json::Null | Json::Bool(_) | Json::Number(_) => Vec::new(),
     }
 }
 
