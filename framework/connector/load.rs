@@ -119,6 +119,14 @@ fn examine_with(source: Source, file: &Path, settings: Option<&Map<String, Json>
 /// One mistake is reported once: a value of the wrong shape says nothing by its meaning, and where its
 /// meaning says more than that it is malformed, that is what is said.
 fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mistake> {
+    // What was not read names nothing: what only it would use is not unused.
+    let unread = |m: &Mistake| {
+        let id = m.code.id();
+        m.code.severity() == Severity::Error && ["FB2", "FB3", "FB6"].iter().any(|kind| id.starts_with(kind))
+    };
+    if shape.iter().chain(&meaning).any(unread) {
+        meaning.retain(|m| m.code != Code::Unused);
+    }
     shape.retain(|s| s.code != Code::Malformed || meaning.iter().all(|m| m.place.path != s.place.path));
     meaning
         .retain(|m| shape.iter().all(|s| s.place.part != Part::Value || !m.place.path.within(&s.place.path)));
@@ -131,14 +139,6 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
         .map(|s| s.place.path.parent())
         .collect();
     meaning.retain(|m| !torn.contains(&m.place.path.parent()));
-    // What was not read names nothing: what only it would use is not unused.
-    let unread = |m: &Mistake| {
-        let id = m.code.id();
-        m.code.severity() == Severity::Error && ["FB2", "FB3", "FB6"].iter().any(|kind| id.starts_with(kind))
-    };
-    if shape.iter().chain(&meaning).any(unread) {
-        meaning.retain(|m| m.code != Code::Unused);
-    }
     shape.extend(meaning);
     shape
 }

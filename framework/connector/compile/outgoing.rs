@@ -110,11 +110,9 @@ impl Compiler {
             let mut all: Vec<&str> = declared.clone().unwrap_or_default();
             all.extend(first.map(|first| first.host.name()).filter(|_| declared.is_none()));
             all.push(host);
-            let mut mistake = Mistake::new(Code::SecretAstray, flow.place.clone(), message)
-                .help(format!("where it belongs there, the secret says so: `hosts: [{}]`", all.join(", ")));
-            if flow.place != Place::value(&flow.line.path) {
-                mistake = mistake.related(Place::value(&flow.line.path), "the call that carries it");
-            }
+            let mut mistake = Mistake::new(Code::SecretAstray, Place::value(&flow.line.path), message)
+                .help(format!("where it belongs there, the secret says so: `hosts: [{}]`", all.join(", ")))
+                .related(flow.place.clone(), "it is carried from here");
             mistake = match (secret.get("hosts"), first.filter(|first| first.host != flow.host)) {
                 (Some(hosts), _) => mistake.related(Place::key(&hosts.path), "the hosts that are declared"),
                 (None, Some(first)) => {

@@ -12,17 +12,20 @@ impl Compiler {
         let calls = provisioning(top);
         let listing: Vec<&At<'_>> = calls.iter().filter(|call| call.has("scope")).collect();
         let Some(first) = listing.first().and_then(|call| call.get("scope")) else { return };
-        for call in calls.iter().filter(|call| !call.has("scope")) {
-            let Some(line) = call.get("call") else { continue };
-            self.report(
-                Mistake::new(
-                    Code::Scopes,
-                    Place::value(&line.path),
-                    "other calls list their permission, and this does not",
-                )
-                .help("add `scope:`: who grants permissions reads them from the page, and does not call")
-                .related(Place::value(&first.path), "here it is listed"),
-            );
+        let silent: Vec<At<'_>> =
+            calls.iter().filter(|call| !call.has("scope")).filter_map(|call| call.get("call")).collect();
+        if let Some((line, others)) = silent.split_first() {
+            let mut mistake = Mistake::new(
+                Code::Scopes,
+                Place::value(&line.path),
+                "other calls list their permission, and this does not",
+            )
+            .help("add `scope:`: who grants permissions reads them from the page, and makes no calls")
+            .related(Place::value(&first.path), "here it is listed");
+            for other in others {
+                mistake = mistake.related(Place::value(&other.path), "nor does this");
+            }
+            self.report(mistake);
         }
         let shared = top.get("provision").and_then(|at| at.get("auth"));
         for (name, auth) in top.get("auth").iter().flat_map(At::entries) {
