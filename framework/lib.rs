@@ -19,6 +19,8 @@ pub mod cli;
 pub mod connector;
 /// One worker per sink, from the queue to where records go.
 pub mod deliver;
+/// What a change of a connector means for the instances that run with it.
+pub mod diff;
 /// What is written for people: the page of each connector, the reference of the language.
 pub mod docs;
 /// The vendor's side: found, adopted, created, kept, repaired and destroyed.

@@ -15,6 +15,7 @@ const FLOORS: &[&str] = &[
     "receive",
     "deliver",
     "docs",
+    "diff",
     "run",
     "simulate",
     "torture",
@@ -33,6 +34,9 @@ const STRANGERS: &[(&str, &str)] = &[
     ("docs", "queue"),
     ("docs", "receive"),
     ("docs", "deliver"),
+    ("diff", "queue"),
+    ("diff", "receive"),
+    ("diff", "deliver"),
 ];
 
 /// A heavy crate and where alone it may be named.

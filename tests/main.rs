@@ -7,6 +7,7 @@ mod calls;
 mod cases;
 mod catalogue;
 mod configuration;
+mod diff;
 mod docs;
 mod each_call;
 mod explain_request;

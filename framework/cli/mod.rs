@@ -11,6 +11,7 @@ use crate::error::{Error, Kind};
 mod completions;
 mod dead_letters;
 mod destroy;
+mod diff;
 mod docs;
 mod explain_request;
 pub mod instance;
@@ -44,6 +45,8 @@ enum Command {
     ExplainRequest(explain_request::Arguments),
     /// Write the page of every connector, or say which are stale
     Docs(docs::Arguments),
+    /// Say what a change of connectors means for their instances
+    Diff(diff::Arguments),
     /// Show what provisioning would do and why, and write nothing anywhere
     Plan(plan::Arguments),
     /// Provision, receive, check, store and deliver: the main job
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => test::run(arguments),
         Command::ExplainRequest(arguments) => explain_request::run(arguments),
         Command::Docs(arguments) => docs::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Torture(arguments) => torture::run(arguments),

@@ -3,9 +3,7 @@
 use super::example::Example;
 use super::markdown::{code, joined, list, table};
 use super::words;
-use crate::connector::model::{
-    Auth, Call, Connector, KeySource, Proof, RenewWay, Resource, Run, Step, TokenSource,
-};
+use crate::connector::model::{Auth, Call, Connector, KeySource, Proof, Resource, Run, TokenSource};
 
 /// The part of the page.
 pub fn body(connector: &Connector, example: &Example) -> String {
@@ -34,7 +32,7 @@ fn stored(connector: &Connector) -> Vec<String> {
     for resource in resources {
         let mut names: Vec<String> = Vec::new();
         let found = resource.find.iter().flat_map(|find| &find.save);
-        let saved = operations(resource).into_iter().flat_map(|(_, call)| &call.save).chain(found);
+        let saved = resource.operations().into_iter().flat_map(|(_, call)| &call.save).chain(found);
         for (name, _) in saved {
             if !names.contains(&code(name)) {
                 names.push(code(name));
@@ -81,7 +79,7 @@ fn sent(connector: &Connector, example: &Example) -> Vec<[String; 3]> {
         }
     }
     for resource in connector.provision.iter().flat_map(|provision| &provision.resources) {
-        for (operation, call) in operations(resource) {
+        for (operation, call) in resource.operations() {
             rows.push(row(call, moment(resource, operation)));
         }
     }
@@ -120,28 +118,4 @@ fn moment(resource: &Resource, operation: &str) -> String {
         "renew" => "before it runs out".to_owned(),
         _ => "`forebay destroy`".to_owned(),
     }
-}
-
-/// Every call of a resource's life with the name of its operation, in the order of the story.
-pub fn operations(resource: &Resource) -> Vec<(&'static str, &Call)> {
-    let renew: &[Step] = match &resource.renew {
-        Some(renew) => match &renew.way {
-            RenewWay::Call(steps) => steps,
-            RenewWay::Replace { .. } => &[],
-        },
-        None => &[],
-    };
-    let find = resource.find.iter().map(|find| ("find", &find.call));
-    let check = resource.check.iter().map(|check| ("check", &check.call));
-    let mut calls: Vec<(&'static str, &Call)> = find.collect();
-    for (name, steps) in
-        [("create", &resource.create[..]), ("adopt", &resource.adopt), ("update", &resource.update)]
-    {
-        calls.extend(steps.iter().filter_map(|step| Some((name, step.call.as_ref()?))));
-    }
-    calls.extend(check);
-    for (name, steps) in [("repair", &resource.repair[..]), ("renew", renew), ("delete", &resource.delete)] {
-        calls.extend(steps.iter().filter_map(|step| Some((name, step.call.as_ref()?))));
-    }
-    calls
 }

@@ -2,7 +2,6 @@
 
 use serde_json::Value as Json;
 
-use super::data::operations;
 use super::example::Example;
 use super::markdown::{block, capital, code, joined, list, table};
 use super::words;
@@ -19,7 +18,7 @@ pub fn permissions(connector: &Connector) -> String {
         let mut uses = Vec::new();
         for resource in &provision.resources {
             let calls =
-                operations(resource).into_iter().filter(|(_, call)| call.scope.as_deref() == Some(scope));
+                resource.operations().into_iter().filter(|(_, call)| call.scope.as_deref() == Some(scope));
             let mut names: Vec<String> = Vec::new();
             for (operation, _) in calls {
                 if !names.iter().any(|name| name == operation) {

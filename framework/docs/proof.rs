@@ -3,8 +3,7 @@
 use super::markdown::{code, joined, list};
 use super::words;
 use crate::connector::model::{
-    Algorithm, AlgorithmChoice, Connector, Demand, Grammar, Hash, Jwt, KeySource, Proof, Signed, TimePlace,
-    Verify,
+    Algorithm, AlgorithmChoice, Connector, Demand, Grammar, Jwt, KeySource, Proof, Signed, TimePlace, Verify,
 };
 use crate::connector::pick::Pick;
 
@@ -67,13 +66,13 @@ fn proven(connector: &Connector, proof: &Proof) -> String {
         Proof::Hmac { hash, keys, signed } => {
             format!(
                 "HMAC with {}; the key is {}. {}",
-                hash_name(*hash),
+                words::hash(*hash),
                 texts(&keys.texts),
                 signature(signed)
             )
         }
         Proof::Digest { hash, signed } => {
-            format!("A {} over a secret. {}", hash_name(*hash), signature(signed))
+            format!("A {} over a secret. {}", words::hash(*hash), signature(signed))
         }
         Proof::PublicKey { algorithm, keys, signed, .. } => {
             format!(
@@ -169,15 +168,6 @@ fn algorithms(choice: &AlgorithmChoice) -> String {
                 .collect();
             format!("{}, by {}", joined(&each, "or"), code(value.source()))
         }
-    }
-}
-
-fn hash_name(hash: Hash) -> &'static str {
-    match hash {
-        Hash::Sha1 => "SHA-1",
-        Hash::Sha256 => "SHA-256",
-        Hash::Sha384 => "SHA-384",
-        Hash::Sha512 => "SHA-512",
     }
 }
 

@@ -25,9 +25,13 @@ pub fn fields(connector: &Connector) -> String {
         text.push_str(&format!("{words}\n\n"));
     }
     text.push_str(&format!("{}\n\n", cut(connector)));
-    let mut rows = Vec::new();
-    collect(schema, schema, "", 0, &mut rows);
-    rows.truncate(FIELDS);
+    let rows: Vec<[String; 4]> = listed(schema)
+        .iter()
+        .map(|field| {
+            let needed = if field.required { "true" } else { "false" };
+            [code(&field.path), kind(field.schema), needed.to_owned(), words_of(field.schema)]
+        })
+        .collect();
     text.push_str(&table(["Field", "Type", "Required", "Description"], &rows));
     if let Some(envelope) = &connector.output.envelope {
         text.push_str(&format!("\n{}\n", enclosed(envelope)));
@@ -121,8 +125,27 @@ fn enclosed(envelope: &Envelope) -> String {
     )
 }
 
-/// Adds the fields of a schema, those of what it refers to and of its parts included.
-fn collect(root: &Json, schema: &Json, prefix: &str, depth: usize, rows: &mut Vec<[String; 4]>) {
+/// A field of a record.
+#[derive(Debug)]
+pub struct Field<'a> {
+    /// Where it stands: names with points between them, `[]` behind that of a list.
+    pub path: String,
+    /// What it may be.
+    pub schema: &'a Json,
+    /// Whether it must be there.
+    pub required: bool,
+}
+
+/// The fields of a schema in its order, those of what it refers to and of its parts included, so deep and so many
+/// as a page lists.
+pub fn listed(schema: &Json) -> Vec<Field<'_>> {
+    let mut fields = Vec::new();
+    collect(schema, schema, "", 0, &mut fields);
+    fields.truncate(FIELDS);
+    fields
+}
+
+fn collect<'a>(root: &'a Json, schema: &'a Json, prefix: &str, depth: usize, fields: &mut Vec<Field<'a>>) {
     if depth > DEPTH {
         return;
     }
@@ -136,24 +159,24 @@ fn collect(root: &Json, schema: &Json, prefix: &str, depth: usize, rows: &mut Ve
         .collect();
     for (name, field) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
         let path = format!("{prefix}{name}");
-        if rows.iter().any(|row| row[0] == code(&path)) {
+        if fields.iter().any(|known| known.path == path) {
             continue;
         }
         let field = resolved(root, field);
-        let needed = if required.contains(name.as_str()) { "true" } else { "false" };
-        rows.push([code(&path), kind(field), needed.to_owned(), words_of(field)]);
-        collect(root, field, &format!("{path}."), depth + 1, rows);
+        let required = required.contains(name.as_str());
+        fields.push(Field { path: path.clone(), schema: field, required });
+        collect(root, field, &format!("{path}."), depth + 1, fields);
         if let Some(items) = field.get("items") {
-            collect(root, items, &format!("{path}[]."), depth + 1, rows);
+            collect(root, items, &format!("{path}[]."), depth + 1, fields);
         }
     }
     for word in ["allOf", "anyOf", "oneOf"] {
         for part in schema.get(word).and_then(Json::as_array).into_iter().flatten() {
-            collect(root, part, prefix, depth + 1, rows);
+            collect(root, part, prefix, depth + 1, fields);
         }
     }
     for part in ["then", "else"].into_iter().filter_map(|word| schema.get(word)) {
-        collect(root, part, prefix, depth + 1, rows);
+        collect(root, part, prefix, depth + 1, fields);
     }
 }
 

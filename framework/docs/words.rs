@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::markdown::code;
-use crate::connector::model::{Connector, Encoding, StatusRange};
+use crate::connector::model::{Connector, Encoding, Hash, StatusRange};
 use crate::connector::pick::{EventPick, Pick, Pointer, TimeFormat};
 use crate::connector::template::{Condition, Text};
 
@@ -129,6 +129,16 @@ pub fn time(format: TimeFormat) -> &'static str {
         TimeFormat::UnixMs => "milliseconds since 1970",
         TimeFormat::UnixNs => "nanoseconds since 1970",
         TimeFormat::HttpDate => "an HTTP date",
+    }
+}
+
+/// A hash.
+pub fn hash(hash: Hash) -> &'static str {
+    match hash {
+        Hash::Sha1 => "SHA-1",
+        Hash::Sha256 => "SHA-256",
+        Hash::Sha384 => "SHA-384",
+        Hash::Sha512 => "SHA-512",
     }
 }
 

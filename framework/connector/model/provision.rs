@@ -209,3 +209,28 @@ pub struct Until {
     /// How long at most.
     pub at_most: Duration,
 }
+
+impl Resource {
+    /// Every call of a resource's life with the name of its operation, in the order of the story.
+    pub fn operations(&self) -> Vec<(&'static str, &Call)> {
+        let renew: &[Step] = match &self.renew {
+            Some(renew) => match &renew.way {
+                RenewWay::Call(steps) => steps,
+                RenewWay::Replace { .. } => &[],
+            },
+            None => &[],
+        };
+        let find = self.find.iter().map(|find| ("find", &find.call));
+        let check = self.check.iter().map(|check| ("check", &check.call));
+        let mut calls: Vec<(&'static str, &Call)> = find.collect();
+        for (name, steps) in [("create", &self.create[..]), ("adopt", &self.adopt), ("update", &self.update)]
+        {
+            calls.extend(steps.iter().filter_map(|step| Some((name, step.call.as_ref()?))));
+        }
+        calls.extend(check);
+        for (name, steps) in [("repair", &self.repair[..]), ("renew", renew), ("delete", &self.delete)] {
+            calls.extend(steps.iter().filter_map(|step| Some((name, step.call.as_ref()?))));
+        }
+        calls
+    }
+}
