@@ -1,5 +1,6 @@
 //! The file sink: once in the file whatever happens, and nobody else's bytes touched.
 
+mod cached;
 mod rotation;
 
 use std::fs::{self, OpenOptions};

@@ -5,6 +5,7 @@
 //! compared with the records that come next, and what is there is not written again ([`tail`]). Nothing is
 //! acknowledged before it is synced. The sink never cuts bytes that it cannot prove to be its own.
 
+mod cached;
 mod note;
 mod rotate;
 mod tail;
@@ -290,7 +291,9 @@ impl State {
             return Err(io::Error::new(ErrorKind::NotFound, "the file was deleted while it was written to"));
         }
         // With O_APPEND the position is the end of our own write, whoever else appends.
-        Ok((count, handle.stream_position()?))
+        let end = handle.stream_position()?;
+        cached::let_go(handle, length, end);
+        Ok((count, end))
     }
 }
 
