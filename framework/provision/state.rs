@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,7 +26,10 @@ use crate::queue::State;
 const VERSION: u32 = 1;
 
 /// How often a change is tried against somebody else's writes.
-const CHANGES: usize = 32;
+const CHANGES: u32 = 32;
+
+/// How much longer each try waits than the one before it.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The document.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -303,7 +307,9 @@ impl Memory {
     where
         F: FnMut(&mut Document) -> Result<()> + Send,
     {
-        for _ in 0..CHANGES {
+        for lost in 0..CHANGES {
+            // Two that write in step lose to each other for ever: whoever lost waits a little longer each time.
+            tokio::time::sleep(PAUSE * lost).await;
             let was = self.state.load(&self.instance).await?;
             let before = was.as_ref().map(Document::parse).transpose()?;
             let mut document = before.clone().map_or_else(Document::new, Ok)?;

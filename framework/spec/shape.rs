@@ -2,13 +2,13 @@
 //! one for each thing that is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value as Json;
 
-use super::definition::{LANGUAGE, at_pointer, description, known_keys};
+use super::definition::{DEFINITION, at_pointer, description, known_keys};
 use super::fix::Fix;
 use super::misplaced::{many_unknown, names_missing};
 use super::mistake::{Code, Mistake, Place};
@@ -16,17 +16,26 @@ use super::nearest::{listed, nearest};
 use super::path::Path;
 use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
 
-static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
-    jsonschema::options()
-        .with_pattern_options(PatternOptions::regex())
-        .build(&LANGUAGE)
-        .expect("a test compiles it")
-});
+/// The validator while somebody holds it: a process that runs has no use for it, and it takes megabytes.
+static VALIDATOR: Mutex<Weak<Validator>> = Mutex::new(Weak::new());
+
+/// Holds what [`check`] works with. Whoever checks many specs keeps it until the last one, so that it is made once.
+pub fn hold() -> Arc<Validator> {
+    let mut held = VALIDATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    held.upgrade().unwrap_or_else(|| {
+        let language: Json = serde_json::from_str(DEFINITION).expect("a test parses it");
+        let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+        let made = Arc::new(options.build(&language).expect("a test compiles it"));
+        *held = Arc::downgrade(&made);
+        made
+    })
+}
 
 /// Every mistake in the shape of a spec.
 pub fn check(spec: &Json) -> Vec<Mistake> {
     let mut findings = Findings::default();
-    for error in VALIDATOR.iter_errors(spec) {
+    let validator = hold();
+    for error in validator.iter_errors(spec) {
         findings.take(&error, spec);
     }
     findings.into_mistakes(spec)
