@@ -28,6 +28,7 @@ use crate::error::{Result, escaped};
 use crate::run::config::file::{self, File, Source};
 use crate::run::config::{Configuration, Configured};
 use crate::simulate;
+use crate::spec::shape;
 
 /// What a command was given.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +89,7 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
     if gathering.ask.purpose != Purpose::Destroy {
         gathering.check_sinks(&configuration.instances);
     }
+    shape::done();
     Fault::together(gathering.faults).map_or(Ok(configuration), Err)
 }
 

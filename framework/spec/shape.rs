@@ -2,7 +2,7 @@
 //! one for each thing that is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, ValidationError, Validator};
@@ -16,26 +16,27 @@ use super::nearest::{listed, nearest};
 use super::path::Path;
 use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
 
-/// The validator while somebody holds it: a process that runs has no use for it, and it takes megabytes.
-static VALIDATOR: Mutex<Weak<Validator>> = Mutex::new(Weak::new());
+/// The validator, from the first spec that is checked on.
+static VALIDATOR: Mutex<Option<Arc<Validator>>> = Mutex::new(None);
 
-/// Holds what [`check`] works with. Whoever checks many specs keeps it until the last one, so that it is made once.
-pub fn hold() -> Arc<Validator> {
-    let mut held = VALIDATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    held.upgrade().unwrap_or_else(|| {
+fn validator() -> Arc<Validator> {
+    let made = || {
         let language: Json = serde_json::from_str(DEFINITION).expect("a test parses it");
         let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
-        let made = Arc::new(options.build(&language).expect("a test compiles it"));
-        *held = Arc::downgrade(&made);
-        made
-    })
+        Arc::new(options.build(&language).expect("a test compiles it"))
+    };
+    VALIDATOR.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(made).clone()
+}
+
+/// Gives back the memory that checking takes, a megabyte: what goes on to run for days has read its specs.
+pub fn done() {
+    VALIDATOR.lock().unwrap_or_else(PoisonError::into_inner).take();
 }
 
 /// Every mistake in the shape of a spec.
 pub fn check(spec: &Json) -> Vec<Mistake> {
     let mut findings = Findings::default();
-    let validator = hold();
-    for error in validator.iter_errors(spec) {
+    for error in validator().iter_errors(spec) {
         findings.take(&error, spec);
     }
     findings.into_mistakes(spec)
