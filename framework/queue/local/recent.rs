@@ -13,8 +13,12 @@ use super::known::{key, position_of};
 use super::reader::{Cut, Stand};
 use crate::queue::{Chunk, SinkKey};
 
-/// Bytes of blocks that are kept. A sink that is further behind reads from the database.
+/// Bytes of blocks that are kept for one sink. A sink that is further behind reads from the database.
 const KEPT: usize = 8 << 20;
+/// Bytes more for each further sink: the more there are, the less often each comes for its records.
+const KEPT_MORE: usize = 1 << 20;
+/// Bytes that are kept at most, however many sinks there are.
+const KEPT_MOST: usize = 32 << 20;
 
 /// What is known without the database.
 #[derive(Debug, Default)]
@@ -61,7 +65,8 @@ impl Recent {
                 inner.bytes -= old.bytes.len();
             }
         }
-        while inner.bytes > KEPT
+        let more = KEPT_MORE * inner.sinks.len().saturating_sub(1);
+        while inner.bytes > (KEPT + more).min(KEPT_MOST)
             && let Some(oldest) = inner.order.pop_front()
         {
             inner.forget(oldest);
