@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::validate::specs;
 use crate::connector::load::load;
-use crate::docs::{catalogue, page, reference};
+use crate::docs::{catalogue, errors, page, reference};
 use crate::error::{Error, Kind, Result};
 
 /// The page, beside the spec.
@@ -18,11 +18,14 @@ const PAGE: &str = "README.md";
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Connector folders, their connector.yaml files, or folders of connectors
-    #[arg(required_unless_present = "reference")]
+    #[arg(required_unless_present_any = ["reference", "errors"])]
     paths: Vec<PathBuf>,
     /// Write the reference of the language to this file too
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
+    /// Write the explanations of the codes of `validate` to this file too
+    #[arg(long, value_name = "FILE")]
+    errors: Option<PathBuf>,
     /// Put the table of these connectors into this page too
     #[arg(long, value_name = "FILE", requires = "paths")]
     catalogue: Option<PathBuf>,
@@ -63,6 +66,9 @@ fn pages(arguments: &Arguments) -> Result<Vec<(PathBuf, String)>> {
     }
     if let Some(file) = &arguments.reference {
         pages.push((file.clone(), reference::reference()));
+    }
+    if let Some(file) = &arguments.errors {
+        pages.push((file.clone(), errors::errors()));
     }
     if let Some(file) = &arguments.catalogue {
         let at = |error: Error| error.at(file.display().to_string());

@@ -13,6 +13,7 @@ mod dead_letters;
 mod destroy;
 mod diff;
 mod docs;
+mod explain;
 mod explain_request;
 pub mod instance;
 mod man;
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// Check connectors offline: no network, no environment, no secrets
     Validate(validate::Arguments),
+    /// Say what a code of `validate` means, with a bad and a good example
+    Explain(explain::Arguments),
     /// Play every case of a connector
     Test(test::Arguments),
     /// Tell what becomes of one request, stage by stage, and which line of the spec decides
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Validate(arguments) => validate::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Test(arguments) => test::run(arguments),
         Command::ExplainRequest(arguments) => explain_request::run(arguments),
         Command::Docs(arguments) => docs::run(arguments),

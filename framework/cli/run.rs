@@ -68,9 +68,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         to: &arguments.to,
         purpose,
     };
+    // A simulation tells its story itself. What a spec is warned of is said while it is loaded.
+    let level = if arguments.simulate { Level::WARN } else { Level::INFO };
+    start_log(arguments.instance.log_format, level)?;
     let configuration = configure(&ask, &environment())?;
     if !arguments.simulate {
-        start_log(arguments.instance.log_format, Level::INFO)?;
         let runtime = runtime()?;
         let ended =
             runtime.block_on(work(configuration, arguments.instance.log_format, arguments.stop_at_eof));
@@ -78,8 +80,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         runtime.shutdown_background();
         return ended;
     }
-    // A simulation tells its story itself.
-    start_log(arguments.instance.log_format, Level::WARN)?;
     let wishes = Wishes {
         events: arguments.events,
         faults: arguments.faults,

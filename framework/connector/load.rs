@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::compile::compile;
 use super::model::Connector;
 use crate::error::{Error, Kind, Result};
+use crate::spec::allow::{Allowed, settle};
 use crate::spec::diagnostic::{Diagnostic, placed};
 use crate::spec::document::Document;
 use crate::spec::mistake::{Code, Mistake, Part, Place, Severity};
@@ -24,6 +25,8 @@ pub struct Examined {
     pub source: Source,
     /// What is wrong with it, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// The warnings that comments in it allow.
+    pub allowed: Vec<Allowed>,
 }
 
 /// The connector in a folder, or of a spec's file. Every mistake in it is in the error.
@@ -53,7 +56,7 @@ pub fn examine(path: &Path) -> Result<Examined> {
                     .help("a spec is a UTF-8 text of at most 1 MiB");
             let (document, _) = Document::parse(source);
             let diagnostics = placed(&document, vec![mistake]);
-            Ok(Examined { connector: None, source: document.source, diagnostics })
+            Ok(Examined { connector: None, source: document.source, diagnostics, allowed: Vec::new() })
         }
         Err(why) => Err(Error::new(Kind::Configuration, "there is no spec here")
             .at(file.display().to_string())
@@ -97,7 +100,7 @@ fn examine_with(source: Source, file: &Path, settings: Option<&Map<String, Json>
             mistakes.retain(|m| m.place.part != Part::Value);
         }
         let diagnostics = placed(&document, mistakes);
-        return Examined { connector: None, source: document.source, diagnostics };
+        return Examined { connector: None, source: document.source, diagnostics, allowed: Vec::new() };
     }
     let shape = shape::check(&document.values);
     let malformed: Vec<_> =
@@ -113,7 +116,8 @@ fn examine_with(source: Source, file: &Path, settings: Option<&Map<String, Json>
                 .help("this is a fault of forebay: please report it with the spec");
         diagnostics = placed(&document, vec![ours]);
     }
-    Examined { connector, source: document.source, diagnostics }
+    let (diagnostics, allowed) = settle(&document, diagnostics);
+    Examined { connector, source: document.source, diagnostics, allowed }
 }
 
 /// One mistake is reported once: a value of the wrong shape says nothing by its meaning, and where its

@@ -7,6 +7,7 @@ pub mod allowed;
 pub mod catalogue;
 mod creation;
 mod data;
+pub mod errors;
 mod example;
 mod given;
 mod guide;

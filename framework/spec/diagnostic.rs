@@ -1,7 +1,5 @@
 //! Mistakes with their places in the file: what `validate` prints and every other command shows.
 
-use serde_json::{Value as Json, json};
-
 use super::document::Document;
 use super::fix::Patch;
 use super::mistake::{Code, Mistake, Severity};
@@ -26,23 +24,6 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// What would mend it.
     pub fix: Option<Patch>,
-}
-
-impl Diagnostic {
-    /// As programs read it.
-    pub fn to_json(&self) -> Json {
-        json!({
-            "file": self.file,
-            "line": self.span.line,
-            "column": self.span.column,
-            "end_line": self.span.end_line,
-            "end_column": self.span.end_column,
-            "code": self.code.id(),
-            "severity": self.severity.word(),
-            "message": self.message,
-            "help": self.help,
-        })
-    }
 }
 
 impl Severity {
@@ -105,8 +86,13 @@ pub fn placed(document: &Document, mut mistakes: Vec<Mistake>) -> Vec<Diagnostic
         found.push((mistake, diagnostic));
     }
     let mut diagnostics: Vec<Diagnostic> = found.into_iter().map(|(_, diagnostic)| diagnostic).collect();
-    diagnostics.sort_by(|a, b| (a.span.start, a.code, &a.message).cmp(&(b.span.start, b.code, &b.message)));
+    in_order(&mut diagnostics);
     diagnostics
+}
+
+/// Puts diagnostics in the order of the file.
+pub fn in_order(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by(|a, b| (a.span.start, a.code, &a.message).cmp(&(b.span.start, b.code, &b.message)));
 }
 
 /// A spec's own words in a message cannot move the cursor or turn the line around.

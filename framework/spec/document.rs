@@ -128,6 +128,12 @@ impl Document {
         None
     }
 
+    /// Whether a byte stands inside a text, a number or a flag: a `#` there begins no comment.
+    pub(super) fn is_in_a_text(&self, byte: usize) -> bool {
+        let scalars = |node: &&Node| matches!(node.kind, NodeKind::Scalar { .. });
+        self.tree.iter().flat_map(|tree| &tree.nodes).filter(scalars).any(|node| node.bytes.contains(&byte))
+    }
+
     /// The mistake that a scalar key of these bytes would be unknown YAML: used for keys that are maps.
     pub fn odd_keys(&self) -> Vec<Mistake> {
         let Some(tree) = &self.tree else { return Vec::new() };

@@ -124,6 +124,21 @@ macro_rules! codes {
                 match self { $(Code::$name => $id,)+ }
             }
 
+            /// What it says, one sentence without a full stop.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => concat!($($doc),+).trim().trim_end_matches('.'),)+ }
+            }
+
+            /// Its page: why it is a mistake, a bad and a good example.
+            pub(super) fn page(self) -> &'static str {
+                match self { $(Code::$name => include_str!(concat!("codes/", $id, ".md")),)+ }
+            }
+
+            /// The code of this name.
+            pub fn from_id(id: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.id() == id)
+            }
+
             /// How bad it is.
             pub fn severity(self) -> Severity {
                 match self { $(Code::$name => Severity::$severity,)+ }
@@ -228,6 +243,15 @@ codes! {
 
     /// Part of the language that this version cannot run yet.
     NotBuilt = "FB601" Error,
+    /// A comment that allows a warning and does not say which, or why.
+    AllowedUnsaid = "FB701" Warning,
+    /// A comment that allows a code which does not exist.
+    AllowedUnknown = "FB702" Warning,
+    /// A comment that allows what is not there.
+    AllowedNothing = "FB703" Warning,
+    /// A comment that would allow an error.
+    AllowedError = "FB704" Warning,
+
     /// The language's definition and its compiler disagree: a fault of ours.
     Ours = "FB901" Error,
 }

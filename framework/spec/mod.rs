@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows what a spec means; that is `connector`.
 
+pub mod allow;
 pub mod case;
 pub mod definition;
 pub mod diagnostic;
 pub mod document;
+pub mod explanation;
 pub mod fix;
 pub mod load;
 mod misplaced;

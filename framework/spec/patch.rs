@@ -128,8 +128,10 @@ impl Document {
         let line = self.source.line_of(end);
         let first = tree.nodes[*first].bytes.start;
         let indent = " ".repeat(first - self.source.line_of(first).start);
-        let yaml = yaml.replace('\n', &format!("\n{indent}"));
-        Some((line.end..line.end, format!("\n{indent}{key}: {yaml}")))
+        let blank = if yaml.starts_with('\n') { "" } else { " " };
+        let newline = if self.source.text.contains("\r\n") { "\r\n" } else { "\n" };
+        let lines = format!("\n{key}:{blank}{yaml}").replace('\n', &format!("{newline}{indent}"));
+        Some((line.end..line.end, lines))
     }
 
     /// A pair or an item less: in a block with its lines, in one line with its comma.

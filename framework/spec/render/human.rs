@@ -1,11 +1,11 @@
-//! Diagnostics as text: for people with the lines they are about, for CI as annotations.
+//! Diagnostics for people: the lines they are about, the place underlined, and the change that would mend it.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
-use super::diagnostic::Diagnostic;
-use super::fix::Replacement;
-use super::mistake::Severity;
-use super::source::{Source, Span};
+use crate::spec::diagnostic::Diagnostic;
+use crate::spec::fix::Replacement;
+use crate::spec::mistake::Severity;
+use crate::spec::source::{Source, Span};
 
 /// Lines of the file above and below a place that the renderer gets: it shows fewer, and places far apart
 /// are shown in parts.
@@ -72,19 +72,4 @@ fn changed<'a>(source: &'a Source, change: &'a Replacement) -> Snippet<'a, Patch
     let end = source.lines_after(change.span.end, 0);
     let within = change.span.start - start..change.span.end - start;
     Snippet::source(&source.text[start..end]).line_start(first_line).patch(Patch::new(within, &*change.text))
-}
-
-/// One diagnostic as a workflow command of GitHub Actions, which shows it beside the line.
-pub fn github(diagnostic: &Diagnostic) -> String {
-    let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
-    let help = diagnostic.help.as_ref().map(|help| format!("\n{help}")).unwrap_or_default();
-    let Span { line, column, end_line, end_column, .. } = diagnostic.span;
-    format!(
-        "::{} file={},line={line},col={column},endLine={end_line},endColumn={end_column},title={}::{}",
-        diagnostic.severity.word(),
-        property(&diagnostic.file),
-        property(diagnostic.code.id()),
-        escape(&format!("{}{help}", diagnostic.message)),
-    )
 }

@@ -1,0 +1,171 @@
+//! `forebay validate`: checks connectors offline. No network, no environment, no secrets.
+//!
+//! What it finds goes to stdout, in one of four formats; what keeps it from looking goes to stderr, and does not keep
+//! it from looking at the others.
+
+mod mend;
+mod paths;
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+pub use self::paths::specs;
+use self::paths::specs_of;
+use crate::connector::load::{Examined, examine};
+use crate::connector::model::Connector;
+use crate::error::{Error, Kind, Result};
+use crate::provision::scopes::scopes;
+use crate::spec::mistake::Severity;
+use crate::spec::render;
+
+/// Its flags.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Connector folders, their connector.yaml files, or folders of connectors
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// How findings are written
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub format: Format,
+    /// Exit 1 on warnings too
+    #[arg(long)]
+    pub deny_warnings: bool,
+    /// Mend what can be mended safely, show what was changed, and report what is left
+    #[arg(long)]
+    pub fix: bool,
+}
+
+/// How findings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people, with the lines they are about
+    Human,
+    /// One JSON array, as schemas/findings.json describes it
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Annotations for GitHub Actions
+    Github,
+}
+
+/// Runs it.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let (mut examined, mut worst) = (Vec::new(), 0);
+    let mut seen = BTreeSet::new();
+    let mut fault = |error: &Error| {
+        eprintln!("error: {error}");
+        worst = worst.max(super::exit_code(error));
+    };
+    for path in &arguments.paths {
+        let files = specs_of(path).unwrap_or_else(|error| {
+            fault(&error);
+            Vec::new()
+        });
+        for file in files {
+            if !seen.insert(file.clone()) {
+                continue;
+            }
+            match looked_at(&file, &arguments) {
+                Ok(spec) => examined.push(spec),
+                Err(error) => fault(&error),
+            }
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    let text = written(&examined, arguments.format, out.is_terminal());
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::new(Kind::Io, "cannot write to stdout").because(e))?;
+    let denied =
+        |spec: &Examined| spec.connector.is_none() || arguments.deny_warnings && !spec.diagnostics.is_empty();
+    Ok(match (worst, examined.iter().any(denied)) {
+        (0, false) => ExitCode::SUCCESS,
+        (0, true) => ExitCode::FAILURE,
+        (worst, _) => ExitCode::from(worst),
+    })
+}
+
+/// One spec, mended where that is asked for.
+fn looked_at(file: &Path, arguments: &Arguments) -> Result<Examined> {
+    let examined = examine(file)?;
+    if !arguments.fix {
+        return Ok(examined);
+    }
+    let mended = mend::mend(examined, file)?;
+    for line in mended.report {
+        match arguments.format {
+            Format::Human => println!("{line}"),
+            Format::Json | Format::Sarif | Format::Github => eprintln!("{line}"),
+        }
+    }
+    Ok(mended.examined)
+}
+
+/// The findings of all specs, as one text.
+fn written(examined: &[Examined], format: Format, colour: bool) -> String {
+    let found = examined.iter().flat_map(|spec| &spec.diagnostics);
+    match format {
+        Format::Human => human(examined, colour),
+        Format::Json => render::json(found),
+        Format::Sarif => render::sarif(found, examined.iter().flat_map(|spec| &spec.allowed)),
+        Format::Github => found.map(render::github).collect(),
+    }
+}
+
+fn human(examined: &[Examined], colour: bool) -> String {
+    let mut text = String::new();
+    for spec in examined {
+        if !spec.diagnostics.is_empty() {
+            text.push_str(&render::human(&spec.source, &spec.diagnostics, colour));
+            text.push_str("\n\n");
+        }
+        let counted = counted(std::slice::from_ref(spec));
+        let counted = if counted.is_empty() { counted } else { format!(": {counted}") };
+        text.push_str(&match &spec.connector {
+            Some(connector) => {
+                format!("ok: {} ({}){counted}\n{}", connector.name, spec.source.name, reach(connector))
+            }
+            None => format!("{}{counted}\n", spec.source.name),
+        });
+    }
+    let counted = counted(examined);
+    if examined.len() > 1 && !counted.is_empty() {
+        text.push_str(&format!("{} specs: {counted}\n", examined.len()));
+    }
+    text
+}
+
+/// Whom a connector calls and what that takes, for whoever has to allow it.
+fn reach(connector: &Connector) -> String {
+    let line = |word: &str, names: Vec<&str>| match names.as_slice() {
+        [] => String::new(),
+        names => format!("    {word}: {}\n", names.join(", ")),
+    };
+    let hosts = connector.hosts.iter().map(String::as_str).collect();
+    let scopes = connector.provision.as_ref().map(scopes).unwrap_or_default();
+    line("calls", hosts) + &line("needs", scopes)
+}
+
+/// What was found, in figures: errors and warnings apart, and what can be done about them at once.
+fn counted(examined: &[Examined]) -> String {
+    let found = || examined.iter().flat_map(|spec| &spec.diagnostics);
+    let of = |severity: Severity| found().filter(|diagnostic| diagnostic.severity == severity).count();
+    let fixable = found().filter(|d| d.fix.as_ref().is_some_and(|fix| fix.safe)).count();
+    let allowed = examined.iter().map(|spec| spec.allowed.len()).sum();
+    let figures = [
+        (of(Severity::Error), "error", "errors"),
+        (of(Severity::Warning), "warning", "warnings"),
+        (allowed, "warning allowed", "warnings allowed"),
+        (fixable, "can be mended with --fix", "can be mended with --fix"),
+    ];
+    let words: Vec<String> = figures
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many }))
+        .collect();
+    words.join(", ")
+}

@@ -1,0 +1,12 @@
+//! Findings as text: for people, for programs, for code scanning and for pull requests. Everything here is text out
+//! of diagnostics; `cli` writes it.
+
+mod github;
+mod human;
+mod json;
+mod sarif;
+
+pub use github::github;
+pub use human::human;
+pub use json::json;
+pub use sarif::sarif;

@@ -1,0 +1,101 @@
+//! `validate --fix`: what it changes, what it keeps byte for byte, and what it leaves alone.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::{Said, connector, shown, validate, write};
+
+fn fix(file: &std::path::Path) -> Said {
+    validate(&["--fix", shown(file)])
+}
+
+#[test]
+fn slips_are_mended_and_everything_else_stays_byte_for_byte() {
+    let (_outer, file) = connector();
+    let good = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("receiver:\n", "# What Acme sends:   \nreceiver:   # twice a day\n")
+        .replace('\n', "\r\n");
+    let bad = good.replace("receiver:", "reciever:").replace("kind: bearer", "kind:  'baerer'");
+    std::fs::write(&file, format!("\u{feff}{bad}")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let said = fix(&file);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
+    let lines: Vec<&str> = said.out.lines().collect();
+    let name = shown(&file);
+    assert_eq!(
+        lines,
+        [
+            format!("fixed: {name}:13:15: `'baerer'` → `'bearer'` (FB204)"),
+            format!("fixed: {name}:23:1: `reciever` → `receiver` (FB201)"),
+            format!("ok: acme-events ({name})"),
+        ]
+    );
+    let kept = good.replace("kind: bearer", "kind:  'bearer'");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("\u{feff}{kept}"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    let mut names: Vec<String> = std::fs::read_dir(file.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["connector.yaml", "record.json", "sample.json"], "nothing is left beside it");
+}
+
+#[test]
+fn a_link_stays_a_link() {
+    let (outer, file) = connector();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let shared = outer.path().join("shared/acme-events");
+    std::fs::create_dir_all(&shared).unwrap();
+    let real = shared.join("spec.yaml");
+    std::fs::write(&real, text.replace("vendor:", "vender:")).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    symlink("../shared/acme-events/spec.yaml", &file).unwrap();
+    assert_eq!(fix(&file).code, Some(0));
+    assert!(file.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(&real).unwrap(), text);
+}
+
+#[test]
+fn a_fix_that_mends_nothing_is_not_applied() {
+    let (_outer, file) = connector();
+    // As `guide` this would be wrong too.
+    write(&file, "guid: [1]\n");
+    let before = std::fs::read(&file).unwrap();
+    let said = fix(&file);
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.out.starts_with("left alone: ") && said.out.contains("connector.yaml:30:1: "),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("error[FB201]"), "{}", said.out);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+
+    // Beside it, what can be mended is.
+    let text = String::from_utf8(before).unwrap();
+    std::fs::write(&file, text.replace("vendor:", "vender:")).unwrap();
+    let said = fix(&file);
+    assert!(said.out.contains("`vender` → `vendor`") && said.out.contains("left alone: "), "{}", said.out);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn machine_formats_keep_stdout_for_findings() {
+    let (_outer, file) = connector();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("vendor:", "vender:")).unwrap();
+    let said = validate(&["--fix", "--format", "json", shown(&file)]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "[]\n"));
+    assert!(said.err.contains("`vender` → `vendor` (FB201)"), "{}", said.err);
+}
+
+#[test]
+fn a_valid_file_is_not_touched() {
+    let (_outer, file) = connector();
+    let before = std::fs::metadata(&file).unwrap();
+    assert_eq!(fix(&file).code, Some(0));
+    let after = std::fs::metadata(&file).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!((before.ino(), before.mtime_nsec()), (after.ino(), after.mtime_nsec()));
+}
