@@ -10,11 +10,8 @@ mod configuration;
 mod diff;
 mod docs;
 mod each_call;
-<<<<<<< HEAD
 mod explain_request;
-=======
 mod explanations;
->>>>>>> b284ed8 (wip: formats, allow, fix, explain)
 mod fault_points;
 mod faults_of_others;
 mod findings;

@@ -25,7 +25,7 @@ What `forebay validate` finds has a code that never changes its meaning. `foreba
 `forebay explain` lists them. An error keeps a spec from running. With a warning it runs, and probably does not do what was
 meant; [validate.md](validate.md) says how a warning is allowed.
 
-The examples show the part that matters. All else stands in this spec, which is as small as one can be:
+The examples show the keys that matter. All others stand in this spec, a small whole one:
 
 ";
 

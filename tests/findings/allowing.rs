@@ -9,7 +9,10 @@ fn found(example: &str) -> Vec<(String, u64)> {
     let said = validate(&["--format", "json", shown(&file)]);
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
     let found: Vec<serde_json::Value> = serde_json::from_str(&said.out).unwrap();
-    found.iter().map(|one| (one["code"].as_str().unwrap().to_owned(), one["line"].as_u64().unwrap())).collect()
+    found
+        .iter()
+        .map(|one| (one["code"].as_str().unwrap().to_owned(), one["line"].as_u64().unwrap()))
+        .collect()
 }
 
 /// The codes that are left when the spec has this above and behind the line of its warning.
@@ -78,7 +81,14 @@ fn every_command_that_loads_a_connector_takes_the_same_comments() {
     let warned = |text: &str| {
         write(&file, text);
         let mut command = crate::support::forebay();
-        command.args(["run", shown(&file), "--listen", "127.0.0.1:0", "--public-url", "https://logs.example.com"]);
+        command.args([
+            "run",
+            shown(&file),
+            "--listen",
+            "127.0.0.1:0",
+            "--public-url",
+            "https://logs.example.com",
+        ]);
         command.args(["--set", "base_url=https://127.0.0.1:1/", "--secret", "token=file:token"]);
         command.current_dir(outer.path());
         let running = crate::support::Running::start(&mut command, 1);
@@ -87,6 +97,7 @@ fn every_command_that_loads_a_connector_takes_the_same_comments() {
         said.contains("FB504")
     };
     assert!(warned(WARNING), "the warning is in the log");
-    let allowed = WARNING.replace("    timestamp", "    # forebay: allow FB504 Acme signs no time\n    timestamp");
+    let allowed =
+        WARNING.replace("    timestamp", "    # forebay: allow FB504 Acme signs no time\n    timestamp");
     assert!(!warned(&allowed));
 }

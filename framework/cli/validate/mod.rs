@@ -80,8 +80,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|e| Error::new(Kind::Io, "cannot write to stdout").because(e))?;
-    let denied =
-        |spec: &Examined| spec.connector.is_none() || arguments.deny_warnings && !spec.diagnostics.is_empty();
+    let error = |spec: &Examined| spec.diagnostics.iter().any(|found| found.severity == Severity::Error);
+    let denied = |spec: &Examined| error(spec) || arguments.deny_warnings && !spec.diagnostics.is_empty();
     Ok(match (worst, examined.iter().any(denied)) {
         (0, false) => ExitCode::SUCCESS,
         (0, true) => ExitCode::FAILURE,
