@@ -79,8 +79,13 @@ impl Fix {
     }
 
     /// One of several ways, or with words that a person has to fill in: it is shown and not applied by itself.
-    pub fn suggested(mut self) -> Self {
-        self.safe = false;
+    pub fn suggested(self) -> Self {
+        self.safe_if(false)
+    }
+
+    /// Whether it is surely what was meant.
+    pub fn safe_if(mut self, sure: bool) -> Self {
+        self.safe = sure;
         self
     }
 

@@ -2,13 +2,27 @@
 
 /// The candidate nearest to a name, where one is near enough to be a slip of the pen.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    near(name, candidates).first().map(|(_, candidate)| *candidate)
+}
+
+/// The same, where no other candidate is as near: then it is surely what was meant.
+pub fn surely<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    match near(name, candidates).as_slice() {
+        [(first, _), (second, _), ..] if first == second => None,
+        found => found.first().map(|(_, candidate)| *candidate),
+    }
+}
+
+/// The candidates that are near, the nearest first.
+fn near<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<(usize, &'a str)> {
     let lower = name.to_lowercase();
-    candidates
+    let mut found: Vec<(usize, &str)> = candidates
         .into_iter()
         .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(3)).div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .collect();
+    found.sort_by_key(|(distance, _)| *distance);
+    found
 }
 
 /// Edits between two names; a plural, a prefix and another separator are near.
@@ -45,5 +59,7 @@ mod tests {
         assert_eq!(nearest("setting", keys), Some("settings"));
         assert_eq!(nearest("Header", keys), Some("header"));
         assert_eq!(nearest("elephant", keys), None);
+        assert_eq!(surely("reciever", keys), Some("receiver"));
+        assert_eq!((nearest("eat", ["at", "east"]), surely("eat", ["at", "east"])), (Some("at"), None));
     }
 }

@@ -12,7 +12,7 @@ use super::definition::{DEFINITION, at_pointer, description, known_keys};
 use super::fix::Fix;
 use super::misplaced::{many_unknown, names_missing};
 use super::mistake::{Code, Mistake, Place};
-use super::nearest::{listed, nearest};
+use super::nearest::{listed, nearest, surely};
 use super::path::Path;
 use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
 
@@ -190,7 +190,8 @@ fn unknown_key<'a>(
         None => format!("the language has no key `{shown}`"),
         Some(_) => format!("`{shown}` is no key of `{path}`"),
     };
-    let fix = meant.filter(|_| !torn).map(|meant| Fix::text(place.clone(), meant));
+    let sure = renamed(key).is_some() || surely(key, known.iter().copied()).is_some();
+    let fix = meant.filter(|_| !torn).map(|meant| Fix::text(place.clone(), meant).safe_if(sure));
     (Mistake::new(Code::UnknownKey, place, message).help(help).fix(fix), meant)
 }
 
@@ -297,7 +298,8 @@ fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json, spec: &Json) -
                 Some(near) => format!("did you mean `{near}`? There are: {}", all(&options)),
                 None => format!("there are: {}", all(&options)),
             };
-            let fix = meant.map(|meant| Fix::text(place.clone(), meant));
+            let sure = renamed.is_some() || surely(&given, options.iter().map(String::as_str)).is_some();
+            let fix = meant.map(|meant| Fix::text(place.clone(), meant).safe_if(sure));
             let what = path.last().filter(|key| matches!(*key, "kind" | "format")).unwrap_or("value");
             Mistake::new(Code::NotInList, place, format!("there is no {what} `{}`", short(&given)))
                 .help(help)
