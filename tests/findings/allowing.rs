@@ -40,7 +40,7 @@ fn a_warning_is_allowed_on_its_line_or_above_it() {
 fn what_allows_nothing_is_a_finding() {
     // Above a line with content it is about that line alone.
     let above = WARNING.replace("    message", "    # forebay: allow FB504 too far away\n    message");
-    assert_eq!(found(&above), [("FB703".to_owned(), 30), ("FB504".to_owned(), 32)]);
+    assert_eq!(found(&above), [("FB703".to_owned(), 28), ("FB504".to_owned(), 30)]);
     assert_eq!(codes("", " # forebay: allow FB504"), ["FB701"]);
     assert_eq!(codes("    # forebay: allow everything\n", ""), ["FB701", "FB504"]);
     assert_eq!(codes("    # forebay: alow FB504 Acme signs no time\n", ""), ["FB701", "FB504"]);

@@ -25,9 +25,10 @@ fn slips_are_mended_and_everything_else_stays_byte_for_byte() {
     assert_eq!(
         lines,
         [
-            format!("fixed: {name}:13:15: `'baerer'` → `'bearer'` (FB204)"),
+            format!("fixed: {name}:13:16: `'baerer'` → `'bearer'` (FB204)"),
             format!("fixed: {name}:23:1: `reciever` → `receiver` (FB201)"),
             format!("ok: acme-events ({name})"),
+            "    calls: settings.base_url".to_owned(),
         ]
     );
     let kept = good.replace("kind: bearer", "kind:  'bearer'");

@@ -64,7 +64,7 @@ impl Mended {
         }
         let source = Source::new(self.examined.source.name.clone(), &fixed.text);
         let after = examine_source(source, file);
-        if burden(&after) >= burden(&self.examined) {
+        if !helps(&self.examined, &after, fixed.applied.len()) {
             return false;
         }
         for diagnostic in fixed.applied.iter().filter_map(|n| found.get(*n)) {
@@ -91,13 +91,17 @@ impl Mended {
     }
 }
 
-/// What is left to mend: less is better. What YAML forbids hides all else, so it weighs more than that.
-fn burden(examined: &Examined) -> (usize, usize, usize) {
-    let count = |wanted: &dyn Fn(&Diagnostic) -> bool| {
+/// Whether so many fixes mended as many mistakes and made none. What YAML forbids hides all else: a text that has become
+/// YAML is better, whatever is found in it then.
+fn helps(before: &Examined, after: &Examined, fixes: usize) -> bool {
+    let count = |examined: &Examined, wanted: &dyn Fn(&Diagnostic) -> bool| {
         examined.diagnostics.iter().filter(|diagnostic| wanted(diagnostic)).count()
     };
+    let yaml = |d: &Diagnostic| d.code.id().starts_with("FB1");
     let error = |d: &Diagnostic| d.severity == Severity::Error;
-    (count(&|d| error(d) && d.code.id().starts_with("FB1")), count(&error), count(&|_| true))
+    let unread = (count(before, &yaml), count(after, &yaml));
+    let fewer = count(after, &|_| true) + fixes <= count(before, &|_| true);
+    unread.1 < unread.0 || unread.1 == unread.0 && fewer && count(after, &error) <= count(before, &error)
 }
 
 /// One change as a line: where it was, what it was, what it is.

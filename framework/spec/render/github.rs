@@ -1,7 +1,7 @@
 //! Diagnostics as workflow commands of GitHub Actions, which shows them beside the lines of a pull request.
 //!
-//! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>: a property ends at a comma, the
-//! properties at `::`, a command at the line's end, so that all of them are escaped.
+//! A property of such a command ends at a comma, the properties at `::`, the command at the line's end, so that all of
+//! them are escaped.
 
 use crate::spec::diagnostic::Diagnostic;
 use crate::spec::source::Span;
@@ -10,8 +10,10 @@ use crate::spec::source::Span;
 pub fn github(diagnostic: &Diagnostic) -> String {
     let Span { line, column, end_line, end_column, .. } = diagnostic.span;
     // Columns are shown where they are of one line.
-    let columns =
-        if line == end_line { format!(",col={column},endColumn={end_column}") } else { String::new() };
+    let place = match line == end_line {
+        true => format!("line={line},col={column},endLine={end_line},endColumn={end_column}"),
+        false => format!("line={line},endLine={end_line}"),
+    };
     let mut message = diagnostic.message.clone();
     for (span, words) in &diagnostic.related {
         message.push_str(&format!("\n{}:{}:{}: {words}", diagnostic.file, span.line, span.column));
@@ -20,7 +22,7 @@ pub fn github(diagnostic: &Diagnostic) -> String {
         message.push_str(&format!("\nhelp: {help}"));
     }
     format!(
-        "::{} file={},line={line},endLine={end_line}{columns},title={}::{}\n",
+        "::{} file={},{place},title={}::{}\n",
         diagnostic.severity.word(),
         property(&diagnostic.file),
         property(diagnostic.code.id()),
