@@ -4,6 +4,7 @@
 mod admin;
 mod bad_specs;
 mod calls;
+mod case_tools;
 mod cases;
 mod catalogue;
 mod configuration;

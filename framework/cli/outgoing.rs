@@ -3,17 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::call::Transport;
 use crate::call::caller::Caller;
 use crate::call::retry::Pace;
 use crate::call::transport::{HttpTransport, Options};
 use crate::connector::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
 use crate::run::config::Outgoing;
+use crate::simulate::record::Recording;
 
-/// Makes the calls of `plan`, `run` and `destroy` to vendors.
-pub(super) fn caller(outgoing: &Outgoing) -> Result<Arc<Caller>> {
-    let transport = HttpTransport::new(options(outgoing)?)?;
-    Ok(Arc::new(Caller::new(Arc::new(transport), Arc::new(SystemClock), Pace::default())))
+/// Makes the calls of `plan`, `run` and `destroy` to vendors; they are recorded where that is wanted.
+pub(super) fn caller(outgoing: &Outgoing, recording: Option<&Arc<Recording>>) -> Result<Arc<Caller>> {
+    let mut transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(options(outgoing)?)?);
+    if let Some(recording) = recording {
+        transport = recording.over(transport);
+    }
+    Ok(Arc::new(Caller::new(transport, Arc::new(SystemClock), Pace::default())))
 }
 
 /// Sends to sinks: the operator names them, so that private addresses and plain http are as good as others.

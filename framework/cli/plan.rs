@@ -37,7 +37,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let ask =
         Ask { flags: &arguments.instance, listen: None, admin_listen: None, to: &[], purpose: Purpose::Run };
     let configuration = configure(&ask, &environment())?;
-    let caller = outgoing::caller(&configuration.outgoing)?;
+    let caller = outgoing::caller(&configuration.outgoing, None)?;
     let state = kept(&configuration.data_dir)?;
     let mut trouble = None;
     for configured in &configuration.instances {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tracing::Level;
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::simulated::{self, Wishes};
-use super::{InstanceFlags, LogFormat, outgoing, runtime};
+use super::{InstanceFlags, LogFormat, outgoing, recorded, runtime};
 use crate::connector::clock::{Clock, SystemClock};
 use crate::deliver::sinks::{Outside, Stdout};
 use crate::error::{Error, Kind, Result};
@@ -24,7 +25,7 @@ use crate::queue::local::Local;
 use crate::receive::Tls;
 use crate::run::config::{Configuration, Sources};
 use crate::run::health::Health;
-use crate::run::host::{self, Reread, Say, World};
+use crate::run::host::{self, Onlookers, Reread, Say, World};
 use crate::run::{log, metrics};
 
 /// How often the files of a certificate are looked at.
@@ -47,6 +48,9 @@ pub struct Arguments {
     /// Stop when standard input ends: for a program that starts this one and may die before it can stop it
     #[arg(long)]
     stop_at_eof: bool,
+    /// Keep what happens at both ends of the stream as a case in this folder, secrets replaced
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Run against a stand-in vendor, with no account and nothing that leaves this machine
     #[arg(long)]
     simulate: bool,
@@ -74,8 +78,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let configuration = configure(&ask, &environment())?;
     if !arguments.simulate {
         let runtime = runtime()?;
-        let ended =
-            runtime.block_on(work(configuration, arguments.instance.log_format, arguments.stop_at_eof));
+        let ended = runtime.block_on(work(configuration, &arguments));
         // A disk that hangs in the middle of a write must not hold the end of the process.
         runtime.shutdown_background();
         return ended;
@@ -85,13 +88,18 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         faults: arguments.faults,
         has_sinks: !arguments.to.is_empty() || arguments.instance.config.is_some(),
         has_address: arguments.listen.is_some(),
+        record: arguments.record.as_deref(),
     };
     runtime()?.block_on(simulated::work(configuration, wishes))
 }
 
 /// From a checked configuration to the end of the process.
-async fn work(configuration: Configuration, format: LogFormat, stop_at_eof: bool) -> Result<ExitCode> {
+async fn work(configuration: Configuration, arguments: &Arguments) -> Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let recording = match &arguments.record {
+        Some(_) => Some(recorded::begin(&configuration, clock.clone())?),
+        None => None,
+    };
     let health = Arc::new(Health::default());
     // Ports first: a port in use must leave nothing behind.
     let listener = bind(configuration.listen).await?;
@@ -103,7 +111,7 @@ async fn work(configuration: Configuration, format: LogFormat, stop_at_eof: bool
         Some(tls) => Some(Tls::load(&tls.certificate, &tls.key, CERTIFICATES)?),
         None => None,
     };
-    let caller = outgoing::caller(&configuration.outgoing)?;
+    let caller = outgoing::caller(&configuration.outgoing, recording.as_ref())?;
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
     let world = World {
         store: Local::open(&configuration.data_dir, configuration.queue, clock.clone())?,
@@ -116,12 +124,17 @@ async fn work(configuration: Configuration, format: LogFormat, stop_at_eof: bool
         admin,
         reread: (reread(configuration.sources), hangups()?),
         say: say(),
-        plain: format == LogFormat::Human,
+        plain: arguments.instance.log_format == LogFormat::Human,
         terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
         health,
-        shutdown: stops(if stop_at_eof { end_of_input() } else { None })?,
+        witness: recording.clone().map(|one| -> Onlookers { (one.clone(), one) }),
+        shutdown: stops(if arguments.stop_at_eof { end_of_input() } else { None })?,
     };
-    host::run(configuration.instances, world).await?;
+    let ended = host::run(configuration.instances, world).await;
+    if let (Some(recording), Some(folder)) = (&recording, &arguments.record) {
+        recorded::finish(recording, folder).await?;
+    }
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

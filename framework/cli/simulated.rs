@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use super::outgoing;
 use super::run::{bind, say, stdout, stops};
+use super::{outgoing, recorded};
 use crate::call::transport::{HttpTransport, Options};
 use crate::connector::clock::{Clock, SystemClock};
 use crate::connector::instance::{Instance, InstanceId};
@@ -26,6 +26,7 @@ use crate::run::config::Configuration;
 use crate::simulate::configure;
 use crate::simulate::folder::Folder;
 use crate::simulate::life::{self, Simulation};
+use crate::simulate::record::Recording;
 use crate::simulate::summary::Summary;
 use crate::{queue, receive};
 
@@ -36,7 +37,7 @@ const REHEARSED: u64 = 200;
 
 /// What only a simulation is told.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wishes {
+pub(super) struct Wishes<'a> {
     /// Distinct good events; 0 is endless.
     pub events: u64,
     /// Whether the vendor misbehaves.
@@ -45,15 +46,18 @@ pub(super) struct Wishes {
     pub has_sinks: bool,
     /// Whether the receiver's address was named.
     pub has_address: bool,
+    /// Where it is recorded.
+    pub record: Option<&'a Path>,
 }
 
 /// Lives it, and prints what came of it; exit 1 where the sums do not agree.
-pub(super) async fn work(mut configuration: Configuration, wishes: Wishes) -> Result<ExitCode> {
+pub(super) async fn work(mut configuration: Configuration, wishes: Wishes<'_>) -> Result<ExitCode> {
     let (instance, sinks) = only(&mut configuration)?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let receiver = bind(if wishes.has_address { configuration.listen } else { any }).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
+    let recording = wishes.record.map(|_| Recording::new(clock.clone()));
     let simulation = Simulation {
         instance,
         sinks: if wishes.has_sinks { sinks } else { Vec::new() },
@@ -69,9 +73,14 @@ pub(super) async fn work(mut configuration: Configuration, wishes: Wishes) -> Re
         clock,
         say: say(),
         terminal: std::io::stderr().is_terminal(),
+        recording: recording.clone(),
         shutdown: stops(None)?,
     };
-    let summary = life::run(simulation).await?;
+    let lived = life::run(simulation).await;
+    if let (Some(recording), Some(folder)) = (&recording, wishes.record) {
+        recorded::finish(recording, folder).await?;
+    }
+    let summary = lived?;
     eprintln!("{summary}");
     Ok(if summary.agrees() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -108,6 +117,7 @@ pub(super) async fn rehearse(
         clock,
         say: Arc::new(say),
         terminal: false,
+        recording: None,
         shutdown: watch::channel(false).1,
     })
     .await

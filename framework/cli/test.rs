@@ -1,76 +1,272 @@
 //! `forebay test`: plays the cases of connectors and their simulated lives, and says of each whether it holds.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
+use super::junit::{self, Suite};
 use super::{runtime, simulated};
+use crate::call::Transport;
 use crate::call::transport::{HttpTransport, Options};
 use crate::connector::load::{load, spec_file};
 use crate::connector::model::Connector;
 use crate::error::{Error, Kind, Result};
-use crate::simulate::cases;
+use crate::simulate::cases::wanting::wanting;
+use crate::simulate::cases::{self, Played, Updated};
 use crate::simulate::folder::Scratch;
+
+/// What the life of a connector is called among its cases.
+const LIFE: &str = "its whole life, simulated with faults";
 
 /// Its flags.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Connector folders, their connector.yaml, or single cases (default: every folder of connectors/)
     paths: Vec<PathBuf>,
+    /// Only what has this text in the connector's name, the case's file or its title
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Rewrite what the cases expect to what happened, where they could be played; shows each change
+    #[arg(long)]
+    update: bool,
+    /// Write the outcome as JUnit XML to this file too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// The connector of cases that stand elsewhere than in its folder `cases`
+    #[arg(long, value_name = "PATH")]
+    connector: Option<PathBuf>,
 }
 
-/// Plays the cases, and of a whole connector its simulated life; exit 1 where one does not hold.
+/// Plays the cases, and of a whole connector its simulated life; exit 1 where one does not hold, or a connector has
+/// none at all.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
-    let paths = if arguments.paths.is_empty() { every_connector()? } else { arguments.paths };
-    let loopback = Arc::new(HttpTransport::new(Options { allow_loopback: true, ..Options::default() })?);
-    let (runtime, scratch) = (runtime()?, Scratch::new(&std::env::temp_dir())?);
-    let (mut all, mut held) = (0, 0);
-    for path in &paths {
-        let (spec, files, whole) = cases_of(path)?;
-        let connector = Arc::new(load(&spec)?);
-        println!("{}", connector.name);
-        for file in files {
-            let case = cases::play_file(&connector, &file, scratch.path(), loopback.clone());
-            let one = runtime.block_on(case)?;
-            print!("{one}");
-            (all, held) = (all + 1, held + usize::from(one.holds()));
+    let begun = Instant::now();
+    let paths = if arguments.paths.is_empty() { every_connector()? } else { arguments.paths.clone() };
+    let plan = plan(&paths, &arguments)?;
+    let all: usize = plan.iter().map(|one| one.files.len() + usize::from(one.lives)).sum();
+    if let (0, Some(filter)) = (all, &arguments.filter) {
+        return Err(Error::new(
+            Kind::Configuration,
+            format!("no case has `{filter}` in its connector's name, its file or its title"),
+        )
+        .help("leave --filter out to see what there is"));
+    }
+    let stage = Stage {
+        runtime: runtime()?,
+        scratch: Scratch::new(&std::env::temp_dir())?,
+        loopback: Arc::new(HttpTransport::new(Options { allow_loopback: true, ..Options::default() })?),
+        bar: bar(all),
+        update: arguments.update,
+    };
+    let (mut suites, mut bare) = (Vec::new(), false);
+    for one in &plan {
+        stage.say(&one.connector.name);
+        let mut suite = Suite { name: one.connector.name.clone(), cases: Vec::new() };
+        for file in &one.files {
+            suite.cases.push(stage.case(&one.connector, file)?);
         }
-        if whole {
-            let holds = live(&runtime, load(&spec)?, scratch.path());
-            (all, held) = (all + 1, held + usize::from(holds));
+        if one.bare {
+            bare = true;
+            stage.say(&without_cases(one));
+        }
+        if one.lives {
+            suite.cases.push(stage.life(&one.spec)?);
+        }
+        suites.push(suite);
+    }
+    stage.bar.finish_and_clear();
+    if let Some(file) = &arguments.junit {
+        std::fs::write(file, junit::document(&suites)).map_err(|e| {
+            Error::new(Kind::Io, "the JUnit file cannot be written").at(file.display().to_string()).because(e)
+        })?;
+    }
+    let failed: Vec<&junit::Case> =
+        suites.iter().flat_map(|suite| &suite.cases).filter(|case| !case.wrong.is_empty()).collect();
+    println!("{} of {all} hold ({:.1} s)", all - failed.len(), begun.elapsed().as_secs_f64());
+    for case in failed.iter().filter(|_| all > 20) {
+        println!("  FAIL {}", case.file);
+    }
+    Ok(if failed.is_empty() && !bare { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What is played of one path.
+struct Wanted {
+    connector: Arc<Connector>,
+    spec: PathBuf,
+    files: Vec<PathBuf>,
+    /// Whether its life is played too.
+    lives: bool,
+    /// Whether it is a whole connector without a single case.
+    bare: bool,
+}
+
+fn plan(paths: &[PathBuf], arguments: &Arguments) -> Result<Vec<Wanted>> {
+    let mut plan = Vec::new();
+    for path in paths {
+        let (spec, files, whole) = cases_of(path, arguments.connector.as_deref())?;
+        let connector = Arc::new(load(&spec)?);
+        let bare = whole && files.is_empty();
+        let Some(filter) = &arguments.filter else {
+            plan.push(Wanted { connector, spec, files, lives: whole, bare });
+            continue;
+        };
+        let has = |text: &str| text.to_lowercase().contains(&filter.to_lowercase());
+        let named = has(&connector.name);
+        let wanted = |file: &PathBuf| {
+            named || has(&file.display().to_string()) || cases::title(file).is_some_and(|title| has(&title))
+        };
+        let files: Vec<PathBuf> = files.into_iter().filter(wanted).collect();
+        let lives = whole && (named || has(LIFE));
+        if lives || !files.is_empty() {
+            plan.push(Wanted { connector, spec, files, lives, bare: bare && named });
         }
     }
-    println!("{held} of {all} hold");
-    Ok(if held == all { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(plan)
 }
 
-/// The life of a connector against its stand-in; what it told is shown where it did not come to its end.
-fn live(runtime: &Runtime, connector: Connector, scratch: &Path) -> bool {
-    let (begun, told) = (Instant::now(), Arc::new(Mutex::new(String::new())));
-    let outcome = runtime.block_on(simulated::rehearse(connector, scratch, told.clone()));
-    let wrong = match outcome {
-        Ok(summary) if summary.agrees() => {
-            println!("  ok   its whole life, simulated with faults ({} ms)", begun.elapsed().as_millis());
-            return true;
+/// What it takes to play.
+struct Stage {
+    runtime: Runtime,
+    scratch: Scratch,
+    loopback: Arc<dyn Transport>,
+    bar: ProgressBar,
+    update: bool,
+}
+
+impl Stage {
+    /// A line, above the bar where there is one.
+    fn say(&self, text: &str) {
+        self.bar.suspend(|| println!("{}", text.trim_end_matches('\n')));
+    }
+
+    /// Plays one case, and rewrites it where that is asked for.
+    fn case(&self, connector: &Arc<Connector>, file: &Path) -> Result<junit::Case> {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        self.bar.set_message(format!("{} {name}", connector.name));
+        let play = || {
+            let playing = cases::play_file(connector, file, self.scratch.path(), self.loopback.clone());
+            self.runtime.block_on(playing)
+        };
+        let mut played = play()?;
+        if self.update && !played.holds() && self.rewrite(connector, file)? {
+            played = play()?;
         }
-        Ok(summary) => summary.disagreements().join("\n    "),
-        Err(error) => error.to_string(),
-    };
-    println!("  FAIL its whole life, simulated with faults");
-    print!("{}", told.lock().unwrap_or_else(PoisonError::into_inner));
-    println!("    {wrong}");
-    false
+        self.say(&played.to_string());
+        self.bar.inc(1);
+        let Played { title, took, .. } = &played;
+        Ok(junit::Case {
+            name: format!("{name}: {title}"),
+            file: file.display().to_string(),
+            took: *took,
+            wrong: played.reports(),
+            is_error: played.error.is_some(),
+        })
+    }
+
+    /// Rewrites a case; whether it did.
+    fn rewrite(&self, connector: &Arc<Connector>, file: &Path) -> Result<bool> {
+        let update = cases::update(connector, file, self.scratch.path(), self.loopback.clone());
+        match self.runtime.block_on(update)? {
+            Updated::Left(why) => {
+                self.say(&format!(
+                    "  not rewritten: {}\n    {}",
+                    file.display(),
+                    why.replace('\n', "\n    ")
+                ));
+                Ok(false)
+            }
+            Updated::Rewritten { text, diff } => {
+                replace(file, &text)?;
+                self.say(&format!(
+                    "  rewritten: {}\n    {}",
+                    file.display(),
+                    diff.trim_end().replace('\n', "\n    ")
+                ));
+                Ok(true)
+            }
+        }
+    }
+
+    /// The life of a connector against its stand-in; what it told is shown where it did not come to its end.
+    fn life(&self, spec: &Path) -> Result<junit::Case> {
+        let (begun, told) = (Instant::now(), Arc::new(Mutex::new(String::new())));
+        let connector = load(spec)?;
+        self.bar.set_message(format!("{} {LIFE}", connector.name));
+        let lived = self.runtime.block_on(simulated::rehearse(connector, self.scratch.path(), told.clone()));
+        let wrong = match lived {
+            Ok(summary) if summary.agrees() => Vec::new(),
+            Ok(summary) => summary.disagreements().to_vec(),
+            Err(error) => vec![error.to_string()],
+        };
+        let took = begun.elapsed();
+        if wrong.is_empty() {
+            self.say(&format!("  ok   {LIFE} ({} ms)", took.as_millis()));
+        } else {
+            let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            self.say(&format!("  FAIL {LIFE}\n{told}    {}", wrong.join("\n    ")));
+        }
+        self.bar.inc(1);
+        Ok(junit::Case {
+            name: LIFE.to_owned(),
+            file: spec.display().to_string(),
+            took,
+            wrong,
+            is_error: false,
+        })
+    }
+}
+
+/// A file's text replaced as a whole: who reads it meanwhile sees the old one or the new one.
+fn replace(file: &Path, text: &str) -> Result<()> {
+    let beside = file.with_extension("yaml.new");
+    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, file)).map_err(|e| {
+        Error::new(Kind::Io, "the case cannot be written").at(file.display().to_string()).because(e)
+    })
+}
+
+/// What is said of a connector that nobody wrote a case for.
+fn without_cases(one: &Wanted) -> String {
+    let folder = one.spec.parent().unwrap_or(Path::new("."));
+    let path = folder.display();
+    let mut text =
+        "  none  there is no case in its folder `cases`, so that nothing shows what it does. It wants:\n"
+            .to_owned();
+    for what in wanting(&one.connector) {
+        text.push_str(&format!("    - {what}\n"));
+    }
+    text.push_str(&format!(
+        "  help: record the first one, and go on from there: forebay run {path} --simulate --events 5 --record {path}/cases\n"
+    ));
+    text
+}
+
+fn bar(all: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(all as u64);
+    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// The spec that a path belongs to, the cases that it means, and whether it means the whole connector.
-fn cases_of(path: &Path) -> Result<(PathBuf, Vec<PathBuf>, bool)> {
-    let is_case = path.parent().is_some_and(|folder| folder.ends_with("cases"));
-    if path.is_file() && is_case {
-        let folder = path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+fn cases_of(path: &Path, connector: Option<&Path>) -> Result<(PathBuf, Vec<PathBuf>, bool)> {
+    if let Some(connector) = connector {
+        let files = if path.is_dir() { cases::files(path)? } else { vec![path.to_owned()] };
+        return Ok((spec_file(connector), files, false));
+    }
+    let folder = path.parent().filter(|folder| path.is_file() && folder.ends_with("cases"));
+    if let Some(folder) = folder {
+        let folder = folder.parent().unwrap_or(Path::new("."));
         return Ok((folder.join("connector.yaml"), vec![path.to_owned()], false));
     }
     let spec = spec_file(path);

@@ -10,6 +10,7 @@ use super::provisioner::Provisioner;
 use super::report::{Report, What};
 use super::secrets;
 use super::state::{Operation, Origin, ResourceState};
+use super::witness::Pass;
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
 use crate::error::Result;
@@ -19,6 +20,12 @@ impl Provisioner {
     /// is gone already is done. What is removed is forgotten; generated secrets are kept.
     pub async fn destroy(&self, adopted: bool) -> Result<Report> {
         let _turn = self.turn.lock().await;
+        self.begins(Pass::Destroy);
+        let outcome = self.removal(adopted).await;
+        self.ended(Pass::Destroy, outcome)
+    }
+
+    async fn removal(&self, adopted: bool) -> Result<Report> {
         let document = self
             .memory
             .change(|document| {

@@ -17,6 +17,7 @@ use super::provisioner::{Moment, Provisioner, provisioned};
 use super::renew::seconds;
 use super::report::{Deed, Report, What};
 use super::state::{Mended, Old, Operation, Origin, Pending, ResourceState};
+use super::witness::Pass;
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
 use crate::error::Result;
@@ -29,6 +30,12 @@ impl Provisioner {
     /// nothing differs. Errors: `Refused` (trying again will not help), `Passing`, `Configuration`, `Io`.
     pub async fn reconcile(&self) -> Result<Report> {
         let _turn = self.turn.lock().await;
+        self.begins(Pass::Reconcile);
+        let outcome = self.pass().await;
+        self.ended(Pass::Reconcile, outcome)
+    }
+
+    async fn pass(&self) -> Result<Report> {
         let mut report = Report::default();
         let document = self.memory.read().await?;
         match self.began() {

@@ -22,6 +22,7 @@ pub mod report;
 pub mod scopes;
 pub mod secrets;
 pub mod state;
+pub mod witness;
 
 pub use provisioner::{Provisioner, is_automatic};
 pub use renew::Lifetimes;

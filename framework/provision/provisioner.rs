@@ -1,7 +1,7 @@
 //! What provisions one instance: its parts, what it knows, and what it says. The story is in `life`.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use super::names::Names;
 use super::report::{Deed, Report, Status, What};
 use super::scopes::explained;
 use super::state::{Document, Memory, Refused, ResourceState, Saved};
+use super::witness::Witness;
 use crate::call::caller::Caller;
 use crate::call::failure::CallError;
 use crate::connector::clock::Clock;
@@ -35,6 +36,8 @@ pub struct Provisioner {
     asked: Mutex<Option<Duration>>,
     /// Resources that are to be renewed at the next pass, due or not.
     wanted: Mutex<BTreeSet<String>>,
+    /// Who looks on; mostly nobody.
+    pub(super) witness: OnceLock<Arc<dyn Witness>>,
 }
 
 /// A resource at one moment.
@@ -65,6 +68,7 @@ impl Provisioner {
             status: watch::Sender::default(),
             asked: Mutex::new(None),
             wanted: Mutex::default(),
+            witness: OnceLock::new(),
         }
     }
 

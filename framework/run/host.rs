@@ -23,11 +23,11 @@ use crate::connector::instance::InstanceId;
 use crate::connector::secret::Secret;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Result};
-use crate::provision::{Provisioner, secrets};
+use crate::provision::{self, Provisioner, secrets};
 use crate::queue::State;
 use crate::queue::local::Local;
 use crate::receive::limits::Limits;
-use crate::receive::{Tally, Tls};
+use crate::receive::{self, Tally, Tls};
 
 /// The secrets of all instances that stand in files, read again.
 pub type Reread = Arc<dyn Fn() -> Result<Vec<(InstanceId, String, Secret)>> + Send + Sync>;
@@ -64,9 +64,14 @@ pub struct World {
     pub terminal: bool,
     /// How everything fares; shared with whoever waits for the stream to be well.
     pub health: Arc<Health>,
+    /// Who looks on, at both ends of the stream; mostly nobody.
+    pub witness: Option<Onlookers>,
     /// When to stop.
     pub shutdown: watch::Receiver<bool>,
 }
+
+/// Who looks on: while the vendor's side is provisioned, and while requests are answered.
+pub type Onlookers = (Arc<dyn provision::witness::Witness>, Arc<dyn receive::Witness>);
 
 /// How long the receiver's drain may overrun before it is said.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -92,6 +97,9 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         Provisioner::new(member.instance.clone(), caller.clone(), state.clone(), time.clone())
     };
     let provisioners: Vec<Provisioner> = members.iter().map(provisioner).collect();
+    if let Some((witness, _)) = &world.witness {
+        provisioners.iter().for_each(|provisioner| provisioner.watched_by(witness.clone()));
+    }
     let mut rulings = Vec::new();
     for (member, provisioner) in members.iter().zip(&provisioners) {
         rulings.push(Ruling::new(member.instance.clone(), provisioner.memory(), clock.clone()).await?);
@@ -109,6 +117,9 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         world.tls,
         receiver_stop,
     )?;
+    if let Some((_, witness)) = &world.witness {
+        receiver.endpoints().iter().for_each(|endpoint| endpoint.watched_by(witness.clone()));
+    }
     health.receiving(true);
     for line in receiver.ready_lines() {
         (world.say)(&line);

@@ -16,6 +16,7 @@ use super::folder::Folder;
 use super::handshakes::Handshakes;
 use super::ledger::Ledger;
 use super::plan::Plan;
+use super::record::Recording;
 use super::sender::Sender;
 use super::summary::{Bar, Summary};
 use super::transport::StandInTransport;
@@ -37,7 +38,7 @@ use crate::queue::local::Local;
 use crate::run::config::Configured;
 use crate::run::health::Health;
 use crate::run::host::Tallies;
-use crate::run::host::{self, Say, World};
+use crate::run::host::{self, Onlookers, Say, World};
 use crate::{queue, receive};
 
 /// The base of the receiver's URL as the stand-in knows it: a name that is nobody's (RFC 2606).
@@ -85,6 +86,8 @@ pub struct Simulation {
     pub say: Say,
     /// Whether a person looks at a terminal.
     pub terminal: bool,
+    /// What keeps all of it as a case.
+    pub recording: Option<Arc<Recording>>,
     /// When to stop sending; the life goes on to its end.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -100,6 +103,9 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     quicken(&mut simulation.instance, simulation.faults);
     let base = url::Url::parse(PUBLIC_URL).expect("a constant that is a URL");
     let instance = Arc::new(simulation.instance.at_base(&base)?);
+    if let Some(recording) = &simulation.recording {
+        recording.is_of(instance.clone());
+    }
     let plan = Plan::new(&instance.connector, simulation.clock.now(), MOST_OF_A_PUSH)?;
     let folder = simulation.folder.clone();
     // 1. The stand-in serves before anybody calls it; the instance starts as `run` starts it.
@@ -156,7 +162,11 @@ impl Life {
         let (sinks, checked) = simulation.folder.sinks(simulation.sinks);
         let automatic = is_automatic(&instance)?;
         let member = Configured { automatic, path: instance.receiver_path()?, instance, sinks };
-        let transport = Arc::new(StandInTransport { inner: loopback.clone(), stand_in });
+        let mut transport: Arc<dyn Transport> =
+            Arc::new(StandInTransport { inner: loopback.clone(), stand_in });
+        if let Some(recording) = &simulation.recording {
+            transport = recording.over(transport);
+        }
         let caller = Arc::new(Caller::new(transport, clock.clone(), Pace::default()));
         let store = Local::open(simulation.folder.path(), simulation.queue, clock.clone())?;
         let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -176,6 +186,10 @@ impl Life {
         let handshakes = Arc::new(Handshakes { wire, outcomes, expected });
         vendor.shakes_hands(handshakes.clone());
         let provisioner = Provisioner::new(member.instance.clone(), caller.clone(), state, clock.clone());
+        let witness = simulation.recording.as_ref().map(|recording| -> Onlookers {
+            provisioner.watched_by(recording.clone());
+            (recording.clone(), recording.clone())
+        });
         let (stop, stopped) = watch::channel(false);
         let world = World {
             store: store.clone(),
@@ -191,6 +205,7 @@ impl Life {
             plain: true,
             terminal: false,
             health: Arc::new(Health::default()),
+            witness,
             shutdown: stopped,
         };
         let host = Some(tokio::spawn(host::run(vec![member.clone()], world)));

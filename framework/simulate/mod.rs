@@ -16,6 +16,7 @@ pub mod life;
 pub mod meet;
 pub mod pages;
 pub mod plan;
+pub mod record;
 pub mod routes;
 pub mod sender;
 pub mod serving;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE64;
 use jsonschema::error::ValidationErrorKind;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
@@ -101,7 +102,7 @@ pub struct Wanted {
     pub text: Option<String>,
 }
 
-/// A field of a form.
+/// A field of a form, or a header.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum OneOrMany {
@@ -109,6 +110,16 @@ pub enum OneOrMany {
     One(String),
     /// Repeated.
     Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All of them.
+    pub fn values(&self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value.clone()],
+            Self::Many(values) => values.clone(),
+        }
+    }
 }
 
 /// What the vendor answered.
@@ -124,6 +135,22 @@ pub struct Answer {
     pub json: Option<Json>,
     /// The body as text.
     pub text: Option<String>,
+    /// The body as bytes.
+    pub base64: Option<Base64>,
+}
+
+/// Bytes, written in base64 (RFC 4648), padded.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Base64(pub Vec<u8>);
+
+impl TryFrom<String> for Base64 {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        let compact: String = text.split_whitespace().collect();
+        BASE64.decode(compact.as_bytes()).map(Self).map_err(|e| format!("this is no base64: {e}"))
+    }
 }
 
 /// A request of the vendor, and the reply that it must get.
@@ -135,7 +162,7 @@ pub struct Receive {
     pub path: Option<String>,
     /// The headers.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, OneOrMany>,
     /// The body as JSON.
     #[serde(default, deserialize_with = "there")]
     pub json: Option<Json>,
@@ -143,6 +170,8 @@ pub struct Receive {
     pub lines: Option<Vec<Json>>,
     /// The body as text.
     pub text: Option<String>,
+    /// The body as bytes.
+    pub base64: Option<Base64>,
     /// The body is this file.
     pub file: Option<String>,
     /// What the receiver asks the vendor before it replies.
@@ -202,7 +231,11 @@ pub fn read(text: &str, place: &str) -> Result<Case> {
                 _ => Place::value(&path),
             };
             let line = document.span(&at).line;
-            format!("line {line}: {}: {}", key(&pointer), escaped(&error.to_string(), 300))
+            let said = match error.kind() {
+                ValidationErrorKind::FalseSchema => "there is a body already: one is enough".to_owned(),
+                _ => error.to_string(),
+            };
+            format!("line {line}: {}: {}", key(&path), escaped(&said, 300))
         })
         .collect();
     if !mistakes.is_empty() {
@@ -211,10 +244,10 @@ pub fn read(text: &str, place: &str) -> Result<Case> {
     serde_json::from_value(values).map_err(|e| wrong("this is no case".to_owned()).because(e))
 }
 
-/// A pointer as a person reads it: `/steps/0/receive` is `steps[0].receive`.
-fn key(pointer: &str) -> String {
+/// A place of a case as a person reads it: `steps[0].receive`.
+pub fn key(path: &Path) -> String {
     let mut text = String::new();
-    for part in pointer.split('/').skip(1) {
+    for part in &path.0 {
         match part.parse::<usize>() {
             Ok(index) => text.push_str(&format!("[{index}]")),
             Err(_) if text.is_empty() => text.push_str(part),
@@ -236,6 +269,11 @@ mod tests {
         assert!(error.contains("steps[0].reconcile.exchanges[0].request.call"), "{error}");
         assert!(error.contains("steps[0].reconcile.exchanges[0].answer.status"), "{error}");
         assert!(error.contains("line 4: steps[1]: "), "{error}");
+        let text = "title: x\nsteps:\n  - receive:\n      json: 1\n      text: a\n";
+        let error = read(text, "a.yaml").unwrap_err().to_string();
+        assert!(error.contains("line 5: steps[0].receive.text: there is a body already"), "{error}");
+        let text = "title: x\nsteps:\n  - receive: {base64: a}\n";
+        assert!(read(text, "a.yaml").unwrap_err().to_string().contains("this is no base64"));
         let error = read("title: x\nsteps: []\nrecrods: 1\n", "a.yaml").unwrap_err().to_string();
         assert!(error.contains("line 3: the case: ") && error.contains("recrods"), "{error}");
     }

@@ -81,6 +81,12 @@ impl Document {
         bytes.start..bytes.start + first.len()
     }
 
+    /// Whether what stands at a path is written as an alias of something else.
+    pub fn is_alias(&self, path: &Path) -> bool {
+        let node = self.tree.as_ref().zip(self.find(path).filter(|found| found.whole));
+        node.is_some_and(|(tree, found)| matches!(tree.nodes[found.value].kind, NodeKind::Alias(_)))
+    }
+
     /// What a path leads to; nothing where the file has no values.
     pub(super) fn find(&self, path: &Path) -> Option<Found> {
         self.tree.as_ref().map(|tree| find(tree, path))

@@ -44,6 +44,8 @@ pub enum Change {
         /// What stands under it.
         yaml: String,
     },
+    /// The list there gets these items, each on one line of YAML, behind its last one.
+    Append(Vec<String>),
     /// The pair, or the item of a list, goes away.
     Remove,
 }

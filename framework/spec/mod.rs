@@ -16,6 +16,7 @@ pub mod nearest;
 mod patch;
 pub mod path;
 pub mod render;
+pub mod rewrite;
 pub mod shape;
 pub mod source;
 pub mod syntax;

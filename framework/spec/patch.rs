@@ -34,7 +34,7 @@ impl Document {
             let new = match &edit.change {
                 Change::Text(text) | Change::Yaml(text) => text.clone(),
                 Change::Remove => String::new(),
-                Change::Add { .. } => return None,
+                Change::Add { .. } | Change::Append(_) => return None,
             };
             return Some((bytes.clone(), new));
         }
@@ -51,6 +51,7 @@ impl Document {
                 Some((bytes, yaml.clone()))
             }
             Change::Add { key, yaml } => self.added(tree, found.value, key, yaml),
+            Change::Append(more) => self.appended(tree, found.value, more),
             Change::Remove => self.removed(tree, &edit.place.path, &found),
         }
     }
@@ -134,6 +135,22 @@ impl Document {
         Some((line.end..line.end, lines))
     }
 
+    /// Items behind the last one of a list.
+    fn appended(&self, tree: &Tree, list: NodeId, more: &[String]) -> Option<(Range<usize>, String)> {
+        let node = tree.follow(list);
+        let NodeKind::List(items) = &node.kind else { return None };
+        let last = *items.last()?;
+        let end = self.end(tree, last);
+        if self.source.text[node.bytes.start..].starts_with('[') {
+            return Some((end..end, more.iter().map(|yaml| format!(", {yaml}")).collect()));
+        }
+        let start = tree.nodes[last].bytes.start;
+        let dash = self.source.text.get(self.source.line_of(start).start..start)?.rfind('-')?;
+        let line = self.source.line_of(end);
+        let indent = " ".repeat(dash);
+        Some((line.end..line.end, more.iter().map(|yaml| format!("\n{indent}- {yaml}")).collect()))
+    }
+
     /// A pair or an item less: in a block with its lines, in one line with its comma.
     fn removed(
         &self,
@@ -186,6 +203,6 @@ impl Document {
 }
 
 /// Whether YAML reads a text back as itself without quotes, in a one-line list too.
-fn is_plain(text: &str) -> bool {
+pub(super) fn is_plain(text: &str) -> bool {
     load::values(&format!("[{text}]")) == Ok(serde_json::json!([text]))
 }

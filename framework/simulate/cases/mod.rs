@@ -1,12 +1,15 @@
 //! Cases: recorded exchanges and requests, played against the code that runs in production.
 //!
-//! `forebay test` calls [`play_file`] for each case. It touches loopback and a data folder of its own, which
-//! it makes where it is told and removes, and nothing else.
+//! `forebay test` calls [`play_file`] for each case, and [`update`] where expectations are to be rewritten. It touches
+//! loopback and a data folder of its own, which it makes where it is told and removes, and nothing else.
 
 mod compare;
 mod play;
 mod receiver;
 mod script;
+mod update;
+pub mod wanting;
+mod wrong;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::play::{World, play};
+pub use self::update::{Updated, rewritten, update};
+pub use self::wrong::Wrong;
 use super::configure::{Filled, instance};
 use super::folder::Scratch;
 use crate::call::Transport;
@@ -21,6 +26,9 @@ use crate::connector::instance::InstanceId;
 use crate::connector::model::Connector;
 use crate::error::{Error, Kind, Result};
 use crate::spec::case::{Case, read};
+use crate::spec::document::Document;
+use crate::spec::mistake::Place;
+use crate::spec::source::Source;
 
 /// A case that was played.
 #[derive(Debug)]
@@ -30,9 +38,13 @@ pub struct Played {
     /// What it shows.
     pub title: String,
     /// What went otherwise; empty: it holds.
-    pub wrong: Vec<String>,
+    pub wrong: Vec<Wrong>,
+    /// Why it could not be played to its end.
+    pub error: Option<String>,
     /// How long it took.
     pub took: Duration,
+    /// The line of each thing that went otherwise.
+    lines: Vec<usize>,
 }
 
 /// The cases in a folder, by name.
@@ -52,6 +64,12 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// What a case shows, by its own words; `None` where it cannot be read.
+pub fn title(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    Some(read(&text, &file.display().to_string()).ok()?.title)
+}
+
 /// Plays one case, with a store in a new folder below `scratch` that is removed afterwards. A case that cannot
 /// be read has not held; an error is this machine's trouble.
 pub async fn play_file(
@@ -61,13 +79,31 @@ pub async fn play_file(
     loopback: Arc<dyn Transport>,
 ) -> Result<Played> {
     let place = file.display().to_string();
-    let begun = Instant::now();
     let text = std::fs::read_to_string(file)
         .map_err(|e| Error::new(Kind::Configuration, "the case cannot be read").at(&place).because(e))?;
-    let played = |title: String, wrong| Played { file: file.to_owned(), title, wrong, took: begun.elapsed() };
-    let case = match read(&text, &place) {
+    play_text(connector, file, &text, scratch, loopback).await
+}
+
+/// The same with a text in the place of the file's.
+async fn play_text(
+    connector: &Arc<Connector>,
+    file: &Path,
+    text: &str,
+    scratch: &Path,
+    loopback: Arc<dyn Transport>,
+) -> Result<Played> {
+    let place = file.display().to_string();
+    let begun = Instant::now();
+    let played = |title: String, wrong: Vec<Wrong>, error| {
+        let (document, _) = Document::parse(Source::new(&place, text));
+        let lines = wrong.iter().map(|wrong| document.span(&Place::value(&wrong.at)).line).collect();
+        Played { file: file.to_owned(), title, wrong, error, took: begun.elapsed(), lines }
+    };
+    let case = match read(text, &place) {
         Ok(case) => case,
-        Err(error) => return Ok(played("a case that cannot be read".to_owned(), vec![error.to_string()])),
+        Err(error) => {
+            return Ok(played("a case that cannot be read".to_owned(), Vec::new(), Some(error.to_string())));
+        }
     };
     let data = Scratch::new(scratch)?;
     let folder = file.parent().unwrap_or(Path::new("."));
@@ -78,9 +114,9 @@ pub async fn play_file(
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(wrong) => Ok(played(case.title, wrong)),
+        Ok(wrong) => Ok(played(case.title, wrong, None)),
         Err(error) if error.kind == Kind::Io => Err(error.at(place)),
-        Err(error) => Ok(played(case.title, vec![error.to_string()])),
+        Err(error) => Ok(played(case.title, Vec::new(), Some(error.to_string()))),
     }
 }
 
@@ -98,7 +134,15 @@ fn configured(connector: &Arc<Connector>, case: &Case) -> Result<crate::connecto
 impl Played {
     /// Whether it holds.
     pub fn holds(&self) -> bool {
-        self.wrong.is_empty()
+        self.wrong.is_empty() && self.error.is_none()
+    }
+
+    /// What went otherwise, each with the line of the case that expects it.
+    pub fn reports(&self) -> Vec<String> {
+        let file = self.file.display();
+        let wrong = self.wrong.iter().zip(&self.lines);
+        let wrong = wrong.map(|(wrong, line)| format!("{file}:{line}: {}", wrong.report()));
+        wrong.chain(self.error.clone()).collect()
     }
 }
 
@@ -107,9 +151,6 @@ impl fmt::Display for Played {
         let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let word = if self.holds() { "ok  " } else { "FAIL" };
         writeln!(f, "  {word} {name}: {} ({} ms)", self.title, self.took.as_millis())?;
-        if !self.holds() {
-            writeln!(f, "    {}", self.file.display())?;
-        }
-        self.wrong.iter().try_for_each(|wrong| writeln!(f, "    {}", wrong.replace("\n  ", "\n    ")))
+        self.reports().iter().try_for_each(|report| writeln!(f, "    {}", report.replace('\n', "\n    ")))
     }
 }

@@ -3,16 +3,16 @@
 //! Called by `forebay test` and by the tests. Everything is as in production but for the transport, the clock
 //! and the data folder, which are arguments.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::compare::{differences, text_difference};
 use super::receiver::Receiver;
 use super::script::Script;
+use super::wrong::Wrong;
 use crate::call::Transport;
 use crate::call::caller::Caller;
 use crate::call::retry::Pace;
@@ -25,10 +25,11 @@ use crate::provision::state::Memory;
 use crate::provision::{Provisioner, secrets};
 use crate::queue::limits::Limits;
 use crate::queue::local::{Filter, Local, reason_name};
-use crate::queue::{Queue, SinkKey};
+use crate::queue::{self, Queue, SinkKey};
 use crate::receive::Reach;
 use crate::run::ruling::Ruling;
-use crate::spec::case::{Case, DeadLetter, Provisioning, Records, Step};
+use crate::spec::case::{Case, DeadLetter, Provisioning, Receive, Records, Step};
+use crate::spec::path::Path;
 
 /// The sink whose records the case looks at.
 const SINK: &str = "case";
@@ -38,9 +39,9 @@ pub struct World<'a> {
     /// The instance, configured as the case says.
     pub instance: Arc<Instance>,
     /// The case's folder, which its files are named from.
-    pub folder: &'a Path,
+    pub folder: &'a std::path::Path,
     /// An empty folder for the store.
-    pub data: &'a Path,
+    pub data: &'a std::path::Path,
     /// What reaches loopback.
     pub loopback: Arc<dyn Transport>,
 }
@@ -63,12 +64,12 @@ struct Player<'a> {
     provisioner: Provisioner,
     ruling: Arc<Ruling>,
     receiver: Receiver,
-    wrong: Vec<String>,
+    wrong: Vec<Wrong>,
 }
 
-/// Plays a case; what comes back is what went otherwise, a key and what differs in each. An error is the
+/// Plays a case; what comes back is what went otherwise. An error is the
 /// case's own mistake or this machine's trouble.
-pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<String>> {
+pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<Wrong>> {
     let start = case.clock.as_deref().unwrap_or("2026-01-01T00:00:00Z");
     let clock = Arc::new(CaseClock(Mutex::new(time("clock", start)?)));
     let script = Arc::new(Script::default());
@@ -101,52 +102,56 @@ pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<String>> {
 
 impl Player<'_> {
     async fn step(&mut self, n: usize, step: &Step) -> Result<()> {
+        let at = at(&["steps", &n.to_string()]);
         match step {
             Step::Clock(text) => {
                 let now = time(&format!("steps[{n}].clock"), text)?;
                 *self.clock.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
             }
             Step::Reconcile(wanted) => {
-                let key = format!("steps[{n}].reconcile");
-                self.script.begin(&key, &wanted.exchanges);
+                let at = at.join("reconcile");
+                self.script.begin(&at, &wanted.exchanges);
                 let outcome = self.provisioner.reconcile().await;
-                self.check_outcome(&key, wanted, outcome);
+                self.check_outcome(&at, wanted, outcome);
                 let saved = self.provisioner.saved().borrow().clone();
                 self.receiver.learn(saved);
             }
             Step::Destroy(wanted) => {
-                let key = format!("steps[{n}].destroy");
-                self.script.begin(&key, &wanted.exchanges);
+                let at = at.join("destroy");
+                self.script.begin(&at, &wanted.exchanges);
                 let outcome = self.provisioner.destroy(false).await;
-                self.check_outcome(&key, wanted, outcome);
+                self.check_outcome(&at, wanted, outcome);
             }
             Step::Receive(request) => {
-                let key = format!("steps[{n}].receive");
-                self.script.begin(&key, &request.exchanges);
-                let reply = self.receiver.door.send(&key, request).await?;
-                self.wrong.extend(self.script.end());
-                let mut asked = Vec::new();
-                for (resource, operation) in self.ruling.take() {
-                    if operation == Lifecycle::Renew {
-                        self.provisioner.ask_renewal(&resource);
-                    }
-                    asked.push(format!("{resource}.{}", operation.name()));
-                }
-                if asked != request.runs {
-                    self.wrong.push(format!("{key}.runs: - {:?} + {asked:?}", request.runs));
-                }
-                if let Some(wanted) = &request.reply {
-                    self.wrong.extend(reply.differences(&format!("{key}.reply"), wanted));
-                }
+                let at = at.join("receive");
+                self.script.begin(&at, &request.exchanges);
+                let reply = self.receiver.door.send(&at, request).await?;
+                self.wrong.extend(self.script.end(true).wrong);
+                self.check_runs(&at, request);
+                self.wrong.extend(reply.differences(&at.join("reply"), request.reply.as_ref()));
             }
         }
         Ok(())
     }
 
-    fn check_outcome(&mut self, key: &str, wanted: &Provisioning, outcome: Result<Report>) {
-        let wrong = self.script.end();
-        if !wrong.is_empty() {
-            self.wrong.extend(wrong);
+    fn check_runs(&mut self, at: &Path, request: &Receive) {
+        let mut asked = Vec::new();
+        for (resource, operation) in self.ruling.take() {
+            if operation == Lifecycle::Renew {
+                self.provisioner.ask_renewal(&resource);
+            }
+            asked.push(format!("{resource}.{}", operation.name()));
+        }
+        if asked != request.runs {
+            let wrong = Wrong::says(&at.join("runs"), format!("- {:?} + {asked:?}", request.runs));
+            self.wrong.push(wrong.fixed(at.join("runs"), Json::from(asked)));
+        }
+    }
+
+    fn check_outcome(&mut self, at: &Path, wanted: &Provisioning, outcome: Result<Report>) {
+        let script = self.script.end(outcome.is_ok() && wanted.error.is_none());
+        self.wrong.extend(script.wrong);
+        if script.broken {
             return;
         }
         match (outcome, &wanted.error) {
@@ -154,15 +159,17 @@ impl Player<'_> {
                 let Some(wanted) = &wanted.outcome else { return };
                 let did: Vec<&str> = report.deeds.iter().map(|deed| deed.what.word()).collect();
                 if *wanted != did {
-                    self.wrong.push(format!("{key}.outcome: - {wanted:?} + {did:?}"));
+                    let wrong = Wrong::says(&at.join("outcome"), format!("- {wanted:?} + {did:?}"));
+                    self.wrong.push(wrong.fixed(at.join("outcome"), Json::from(did)));
                 }
             }
-            (Ok(_), Some(_)) => self.wrong.push(format!("{key}.error: it did not fail")),
-            (Err(error), None) => self.wrong.push(format!("{key}: {error}")),
+            (Ok(_), Some(_)) => self.wrong.push(Wrong::says(&at.join("error"), "it did not fail")),
+            (Err(error), None) => self.wrong.push(Wrong::says(at, error.to_string())),
             (Err(error), Some(texts)) => {
                 let said = error.to_string();
                 for text in texts.iter().filter(|text| !said.contains(text.as_str())) {
-                    self.wrong.push(format!("{key}.error: {text:?} is not in what it said:\n      {said}"));
+                    let sentence = format!("{text:?} is not in what it said:\n  {said}");
+                    self.wrong.push(Wrong::says(&at.join("error"), sentence));
                 }
             }
         }
@@ -171,25 +178,38 @@ impl Player<'_> {
     async fn check_records(&mut self, wanted: Option<&Records>) -> Result<()> {
         let Some(wanted) = wanted else { return Ok(()) };
         let came = self.records().await?;
+        let place = at(&["records"]);
         match wanted {
             Records::Count(count) if *count == came.len() as u64 => {}
             Records::Count(count) => {
-                self.wrong.push(format!("records: - {count} + {}", came.len()));
+                let wrong = Wrong::says(&place, format!("- {count} + {}", came.len()));
+                self.wrong.push(wrong.fixed(place, Json::from(came.len())));
             }
-            Records::These(records) => {
-                if records.len() != came.len() {
-                    self.wrong.push(format!("records: - {} of them + {}", records.len(), came.len()));
-                }
-                for (n, (wanted, came)) in records.iter().zip(&came).enumerate() {
-                    let found = match wanted {
-                        Json::String(text) => text_difference("bytes", text, came).unwrap_or_default(),
-                        value => differences(value, &serde_json::from_str(came).unwrap_or(Json::Null)),
-                    };
-                    self.differ(&format!("records[{n}]"), found);
-                }
-            }
+            Records::These(records) => self.compare_records(records, &came, &place),
         }
         Ok(())
+    }
+
+    fn compare_records(&mut self, records: &[Json], came: &[String], place: &Path) {
+        if records.len() != came.len() {
+            let mut wrong = Wrong::says(place, format!("- {} of them + {}", records.len(), came.len()));
+            wrong.lines =
+                came.iter().skip(records.len()).map(|more| format!("+ {}", escaped(more, 300))).collect();
+            let all = came
+                .iter()
+                .enumerate()
+                .map(|(n, came)| in_the_way_of(records.get(n).or(records.last()), came));
+            self.wrong.push(wrong.fixed(place.clone(), Json::Array(all.collect())));
+        }
+        for (n, (wanted, came)) in records.iter().zip(came).enumerate() {
+            let found = match wanted {
+                Json::String(text) => text_difference("bytes", text, came).unwrap_or_default(),
+                value => differences(value, &serde_json::from_str(came).unwrap_or(Json::Null)),
+            };
+            let place = place.join(n.to_string());
+            let wrong = Wrong::differs(&place, found);
+            self.wrong.extend(wrong.map(|wrong| wrong.fixed(place, in_the_way_of(Some(wanted), came))));
+        }
     }
 
     /// Every record that the queue holds for the sinks.
@@ -214,19 +234,22 @@ impl Player<'_> {
 
     fn check_dead(&mut self, wanted: Option<&[DeadLetter]>) -> Result<()> {
         let Some(wanted) = wanted else { return Ok(()) };
+        let place = at(&["dead_letters"]);
         let store = crate::queue::local::Beside::open(self.world.data)?;
         let id = &self.world.instance.id;
-        let listed = store.letters(id, &Filter::default(), 0, wanted.len() + 100)?;
-        if listed.len() != wanted.len() {
-            let came: Vec<String> = listed
-                .iter()
-                .map(|stored| format!("{}: {}", reason_name(stored.letter.reason), stored.letter.detail))
-                .collect();
-            self.wrong.push(format!("dead_letters: - {} of them + {}: {came:?}", wanted.len(), listed.len()));
+        let mut came = Vec::new();
+        for stored in store.letters(id, &Filter::default(), 0, wanted.len() + 100)? {
+            came.extend(store.letter(id, stored.number)?.map(|stored| stored.letter));
         }
-        for (n, (wanted, stored)) in wanted.iter().zip(&listed).enumerate() {
-            let Some(stored) = store.letter(id, stored.number)? else { continue };
-            let letter = stored.letter;
+        if came.len() != wanted.len() {
+            let all = came.iter().enumerate().map(|(n, letter)| noted(wanted.get(n), letter)).collect();
+            let mut wrong = Wrong::says(&place, format!("- {} of them + {}", wanted.len(), came.len()));
+            let more = came.iter().skip(wanted.len());
+            wrong.lines =
+                more.map(|letter| format!("+ {}: {}", reason_name(letter.reason), letter.detail)).collect();
+            self.wrong.push(wrong.fixed(place.clone(), Json::Array(all)));
+        }
+        for (n, (wanted, letter)) in wanted.iter().zip(&came).enumerate() {
             let mut found =
                 text_difference("reason", &wanted.reason, reason_name(letter.reason)).unwrap_or_default();
             if let Some(holds) = &wanted.holds {
@@ -237,7 +260,9 @@ impl Player<'_> {
                 found.push(format!("- detail: {}", escaped(detail, 200)));
                 found.push(format!("+ detail: {}", letter.detail));
             }
-            self.differ(&format!("dead_letters[{n}]"), found);
+            let place = place.join(n.to_string());
+            let wrong = Wrong::differs(&place, found);
+            self.wrong.extend(wrong.map(|wrong| wrong.fixed(place, noted(Some(wanted), letter))));
         }
         Ok(())
     }
@@ -246,28 +271,50 @@ impl Player<'_> {
         let names = self.memory().read().await?.names();
         for (resource, wanted) in &case.state {
             let came = names.get(resource).unwrap_or(&Json::Null);
-            let found = match (wanted, came) {
+            let came = match (wanted, came) {
                 (Json::Object(wanted), Json::Object(came)) => {
                     let same = came.iter().filter(|(name, _)| wanted.contains_key(*name));
-                    let same = same.map(|(name, value)| (name.clone(), value.clone())).collect();
-                    differences(&Json::Object(wanted.clone()), &Json::Object(same))
+                    Json::Object(same.map(|(name, value)| (name.clone(), value.clone())).collect())
                 }
-                (wanted, came) => differences(wanted, came),
+                (_, came) => came.clone(),
             };
-            self.differ(&format!("state.{resource}"), found);
+            let place = at(&["state", resource]);
+            let wrong = Wrong::differs(&place, differences(wanted, &came));
+            self.wrong.extend(wrong.map(|wrong| wrong.fixed(place, came)));
         }
         Ok(())
-    }
-
-    fn differ(&mut self, key: &str, found: Vec<String>) {
-        if !found.is_empty() {
-            self.wrong.push(format!("{key} differs (- expected, + came):\n      {}", found.join("\n      ")));
-        }
     }
 
     fn memory(&self) -> Memory {
         self.provisioner.memory()
     }
+}
+
+/// A place of the case.
+fn at(keys: &[&str]) -> Path {
+    Path(keys.iter().map(|key| (*key).to_owned()).collect())
+}
+
+/// A record in the notation of another: text byte for byte, or a value.
+fn in_the_way_of(other: Option<&Json>, came: &str) -> Json {
+    match other {
+        Some(Json::String(_)) => Json::from(came),
+        Some(_) | None => serde_json::from_str(came).unwrap_or_else(|_| Json::from(came)),
+    }
+}
+
+/// A dead letter as a case notes it: what was stated before is stated again.
+fn noted(before: Option<&DeadLetter>, letter: &queue::DeadLetter) -> Json {
+    let mut noted = Map::new();
+    noted.insert("reason".to_owned(), Json::from(reason_name(letter.reason)));
+    if before.is_none_or(|before| before.holds.is_some()) {
+        noted.insert("holds".to_owned(), Json::from(String::from_utf8_lossy(&letter.bytes)));
+    }
+    if let Some(detail) = before.and_then(|before| before.detail.as_ref()) {
+        let same = letter.detail.contains(detail);
+        noted.insert("detail".to_owned(), Json::from(if same { detail.as_str() } else { &letter.detail }));
+    }
+    Json::Object(noted)
 }
 
 fn time(key: &str, text: &str) -> Result<Timestamp> {

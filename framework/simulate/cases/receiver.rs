@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value as Json;
 use tokio::net::TcpListener;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::compare::{differences, text_difference};
+use super::wrong::Wrong;
 use crate::call::{Request, Response, Transport};
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
@@ -22,7 +24,8 @@ use crate::provision::state::Saved;
 use crate::queue::Queue;
 use crate::receive::limits::Limits;
 use crate::receive::{Endpoint, Reach, Router, serve};
-use crate::spec::case::{Answer, Receive};
+use crate::spec::case::{Answer, Receive, key};
+use crate::spec::path::Path as CasePath;
 
 /// The receiver of a case.
 pub struct Receiver {
@@ -89,22 +92,25 @@ impl Receiver {
 }
 
 impl Door {
-    /// Sends one request and reads its reply.
-    pub async fn send(&self, key: &str, request: &Receive) -> Result<Reply> {
-        let wrong = |what: String| Error::new(Kind::Finding, what).at(key);
+    /// Sends one request and reads its reply; `at` is where it stands in the case.
+    pub async fn send(&self, at: &CasePath, request: &Receive) -> Result<Reply> {
+        let wrong = |what: String| Error::new(Kind::Finding, what).at(key(at));
         let method = request.method.as_deref().unwrap_or("POST");
         let method = Method::from_bytes(method.as_bytes()).map_err(|e| wrong(e.to_string()))?;
         let path = request.path.as_deref().unwrap_or(&self.path);
         let url = format!("{}{path}", self.base);
         let url = url::Url::parse(&url).map_err(|e| wrong(format!("path: {e}")))?;
         let mut headers = HeaderMap::new();
-        for (name, value) in &request.headers {
+        for (name, values) in &request.headers {
             let name = HeaderName::try_from(name.as_str()).map_err(|e| wrong(format!("headers: {e}")))?;
-            headers.append(name, HeaderValue::try_from(value).map_err(|e| wrong(format!("headers: {e}")))?);
+            for value in values.values() {
+                let value = HeaderValue::try_from(value).map_err(|e| wrong(format!("headers: {e}")))?;
+                headers.append(name.clone(), value);
+            }
         }
         let body = body(request, &self.folder).map_err(|e| wrong(format!("file: {e}")))?;
         let sent = self.loopback.send(Request { method, url, headers, body }).await;
-        sent.map(Reply).map_err(|e| Error::new(Kind::Io, e.sentence).at(key))
+        sent.map(Reply).map_err(|e| Error::new(Kind::Io, e.sentence).at(key(at)))
     }
 }
 
@@ -116,37 +122,77 @@ fn body(request: &Receive, folder: &Path) -> std::io::Result<Bytes> {
         let line = |line: &Json| line.as_str().map_or_else(|| line.to_string(), str::to_owned) + "\n";
         return Ok(Bytes::from(lines.iter().map(line).collect::<String>()));
     }
-    Ok(match (&request.json, &request.text) {
-        (Some(json), _) => Bytes::from(json.to_string()),
-        (None, Some(text)) => Bytes::from(text.clone()),
-        (None, None) => Bytes::new(),
+    Ok(match (&request.json, &request.text, &request.base64) {
+        (Some(json), ..) => Bytes::from(json.to_string()),
+        (None, Some(text), _) => Bytes::from(text.clone()),
+        (None, None, Some(bytes)) => Bytes::from(bytes.0.clone()),
+        (None, None, None) => Bytes::new(),
     })
 }
 
 impl Reply {
-    /// What differs from the reply that must come.
-    pub fn differences(&self, key: &str, wanted: &Answer) -> Option<String> {
+    /// What differs from the reply that must come; where none is stated, from a success.
+    pub fn differences(&self, at: &CasePath, wanted: Option<&Answer>) -> Option<Wrong> {
         let text = String::from_utf8_lossy(&self.0.body);
         let status = self.0.status.as_u16();
-        let mut found = Vec::new();
+        let Some(wanted) = wanted else {
+            let line = format!("+ status: {status} {text}");
+            let came = Some(serde_json::json!({"status": status}));
+            let wrong = Wrong::differs(at, vec!["- status: 2xx, since none is stated".to_owned(), line])?;
+            return (!self.0.status.is_success()).then(|| wrong.fixed(at.clone(), came));
+        };
+        let (mut lines, mut fixes) = (Vec::new(), Vec::new());
         if status != wanted.status {
-            found.push(format!("- status: {}", wanted.status));
-            found.push(format!("+ status: {status} {text}"));
+            lines.push(format!("- status: {}", wanted.status));
+            lines.push(format!("+ status: {status} {text}"));
+            fixes.push((at.join("status"), Some(Json::from(status))));
         }
         for (name, value) in &wanted.headers {
             let came = self.0.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
             if came.as_ref() != Some(value) {
-                found.push(format!("- headers.{name}: {value}"));
-                found.extend(came.map(|came| format!("+ headers.{name}: {came}")));
+                lines.push(format!("- headers.{name}: {value}"));
+                lines.extend(came.as_ref().map(|came| format!("+ headers.{name}: {came}")));
+                fixes.push((at.join("headers").join(name.as_str()), came.map(Json::from)));
             }
         }
+        self.body_differences(at, wanted, &mut lines, &mut fixes);
+        let wrong = Wrong::differs(at, lines)?;
+        Some(fixes.into_iter().fold(wrong, |wrong, (at, to)| wrong.fixed(at, to)))
+    }
+
+    fn body_differences(
+        &self,
+        at: &CasePath,
+        wanted: &Answer,
+        lines: &mut Vec<String>,
+        fixes: &mut Vec<(CasePath, Option<Json>)>,
+    ) {
+        let text = String::from_utf8_lossy(&self.0.body);
         if let Some(json) = &wanted.json {
-            found.extend(differences(json, &serde_json::from_str(&text).unwrap_or(Json::Null)));
+            match serde_json::from_str::<Json>(&text) {
+                Ok(came) => {
+                    let found = differences(json, &came);
+                    if !found.is_empty() {
+                        fixes.push((at.join("json"), Some(came)));
+                    }
+                    lines.extend(found);
+                }
+                Err(_) => {
+                    lines.extend(text_difference("body", &json.to_string(), &text).unwrap_or_default());
+                    fixes.push((at.join("json"), None));
+                    fixes.push((at.join("text"), Some(Json::from(&*text))));
+                }
+            }
         }
-        if let Some(wanted) = &wanted.text {
-            found.extend(text_difference("text", wanted, &text).unwrap_or_default());
+        if let Some(found) = wanted.text.as_ref().and_then(|wanted| text_difference("text", wanted, &text)) {
+            lines.extend(found);
+            fixes.push((at.join("text"), Some(Json::from(&*text))));
         }
-        (!found.is_empty())
-            .then(|| format!("{key} differs (- expected, + came):\n      {}", found.join("\n      ")))
+        if let Some(bytes) = wanted.base64.as_ref().filter(|bytes| bytes.0 != self.0.body) {
+            let came = BASE64.encode(&self.0.body);
+            lines.push(format!("- base64: {}", BASE64.encode(&bytes.0)));
+            lines.push(format!("+ base64: {came}"));
+            fixes.push((at.join("base64"), Some(Json::from(came))));
+        }
     }
 }
