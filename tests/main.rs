@@ -26,6 +26,7 @@ mod provisioning;
 mod queue;
 mod queue_model;
 mod receiving;
+mod record;
 mod simulation;
 mod sinks;
 mod spec_language;

@@ -46,7 +46,14 @@ pub fn rewrite(text: &str, at: &Path, to: Option<&Json>) -> Option<String> {
     {
         return Some(new);
     }
-    // 4. The alias on the way becomes what it stood for, changed.
+    // 4. A list or map that is left with nothing.
+    let around = at.parent();
+    if let (None, Some(left)) = (to, value_at(&wanted, &around))
+        && let Some(new) = good(vec![Edit { place: Place::value(&around), change: Change::Yaml(flow(left)) }])
+    {
+        return Some(new);
+    }
+    // 5. The alias on the way becomes what it stood for, changed.
     (1..=at.0.len()).rev().find_map(|length| {
         let above = Path(at.0.get(..length)?.to_vec());
         let value = value_at(&wanted, &above).filter(|_| document.is_alias(&above))?;
@@ -205,6 +212,7 @@ records:
             ("block.json.list", Some(json!(["a", {"b": 2}, "c"])), "- {b: 1}\n", "- {b: 2}\n      - c\n"),
             ("block.json.list", Some(json!(["a"])), "      - {b: 1}\n", ""),
             ("block.json.list", Some(json!([])), "list:\n      - a\n      - {b: 1}", "list:\n      []"),
+            ("records.0", None, "\n  - '{\"a\":1}'\n", "\n  []\n"),
             ("block.more", Some(json!({"a": [1]})), "      - {b: 1}\n", "      - {b: 1}\n  more: {a: [1]}\n"),
             ("records.0", Some(json!("{\"a\":2}")), "'{\"a\":1}'", "'{\"a\":2}'"),
         ] {

@@ -25,6 +25,10 @@ const WIDE: usize = 110;
 /// Headers of calls that the way out adds by itself.
 const BY_THE_WAY: &[&str] = &["user-agent", "content-length", "host", "accept-encoding", "connection"];
 
+/// Headers that every request and answer has, and whose names are common words in a spec.
+const OF_THE_ROAD: &[&str] =
+    &["accept", "date", "host", "connection", "server", "via", "from", "cookie", "set-cookie"];
+
 /// What is known while a draft is made.
 pub struct Draft<'a> {
     /// The instance with invented secrets, as the case configures it.
@@ -218,9 +222,15 @@ impl Draft<'_> {
         told
     }
 
-    /// Whether the spec names a header.
+    /// Whether the spec names a header, as a word of its own.
     fn is_named(&self, header: &str) -> bool {
-        self.spec.contains(header)
+        let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let named = |(at, _): (usize, &str)| {
+            let (before, behind) = (self.spec.get(..at), self.spec.get(at + header.len()..));
+            before.is_some_and(|text| !text.ends_with(part))
+                && behind.is_some_and(|text| !text.starts_with(part))
+        };
+        !OF_THE_ROAD.contains(&header) && self.spec.match_indices(header).any(named)
     }
 
     fn answer(&self, status: u16, headers: Map<String, Json>, body: &[u8]) -> Json {

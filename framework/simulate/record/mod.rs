@@ -117,6 +117,12 @@ impl Recording {
         let _ = self.instance.set(instance);
     }
 
+    /// The time, to the millisecond: nobody reads more of it in a case.
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
     /// What is saved now, as far as anybody knows.
     fn state(&self) -> Option<Json> {
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,7 +191,7 @@ impl Transport for Overheard {
 
 impl PassWitness for Recording {
     fn begins(&self, pass: Pass) {
-        let at = self.clock.now();
+        let at = self.now();
         self.book().pass = Some(PassKept { pass, at, exchanges: Vec::new(), outcome: Ok(Vec::new()) });
     }
 
@@ -217,7 +223,7 @@ impl RequestWitness for Recording {
     fn told(&self, _: Told) {}
 
     fn answered(&self, request: &Answered<'_>) {
-        let (at, state) = (self.clock.now(), self.state());
+        let (at, state) = (self.now(), self.state());
         let mut book = self.book();
         book.learn(state);
         let exchanges = if book.pass.is_none() { std::mem::take(&mut book.loose) } else { Vec::new() };
