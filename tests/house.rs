@@ -48,6 +48,7 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("saphyr_parser::", &["spec/"]),
     ("rusqlite::", &["queue/local"]),
     ("jsonschema::", &["spec/", "connector/"]),
+    ("pulldown_cmark::", &["docs/html/"]),
     ("annotate_snippets::", &["spec/"]),
     ("indicatif::", &["simulate/", "cli/"]),
     ("clap::", &["cli/"]),

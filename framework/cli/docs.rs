@@ -1,5 +1,5 @@
-//! `forebay docs`: writes the page of every connector, the reference of the language and the table of connectors, and
-//! says which are stale. No network, no environment.
+//! `forebay docs`: writes the page of every connector, the reference of the language, the table of connectors and the
+//! catalogue in HTML, and says which are stale. No network, no environment.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::validate::specs;
 use crate::connector::load::load;
-use crate::docs::{catalogue, errors, page, reference};
+use crate::connector::model::Connector;
+use crate::docs::{catalogue, errors, html, page, reference};
 use crate::error::{Error, Kind, Result};
 
 /// The page, beside the spec.
@@ -29,6 +30,9 @@ pub struct Arguments {
     /// Put the table of these connectors into this page too
     #[arg(long, value_name = "FILE", requires = "paths")]
     catalogue: Option<PathBuf>,
+    /// Write a catalogue in HTML into this folder too: a list that can be searched, and a page for each connector
+    #[arg(long, value_name = "DIR", requires = "paths")]
+    html: Option<PathBuf>,
     /// Write nothing; exit 1 where a page is not what would be written
     #[arg(long)]
     check: bool,
@@ -50,7 +54,17 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         }
     }
+    let left_over = arguments.html.as_deref().map(|folder| left_over(folder, &pages)).unwrap_or_default();
+    for file in &left_over {
+        if arguments.check {
+            println!("left over: {}", file.display());
+        } else {
+            remove(file)?;
+            println!("removed: {}", file.display());
+        }
+    }
     println!("{} of {} pages were up to date", pages.len() - stale, pages.len());
+    stale += left_over.len();
     Ok(if arguments.check && stale > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -77,11 +91,37 @@ fn pages(arguments: &Arguments) -> Result<Vec<(PathBuf, String)>> {
         })?;
         pages.push((file.clone(), catalogue::within(&text, &connectors).map_err(at)?));
     }
+    if let Some(folder) = &arguments.html {
+        let connectors: Vec<&Connector> = connectors.iter().map(|(_, connector)| connector).collect();
+        pages.extend(html::files(&connectors)?.into_iter().map(|(file, text)| (folder.join(file), text)));
+    }
     Ok(pages)
 }
 
+/// The pages in a catalogue's folder of connectors that are in it no more: files of our own, and no others.
+fn left_over(folder: &Path, pages: &[(PathBuf, String)]) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder.join(html::PAGES)) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "html"))
+        .filter(|path| pages.iter().all(|(known, _)| known != path))
+        .filter(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(html::MARK)))
+        .collect();
+    found.sort();
+    found
+}
+
+fn remove(file: &Path) -> Result<()> {
+    std::fs::remove_file(file).map_err(|e| {
+        Error::new(Kind::Io, "a page that is left over cannot be removed")
+            .at(file.display().to_string())
+            .because(e)
+    })
+}
+
 fn write(file: &Path, text: &str) -> Result<()> {
-    std::fs::write(file, text).map_err(|e| {
+    let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    folder.and_then(|()| std::fs::write(file, text)).map_err(|e| {
         Error::new(Kind::Io, "the page cannot be written").at(file.display().to_string()).because(e)
     })
 }

@@ -34,7 +34,8 @@ fn rows(connectors: &[(String, Connector)]) -> String {
     table(["Connector", "Vendor", "What it does", "The stream is made"], &rows)
 }
 
-fn made_by(connector: &Connector) -> &'static str {
+/// Who makes the stream.
+pub fn made_by(connector: &Connector) -> &'static str {
     match &connector.provision {
         Some(Provision { resources, .. }) if resources.is_empty() => "by hand",
         Some(Provision { when: Some(_), .. }) => "by Forebay, or by hand",

@@ -11,27 +11,68 @@ use crate::connector::model::{
 };
 use crate::provision::scopes::scopes;
 
-/// The permissions that the calls take, each with what it is for.
+/// What there must be before it runs: an address, and what has to be given.
+pub fn prerequisites(connector: &Connector, example: &Example) -> String {
+    let mut items = vec![format!(
+        "A public `https` address that leads to Forebay: {} posts to {}",
+        connector.vendor,
+        code(&example.receiver_url)
+    )];
+    let settings = connector.settings.iter().map(|s| (format!("the setting *{}*", s.title), &s.required));
+    let secrets = connector.secrets.iter().map(|s| (format!("the secret *{}*", s.title), &s.required));
+    let mut needs: Vec<(String, Vec<String>)> = Vec::new();
+    for (what, required) in settings.chain(secrets) {
+        let when = match required {
+            Required::No => continue,
+            Required::Yes => "Always".to_owned(),
+            Required::When(condition) => format!("When {}", words::condition(connector, condition)),
+        };
+        match needs.iter_mut().find(|(known, _)| *known == when) {
+            Some((_, all)) => all.push(what),
+            None => needs.push((when, vec![what])),
+        }
+    }
+    items.extend(needs.into_iter().map(|(when, all)| format!("{when}: {}", joined(&all, "and"))));
+    list(items)
+}
+
+/// The permissions that the calls take, each with what it is for: those that look first.
 pub fn permissions(connector: &Connector) -> String {
-    let Some(provision) = &connector.provision else { return String::new() };
+    let resources = connector.provision.iter().flat_map(|provision| &provision.resources);
+    let calls: Vec<_> = resources
+        .flat_map(|resource| {
+            resource.operations().into_iter().map(move |(name, call)| (resource, name, call))
+        })
+        .collect();
+    let mut scopes = connector.provision.as_ref().map(scopes).unwrap_or_default();
+    let looks = |scope: &str| {
+        let mut uses = calls.iter().filter(|(_, _, call)| call.scope.as_deref() == Some(scope));
+        uses.all(|(_, name, _)| ["find", "check"].contains(name))
+    };
+    scopes.sort_by_key(|scope| (!looks(scope), *scope));
+    if scopes.is_empty() {
+        return if calls.is_empty() {
+            format!("None: Forebay changes nothing at {}.\n", connector.vendor)
+        } else {
+            "None by name: the credentials below must be allowed the calls that are listed under *What is stored and what \
+             is sent*.\n"
+                .to_owned()
+        };
+    }
     let item = |scope: &str| {
-        let mut uses = Vec::new();
-        for resource in &provision.resources {
-            let calls =
-                resource.operations().into_iter().filter(|(_, call)| call.scope.as_deref() == Some(scope));
-            let mut names: Vec<String> = Vec::new();
-            for (operation, _) in calls {
-                if !names.iter().any(|name| name == operation) {
-                    names.push(operation.to_owned());
-                }
-            }
-            if !names.is_empty() {
-                uses.push(format!("{} the {}", joined(&names, "and"), resource.title));
+        let mut uses: Vec<(&str, Vec<String>)> = Vec::new();
+        for (resource, name, _) in calls.iter().filter(|(_, _, call)| call.scope.as_deref() == Some(scope)) {
+            match uses.iter_mut().find(|(title, _)| *title == resource.title) {
+                Some((_, names)) if names.iter().any(|known| known == name) => {}
+                Some((_, names)) => names.push((*name).to_owned()),
+                None => uses.push((&resource.title, vec![(*name).to_owned()])),
             }
         }
+        let uses: Vec<String> =
+            uses.into_iter().map(|(title, names)| format!("{} the {title}", joined(&names, "and"))).collect();
         format!("{} to {}", code(scope), joined(&uses, "and"))
     };
-    list(scopes(provision).into_iter().map(item))
+    list(scopes.into_iter().map(item))
 }
 
 /// The ways to sign a call.
@@ -41,6 +82,9 @@ pub fn authentication(connector: &Connector, example: &Example) -> String {
         .iter()
         .map(|(name, auth)| [code(name), signing(auth, example), joined(&takes(connector, auth), "and")])
         .collect();
+    if rows.is_empty() {
+        return "No call is signed.\n".to_owned();
+    }
     table(["Name", "How calls are signed", "With"], &rows)
 }
 
@@ -180,7 +224,7 @@ fn made(secret: &SecretSpec) -> String {
 }
 
 fn together(first: String, sentence: &str, second: String) -> String {
-    if first.is_empty() { first } else { format!("{first}\n{sentence}\n\n{second}") }
+    if first.is_empty() { "There are none.\n".to_owned() } else { format!("{first}\n{sentence}\n\n{second}") }
 }
 
 /// What the column *Required* says.

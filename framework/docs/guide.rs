@@ -1,7 +1,7 @@
 //! The guide of a connector: prose that its author wrote, and the places in it where generated parts stand.
 //!
-//! A line `{{ settings }}` is replaced by that part without its heading; parts that a guide places nowhere follow
-//! behind its prose. Its sections about limits close the page.
+//! A line `{{ settings }}` is replaced by that part without its heading. Parts that a guide neither places nor has a
+//! section of its own for follow behind its prose. Its sections about limits close the page.
 
 use super::page::Part;
 use crate::error::{Error, Kind, Result, escaped};
@@ -16,7 +16,7 @@ pub struct Guide {
     pub opening: String,
     /// Behind them.
     pub closing: String,
-    /// The parts that it places itself.
+    /// The parts that it places itself, or writes a section of their name for.
     pub placed: Vec<&'static str>,
 }
 
@@ -28,6 +28,9 @@ pub fn filled(text: &str, parts: &[Part]) -> Result<Guide> {
         fenced ^= line.trim_start().starts_with("```");
         if let (false, Some(heading)) = (fenced, line.strip_prefix("## ")) {
             closing = CLOSING.contains(&heading.trim());
+            guide
+                .placed
+                .extend(parts.iter().filter(|part| part.title == heading.trim()).map(|part| part.name));
         }
         let mut shown = line;
         if let (false, Some(name)) = (fenced, placeholder(line)) {
@@ -68,6 +71,8 @@ mod tests {
         assert_eq!(guide.opening, "Hello.\n\n## Set\n\n| a |\n\n```\n## Not covered\n{{ y }}\n```\n");
         assert_eq!(guide.closing, "## Good to know\n\nx\n\n");
         assert_eq!(guide.placed, ["settings"]);
+        // A section of its name is the guide's own.
+        assert_eq!(filled("## Settings\n\nAs you like.", &parts).unwrap().placed, ["settings"]);
         assert!(filled("{{ setings }}", &parts).unwrap_err().to_string().contains("settings"));
     }
 }

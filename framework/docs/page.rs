@@ -2,7 +2,7 @@
 
 use super::example::Example;
 use super::markdown::capital;
-use super::{creation, data, given, guide, messages, proof, record, sender};
+use super::{creation, data, given, guide, messages, modes, proof, record, sender};
 use crate::connector::model::Connector;
 use crate::error::Result;
 
@@ -42,7 +42,9 @@ fn parts(connector: &Connector) -> Vec<Part> {
     let example = Example::of(connector);
     let vendor = &connector.vendor;
     vec![
+        Part::new("prerequisites", "Prerequisites", given::prerequisites(connector, &example)),
         Part::new("permissions", "Permissions", given::permissions(connector)),
+        Part::new("modes", "Modes", modes::body(connector)),
         Part::new("authentication", "Authentication", given::authentication(connector, &example)),
         Part::new("settings", "Settings", given::settings(connector)),
         Part::new("secrets", "Secrets", given::secrets(connector)),

@@ -186,6 +186,25 @@ fn algorithm_name(algorithm: Algorithm) -> &'static str {
     }
 }
 
+/// The proofs that are asked for, in a word or two each.
+pub fn kinds(connector: &Connector) -> Vec<String> {
+    let mut kinds = Vec::new();
+    for check in connector.receiver.verify.checks() {
+        let kind = match &check.proof {
+            Proof::Token { .. } => "secret value".to_owned(),
+            Proof::Basic { .. } => "HTTP Basic".to_owned(),
+            Proof::Hmac { hash, .. } => format!("HMAC {}", words::hash(*hash)),
+            Proof::Digest { hash, .. } => format!("{} over a secret", words::hash(*hash)),
+            Proof::PublicKey { .. } => "public-key signature".to_owned(),
+            Proof::Jwt(_) => "JSON Web Token".to_owned(),
+        };
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
 /// The names that the checks compare with or have for keys.
 pub fn secret_names(connector: &Connector) -> Vec<String> {
     let checks = connector.receiver.verify.checks().into_iter();

@@ -222,7 +222,13 @@ pub fn types(connector: &Connector) -> String {
     let known = &connector.output.known_types;
     let rows: Vec<[String; 2]> = known.iter().map(|(name, meaning)| [code(name), meaning.clone()]).collect();
     if rows.is_empty() {
-        return String::new();
+        return match connector.receiver.event.kind.as_slice() {
+            [] => "The spec tells none apart.\n".to_owned(),
+            kinds => format!(
+                "The spec lists none: whatever stands in {} is one, and flows on.\n",
+                joined(&kinds.iter().map(words::event_pick).collect::<Vec<_>>(), "or")
+            ),
+        };
     }
     format!("Others flow on like these, and are counted.\n\n{}", table(["Type", "Meaning"], &rows))
 }

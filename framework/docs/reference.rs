@@ -9,8 +9,8 @@ use super::allowed;
 use super::markdown::{code, table};
 use crate::spec::definition::LANGUAGE;
 
-/// The longest example that is shown beside a key.
-const EXAMPLE: usize = 90;
+/// The word of the definition that tells the version of Forebay a key came with.
+const SINCE: &str = "x-since";
 
 /// How a page begins, before what the definition says.
 const HEAD: &str = "<!-- Written by `forebay docs --reference` from schemas/connector.json: change that. -->
@@ -20,7 +20,7 @@ const HEAD: &str = "<!-- Written by `forebay docs --reference` from schemas/conn
 Every key of a spec, in version 1 of the language. The prose beside it, with whole examples:
 [the receiver](language/receiver.md), [records](language/records.md), [auth](language/auth.md),
 [provisioning](language/provision.md), [the page](language/page.md). Keys that this version of Forebay knows and cannot run
-yet are told by `forebay validate` (FB601).
+yet are told by `forebay validate` (FB601). *Since* is the version of Forebay that a key came with.
 
 Texts in which `{{ expression }}` is replaced are *built*, JSON Pointers are *picks*, bare expressions *decide*; which of
 the three a key takes is fixed. Any key that begins with `x-` is free at the top of a spec: a place for anchors.
@@ -33,11 +33,12 @@ pub fn reference() -> String {
         text.push_str(&format!("\n{words}\n"));
     }
     text.push_str("\n## The spec\n\n");
-    keys(&LANGUAGE, "", &mut text);
+    let since = since(&LANGUAGE, "");
+    keys(&LANGUAGE, "", since, &mut text);
     text.push_str("\n## Parts\n\nWhat is used in several places.\n");
     for (name, part) in LANGUAGE.get("$defs").and_then(Json::as_object).into_iter().flatten() {
         text.push_str(&format!("\n### {name}\n\n"));
-        self::part(name, part, &mut text);
+        self::part(name, part, self::since(part, since), &mut text);
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
@@ -45,7 +46,7 @@ pub fn reference() -> String {
 }
 
 /// What is used in several places.
-fn part(name: &str, schema: &Json, text: &mut String) {
+fn part(name: &str, schema: &Json, since: &str, text: &mut String) {
     if let Some(words) = words(schema) {
         text.push_str(&format!("{words}\n\n"));
     }
@@ -55,26 +56,27 @@ fn part(name: &str, schema: &Json, text: &mut String) {
     } else if schema.get("properties").is_none() {
         text.push_str(&format!("Values: {}.\n\n", values(schema, name)));
     }
-    keys(schema, name, text);
+    keys(schema, name, since, text);
     if !kinds.is_empty() {
         text.push_str(&format!("\n{}", table(["Which", "Keys"], &kinds)));
     }
 }
 
 /// The table of the keys of a map, and the tables of the maps in it.
-fn keys(schema: &Json, path: &str, text: &mut String) {
+fn keys(schema: &Json, path: &str, since: &str, text: &mut String) {
     let Some(map) = with_keys(schema) else { return };
     let properties = map.get("properties").and_then(Json::as_object);
     let known: Vec<(&String, &Json)> =
         properties.into_iter().flatten().filter(|(_, key)| words(key).is_some()).collect();
-    let rows: Vec<[String; 5]> = known
+    let rows: Vec<[String; 6]> = known
         .iter()
         .map(|(name, key)| {
             let default = key.get("default").map(allowed::shown).unwrap_or_default();
-            [code(name), values(key, &below(path, name)), needed(map, name), default, said(key)]
+            let came = self::since(key, since).to_owned();
+            [code(name), values(key, &below(path, name)), needed(map, name), default, came, said(key)]
         })
         .collect();
-    text.push_str(&table(["Key", "Values", "Required", "Default", "What it is"], &rows));
+    text.push_str(&table(["Key", "Values", "Required", "Default", "Since", "What it is"], &rows));
     for (name, key) in known {
         let path = below(path, name);
         if with_keys(key).is_some() {
@@ -85,7 +87,7 @@ fn keys(schema: &Json, path: &str, text: &mut String) {
             if let Some(other) = referred(key) {
                 text.push_str(&format!("All keys of {}, and these:\n\n", link(other)));
             }
-            keys(key, &path, text);
+            keys(key, &path, self::since(key, since), text);
         }
     }
 }
@@ -152,10 +154,15 @@ fn needed(map: &Json, name: &str) -> String {
 fn said(key: &Json) -> String {
     let words = words(key).unwrap_or_default();
     let example = key.get("examples").and_then(|list| list.get(0)).map(allowed::shown);
-    match example.filter(|example| example.len() <= EXAMPLE && key.get("const").is_none()) {
+    match example {
         Some(example) => format!("{words} Example: {example}"),
         None => words.to_owned(),
     }
+}
+
+/// The version that a part of the definition came with: its own word, or that of what is around it.
+fn since<'a>(schema: &'a Json, around: &'a str) -> &'a str {
+    schema.get(SINCE).and_then(Json::as_str).unwrap_or(around)
 }
 
 fn words(schema: &Json) -> Option<&str> {
@@ -171,6 +178,8 @@ fn link(part: &str) -> String {
 }
 
 /// The anchor that Markdown gives a heading.
-fn anchor(heading: &str) -> String {
-    heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-')).collect()
+pub fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
