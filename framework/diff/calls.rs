@@ -1,7 +1,5 @@
 //! What is sent: calls, the permissions that they take, the hosts that they go to, and the ways they are signed.
 
-use std::collections::BTreeSet;
-
 use super::finding::Findings;
 use super::meant;
 use crate::connector::model::{
@@ -145,41 +143,20 @@ fn permissions(old: &Connector, new: &Connector, found: &mut Findings) {
     }
 }
 
-/// The hosts that calls go to.
+/// The hosts that calls go to, by their names or by the settings that name them.
 fn hosts(old: &Connector, new: &Connector, found: &mut Findings) {
-    let (before, after) = (hosts_of(old), hosts_of(new));
-    for host in after.difference(&before) {
+    let only = |these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|host| !those.contains(host)).cloned().collect()
+    };
+    for host in only(&new.hosts, &old.hosts) {
         found.look(
-            format!("host {}", code(host)),
+            format!("host {}", code(&host)),
             "calls go there now",
             "let it through where what leaves the machine is filtered, and see whether it should have the secrets",
         );
     }
-    for host in before.difference(&after) {
-        found.safe(format!("host {}", code(host)), "nothing goes there any more");
-    }
-}
-
-/// Every host that a connector calls: by its name, or by the expression that it stands in.
-pub fn hosts_of(connector: &Connector) -> BTreeSet<String> {
-    calls(connector).iter().map(|called| host(&meant::text(called.url, &connector.vars))).collect()
-}
-
-/// The host of a URL as it is written.
-fn host(url: &str) -> String {
-    let after = |rest: &str| rest.split(['/', '?']).next().unwrap_or_default().to_owned();
-    if let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))
-        && !rest.starts_with("{{")
-    {
-        return after(rest);
-    }
-    // It begins with an expression: that is the host, as far as the spec says.
-    match url.split_once("}}") {
-        Some((expression, rest)) => {
-            let expression = expression.split('|').next().unwrap_or(expression).trim_end();
-            format!("{expression}}}}}{}", if rest.starts_with('.') { after(rest) } else { String::new() })
-        }
-        None => after(url),
+    for host in only(&old.hosts, &new.hosts) {
+        found.safe(format!("host {}", code(&host)), "nothing goes there any more");
     }
 }
 

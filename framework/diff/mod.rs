@@ -46,7 +46,7 @@ fn begun(connector: &Connector, found: &mut Findings) {
     if !scopes.is_empty() {
         found.safe("permissions", format!("its calls need {}", joined(&scopes, "and")));
     }
-    let hosts: Vec<String> = calls::hosts_of(connector).iter().map(|host| code(host)).collect();
+    let hosts: Vec<String> = connector.hosts.iter().map(|host| code(host)).collect();
     if !hosts.is_empty() {
         found.safe("hosts", format!("its calls go to {}", joined(&hosts, "and")));
     }

@@ -7,9 +7,7 @@ use crate::connector::model::{Connector, Provision, Resource};
 /// The part of the page.
 pub fn body(connector: &Connector) -> String {
     let vendor = &connector.vendor;
-    let by_hand = format!(
-        "a person makes the stream at {vendor}; Forebay receives what is posted, and calls nothing there"
-    );
+    let by_hand = format!("a person makes the stream at {vendor}, and Forebay receives what is posted");
     match &connector.provision {
         Some(provision) if !provision.resources.is_empty() => match &provision.when {
             Some(when) => list([
