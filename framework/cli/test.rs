@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::simulate::cases::wanting::wanting;
 use crate::simulate::cases::{self, Played, Updated};
 use crate::simulate::folder::Scratch;
+use crate::simulate::hurry::hurry;
 
 /// What the life of a connector is called among its cases.
 const LIFE: &str = "its whole life, simulated with faults";
@@ -110,7 +111,9 @@ fn plan(paths: &[PathBuf], arguments: &Arguments) -> Result<Vec<Wanted>> {
     let mut plan = Vec::new();
     for path in paths {
         let (spec, files, whole) = cases_of(path, arguments.connector.as_deref())?;
-        let connector = Arc::new(load(&spec)?);
+        let mut connector = load(&spec)?;
+        hurry(&mut connector);
+        let connector = Arc::new(connector);
         let bare = whole && files.is_empty();
         let Some(filter) = &arguments.filter else {
             plan.push(Wanted { connector, spec, files, lives: whole, bare });

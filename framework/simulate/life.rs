@@ -14,6 +14,7 @@ use super::books::{self, Books, Checked};
 use super::faults::Faults;
 use super::folder::Folder;
 use super::handshakes::Handshakes;
+use super::hurry::hurry;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::record::Recording;
@@ -392,10 +393,11 @@ impl Life {
     }
 }
 
-/// Makes renewals and, where a stream is going to be suspended, checks of every resource frequent, so that they
+/// Makes questions and renewals and, where a stream is going to be suspended, checks of every resource frequent, so that they
 /// are seen within the simulation.
 fn quicken(instance: &mut Instance, checks: bool) {
     let Some(connector) = Arc::get_mut(&mut instance.connector) else { return };
+    hurry(connector);
     for resource in connector.provision.iter_mut().flat_map(|provision| &mut provision.resources) {
         if let Some(renew) = &mut resource.renew {
             if let Due::Every(every) = &mut renew.due {

@@ -10,6 +10,7 @@ pub mod folder;
 pub mod frame;
 pub mod guard;
 pub mod handshakes;
+pub mod hurry;
 pub mod invert;
 pub mod ledger;
 pub mod life;
