@@ -54,7 +54,12 @@ const WARNING: &str = "receiver:\n  verify:\n    kind: hmac\n    hash: sha256\n 
 
 /// Holds a value against a schema of the repository.
 fn fits(schema: &str, value: &Json) {
-    let schema: Json = serde_json::from_str(&std::fs::read_to_string(root().join(schema)).unwrap()).unwrap();
+    let mut schema: Json =
+        serde_json::from_str(&std::fs::read_to_string(root().join(schema)).unwrap()).unwrap();
+    // One pattern of SARIF's, that of a run's language, has a bracket that only JavaScript reads; we name no language.
+    if let Some(language) = schema.pointer_mut("/definitions/run/properties/language") {
+        language.as_object_mut().unwrap().remove("pattern");
+    }
     let validator = jsonschema::options().build(&schema).unwrap();
     let wrong: Vec<String> =
         validator.iter_errors(value).map(|e| format!("{}: {e}", e.instance_path())).take(5).collect();
@@ -131,7 +136,7 @@ fn sarif_has_related_places_fixes_and_what_is_allowed() {
         let mut command = forebay();
         command.current_dir(outer.path()).args(["validate", "--format", "sarif", shown(file)]);
         let log: Json = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
-        fits_from(&log);
+        fits("tests/findings/sarif-schema-2.1.0.json", &log);
         log["runs"][0].clone()
     };
     let relative = Path::new("./acme-events/connector.yaml");
@@ -168,10 +173,6 @@ fn sarif_has_related_places_fixes_and_what_is_allowed() {
         (&result["ruleId"], &result["suppressions"]),
         (&json!("FB504"), &json!([{"kind": "inSource", "justification": "Acme signs no time"}]))
     );
-}
-
-fn fits_from(log: &Json) {
-    fits("tests/findings/sarif-schema-2.1.0.json", log);
 }
 
 #[test]
