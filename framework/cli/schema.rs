@@ -9,6 +9,7 @@ use clap::Args;
 use crate::error::{Error, Kind, Result};
 use crate::spec::case;
 use crate::spec::definition::DEFINITION;
+use crate::spec::render::json;
 
 /// Its flags.
 #[derive(Debug, Args)]
@@ -25,6 +26,8 @@ enum Of {
     Connector,
     /// A case, cases/*.yaml
     Case,
+    /// What `validate --format json` prints
+    Findings,
 }
 
 /// Runs it.
@@ -32,6 +35,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let text = match arguments.of {
         Of::Connector => DEFINITION,
         Of::Case => case::SCHEMA,
+        Of::Findings => json::SCHEMA,
     };
     print(text.as_bytes())
 }

@@ -110,7 +110,7 @@ fn written(examined: &[Examined], format: Format, colour: bool) -> String {
     let found = examined.iter().flat_map(|spec| &spec.diagnostics);
     match format {
         Format::Human => human(examined, colour),
-        Format::Json => render::json(found),
+        Format::Json => render::json::json(found),
         Format::Sarif => render::sarif(found, examined.iter().flat_map(|spec| &spec.allowed)),
         Format::Github => found.map(render::github).collect(),
     }

@@ -4,6 +4,9 @@ use serde_json::{Value as Json, json};
 
 use crate::spec::diagnostic::Diagnostic;
 
+/// What describes it; shipped with the program.
+pub const SCHEMA: &str = include_str!("../../../schemas/findings.json");
+
 /// All of them as one JSON array. Lines and columns count from 1, columns in characters.
 pub fn json<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> String {
     let all: Vec<Json> = diagnostics.into_iter().map(object).collect();

@@ -3,10 +3,9 @@
 
 mod github;
 mod human;
-mod json;
+pub mod json;
 mod sarif;
 
 pub use github::github;
 pub use human::human;
-pub use json::json;
 pub use sarif::sarif;
