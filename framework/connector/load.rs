@@ -123,19 +123,23 @@ fn examine_with(source: Source, file: &Path, settings: Option<&Map<String, Json>
 /// One mistake is reported once: a value of the wrong shape says nothing by its meaning, and where its
 /// meaning says more than that it is malformed, that is what is said.
 fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mistake> {
-    // What was not read names nothing: what only it would use is not unused.
-    let unread = |m: &Mistake| {
-        let id = m.code.id();
-        m.code.severity() == Severity::Error && ["FB2", "FB3", "FB6"].iter().any(|kind| id.starts_with(kind))
-    };
-    if shape.iter().chain(&meaning).any(unread) {
+    // What was read wrong names nothing that counts: where there is an error, what seems unused may be its consequence.
+    if shape.iter().chain(&meaning).any(|m| m.code.severity() == Severity::Error) {
         meaning.retain(|m| m.code != Code::Unused);
     }
     shape.retain(|s| s.code != Code::Malformed || meaning.iter().all(|m| m.place.path != s.place.path));
     meaning
         .retain(|m| shape.iter().all(|s| s.place.part != Part::Value || !m.place.path.within(&s.place.path)));
     // Samples are held against a receiver that is whole.
-    meaning.retain(|m| m.code != Code::BadSample || shape.is_empty());
+    let receives = |m: &Mistake| {
+        m.code != Code::BadSample && m.place.path.0.first().is_some_and(|key| key == "receiver")
+    };
+    let whole = shape.is_empty() && !meaning.iter().any(receives);
+    meaning.retain(|m| m.code != Code::BadSample || whole);
+    // What a text that was not understood would bring along or keep away is nobody's guess.
+    let unread: Vec<_> = meaning.iter().filter(|m| is_unread(m)).map(|m| m.place.path.clone()).collect();
+    let var = unread.iter().any(|path| path.0.first().is_some_and(|key| key == "vars"));
+    meaning.retain(|m| !m.code.id().starts_with("FB5") || !(var || unread.contains(&m.place.path)));
     // A one-line map that YAML tore in two says nothing by its first half.
     let torn: Vec<_> = shape
         .iter()
@@ -145,6 +149,14 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
     meaning.retain(|m| !torn.contains(&m.place.path.parent()));
     shape.extend(meaning);
     shape
+}
+
+/// Whether a text could not be understood, or names what is not there.
+fn is_unread(mistake: &Mistake) -> bool {
+    matches!(
+        mistake.code,
+        Code::TemplateSyntax | Code::ExpressionSyntax | Code::Braces | Code::UnknownName | Code::Undefined
+    )
 }
 
 /// The file of the spec: the path itself, or `connector.yaml` in it.

@@ -1,5 +1,6 @@
 //! As meant: a spec compiled, every template parsed, every name checked.
 
+pub mod cases;
 pub mod clock;
 pub mod coding;
 pub mod compile;

@@ -20,6 +20,7 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, Kind, Result};
 
+pub use dialect::{Beside, Literal};
 pub use language::SyntaxError;
 pub use request::RequestFacts;
 pub use scope::{Scope, Vars};
@@ -91,6 +92,29 @@ impl Text {
     /// Every name it uses, as far as it is fixed: `settings.base_url`, `state.log_stream.id`, `now`.
     pub fn names(&self) -> Vec<String> {
         self.0.names.iter().map(ToString::to_string).collect()
+    }
+
+    /// The constants in it whose sense depends on what they stand beside.
+    pub fn literals(&self) -> Vec<Literal> {
+        self.expressions().flat_map(|expression| expression.literals.iter().cloned()).collect()
+    }
+
+    /// The names that stand in the midst of other text.
+    pub fn embedded(&self) -> Vec<String> {
+        let alone = matches!(&self.0.form, language::Form::Pieces(pieces) if pieces.len() == 1);
+        let names = self.expressions().filter_map(|expression| expression.plain.as_ref());
+        if alone { Vec::new() } else { names.map(ToString::to_string).collect() }
+    }
+
+    fn expressions(&self) -> impl Iterator<Item = &language::Expression> {
+        let pieces: &[Piece] = match &self.0.form {
+            language::Form::Pieces(pieces) => pieces,
+            language::Form::Statements(_) => &[],
+        };
+        pieces.iter().filter_map(|piece| match piece {
+            Piece::Expression(expression) => Some(expression),
+            Piece::Raw(_) => None,
+        })
     }
 
     /// The one name that the text is, where it is nothing but `{{ name }}`.
@@ -325,6 +349,11 @@ impl Condition {
     pub fn definitions(&self) -> Vec<(String, Text)> {
         let found = language::definitions(&self.0.source).into_iter();
         found.filter_map(|(name, text)| Some((name.to_string(), Text::compile(&text).ok()?))).collect()
+    }
+
+    /// The constants in it whose sense depends on what they stand beside.
+    pub fn literals(&self) -> Vec<Literal> {
+        self.0.literals.clone()
     }
 
     /// As it stands in the spec.

@@ -188,6 +188,8 @@ codes! {
     NotHere = "FB306" Error,
     /// Vars that need each other.
     Cycle = "FB307" Error,
+    /// A value that can never be what stands beside it, or that its place cannot take.
+    WrongKind = "FB308" Error,
 
     /// A JSON Pointer that cannot be one.
     BadPointer = "FB401" Error,
@@ -211,6 +213,8 @@ codes! {
     BadDefault = "FB410" Error,
     /// The name is not the folder's.
     BadName = "FB411" Error,
+    /// A case that does not fit the connector.
+    BadCase = "FB412" Error,
 
     /// A secret that would stand in a URL.
     SecretInUrl = "FB501" Error,

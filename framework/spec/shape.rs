@@ -50,6 +50,8 @@ struct Findings {
     unknown: BTreeMap<Path, (BTreeSet<String>, BTreeSet<String>)>,
     /// Maps that lack keys.
     missing: BTreeMap<Path, BTreeSet<String>>,
+    /// Maps that lack one of several keys.
+    choices: BTreeMap<Path, Mistake>,
     /// Keys that cannot stand together.
     exclusive: BTreeMap<Path, BTreeSet<String>>,
 }
@@ -87,14 +89,13 @@ impl Findings {
         let branches = at_pointer(schema).and_then(Json::as_array).into_iter().flatten();
         let keys: Vec<&str> =
             branches.filter_map(|branch| branch.get("required")?.get(0)?.as_str()).collect();
-        self.mistakes.push(
-            Mistake::new(
-                Code::MissingKey,
-                Place::value(path),
-                format!("one of {} must stand here", listed(keys)),
-            )
-            .help("each of them names a place, or a thing to do; one is enough"),
-        );
+        let mistake = Mistake::new(
+            Code::MissingKey,
+            Place::value(path),
+            format!("one of {} must stand here", listed(keys)),
+        )
+        .help("each of them names a place, or a thing to do; one is enough");
+        self.choices.entry(path.clone()).or_insert(mistake);
     }
 
     fn bad_name(&mut self, path: &Path, error: &ValidationError<'_>) {
@@ -116,6 +117,7 @@ impl Findings {
         self.mistakes.retain(|mistake| !mistake.place.path.within(path));
         self.unknown.retain(|at, _| !at.within(path));
         self.missing.retain(|at, _| !at.within(path));
+        self.choices.retain(|at, _| !at.within(path));
         self.exclusive.retain(|at, _| !at.within(path));
     }
 
@@ -125,6 +127,14 @@ impl Findings {
             self.forget(&mistake.place.path);
         }
         let mut mistakes = std::mem::take(&mut self.mistakes);
+        // What has another type is none of a list's values either.
+        let other: Vec<Path> =
+            mistakes.iter().filter(|m| m.code == Code::WrongType).map(|m| m.place.path.clone()).collect();
+        mistakes.retain(|m| m.code == Code::WrongType || !other.contains(&m.place.path));
+        // A key that is not known stands where the one that is missing belongs.
+        self.choices
+            .retain(|path, _| !self.unknown.get(path).is_some_and(|(unknown, _)| !unknown.is_empty()));
+        mistakes.extend(std::mem::take(&mut self.choices).into_values());
         mistakes.extend(misplaced);
         for (path, (unknown, known)) in &self.unknown {
             let map = spec.pointer(&pointer(path));

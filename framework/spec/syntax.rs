@@ -3,10 +3,14 @@
 use std::ops::Range;
 
 use super::mistake::{Code, Mistake, Place};
+use super::nearest::nearest;
 
 /// Explains why a text cannot be parsed at a byte.
 pub fn explain(text: &str, at: usize, why: &str) -> Mistake {
     let at = at.min(text.len());
+    if why.contains("unknown anchor") {
+        return unknown_anchor(text, at);
+    }
     let line = line_of(text, at);
     // The parser often stops at the beginning of the line after the one that is wrong.
     let lines = [line.clone(), line_of(text, line.start.saturating_sub(1))];
@@ -25,6 +29,44 @@ pub fn explain(text: &str, at: usize, why: &str) -> Mistake {
             let bytes = tab.unwrap_or(at..at);
             Mistake::new(Code::Syntax, Place::bytes(bytes), format!("this is no YAML: {why}")).help(help)
         }
+    }
+}
+
+/// An alias that names no anchor before it.
+fn unknown_anchor(text: &str, at: usize) -> Mistake {
+    let word = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        let end =
+            rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}')).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    };
+    // The parser stands at the alias, or behind it.
+    let star =
+        text.get(..at + 1).or_else(|| text.get(..at)).and_then(|before| before.rfind('*')).unwrap_or(at);
+    let alias = word(star);
+    let anchors: Vec<&str> =
+        text.match_indices('&').map(|(at, _)| word(at + 1)).filter(|name| !name.is_empty()).collect();
+    let place = Place::bytes(star..star + alias.len());
+    let help = match nearest(alias.trim_start_matches('*'), anchors.iter().copied()) {
+        Some(near) => format!("did you mean `*{near}`? An anchor `&{near}` stands before its aliases"),
+        None => "an alias `*name` repeats what an anchor `&name` before it names".to_owned(),
+    };
+    let mut mistake = Mistake::new(
+        Code::Syntax,
+        place,
+        format!(
+            "no anchor before this is called `{}`",
+            crate::error::escaped(alias.trim_start_matches('*'), 60)
+        ),
+    );
+    mistake = mistake.help(help);
+    match nearest(alias.trim_start_matches('*'), anchors.iter().copied())
+        .and_then(|near| text.find(&format!("&{near}")))
+    {
+        Some(anchor) => {
+            mistake.related(Place::bytes(anchor..anchor + 1 + word(anchor + 1).len()), "this is an anchor")
+        }
+        None => mistake,
     }
 }
 

@@ -94,18 +94,14 @@ impl Tree {
     /// anchors before their aliases, so every size is known when it is needed and nothing is expanded.
     fn measure(&self) -> Result<(), Mistake> {
         let mut known: HashMap<NodeId, (usize, usize)> = HashMap::new();
-        let (values, depth) = self.size(self.root, &mut known, 0)?;
-        let wrong = |what: String| {
-            Err(Mistake::new(Code::TooLarge, Place::bytes(0..0), what)
-                .help("aliases count as what they stand for; a spec is one vendor's stream"))
-        };
-        if values > MAX_VALUES {
-            return wrong(format!(
-                "the spec has more than {MAX_VALUES} values once its aliases are expanded"
-            ));
-        }
+        let (_, depth) = self.size(self.root, &mut known, 0)?;
         if depth > MAX_DEPTH {
-            return wrong(format!("the spec is nested deeper than {MAX_DEPTH}"));
+            return Err(Mistake::new(
+                Code::TooLarge,
+                Place::bytes(0..0),
+                format!("the spec is nested deeper than {MAX_DEPTH}"),
+            )
+            .help("aliases count as what they stand for; a spec is one vendor's stream"));
         }
         Ok(())
     }
@@ -139,6 +135,14 @@ impl Tree {
             let (more, deeper) = self.size(child, known, above + 1)?;
             values = values.saturating_add(more);
             depth = depth.max(deeper + 1);
+        }
+        if values > MAX_VALUES {
+            return Err(Mistake::new(
+                Code::TooLarge,
+                Place::bytes(self.nodes[id].bytes.clone()),
+                format!("the spec has more than {MAX_VALUES} values once its aliases are expanded"),
+            )
+            .help("aliases count as what they stand for; a spec is one vendor's stream"));
         }
         known.insert(id, (values, depth));
         Ok((values, depth))

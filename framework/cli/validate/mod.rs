@@ -15,6 +15,7 @@ use clap::Args;
 
 pub use self::paths::specs;
 use self::paths::specs_of;
+use crate::connector::cases::examine_cases;
 use crate::connector::load::{Examined, examine};
 use crate::connector::model::Connector;
 use crate::error::{Error, Kind, Result};
@@ -70,7 +71,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 continue;
             }
             match looked_at(&file, &arguments) {
-                Ok(spec) => examined.push(spec),
+                Ok(spec) => {
+                    let cases = spec.connector.as_ref().map(examine_cases).unwrap_or_default();
+                    examined.push(spec);
+                    examined.extend(cases);
+                }
                 Err(error) => fault(&error),
             }
         }

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::names::{Here, Row, TABLE, in_provision};
 use super::reader::{At, Compiler};
-use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::fix::Fix;
+use crate::spec::mistake::{Code, Mistake, Part, Place};
 use crate::spec::nearest::{listed, nearest};
 
 /// A text whose names are checked, and where it stands.
@@ -26,9 +27,8 @@ impl Compiler {
         self.named.extend(names.iter().map(|name| name.split('.').take(3).collect::<Vec<_>>().join(".")));
         for name in names {
             let place = self.place_of_name(text, name);
-            if let Some(mistake) =
-                self.undefined(name, place.clone()).or_else(|| self.not_here(name, text.here, place))
-            {
+            let undefined = self.undefined(name, place.clone()).map(|mistake| self.with_definition(mistake, name));
+            if let Some(mistake) = undefined.or_else(|| self.not_here(name, text.here, place)) {
                 self.report(mistake);
             }
         }
@@ -45,8 +45,25 @@ impl Compiler {
         }
     }
 
+    /// A name that does not exist, with the definition of the one that was probably meant: either may be misspelt.
+    fn with_definition(&self, mut mistake: Mistake, name: &str) -> Mistake {
+        let meant = mistake.help.as_deref().and_then(|help| help.split("did you mean `").nth(1)?.split('`').next());
+        let Some(meant) = meant.map(str::to_owned) else { return mistake };
+        if let Part::Within(bytes) = &mistake.place.part
+            && bytes.len() == name.len()
+        {
+            let behind = name.split('.').skip(meant.split('.').count());
+            let whole = std::iter::once(meant.as_str()).chain(behind).collect::<Vec<_>>().join(".");
+            mistake.fix = Some(Fix::text(mistake.place.clone(), whole));
+        }
+        match self.defined.places.get(&meant) {
+            Some(path) => mistake.related(Place::key(path), "this is defined"),
+            None => mistake,
+        }
+    }
+
     /// Where a name stands in a text: the name itself where it is written out, else the whole.
-    fn place_of_name(&self, text: Checked<'_, '_>, name: &str) -> Place {
+    pub fn place_of_name(&self, text: Checked<'_, '_>, name: &str) -> Place {
         let whole = || Place::value(&text.at.path);
         let Some(source) = text.at.text() else { return whole() };
         let parts: Vec<&str> = name.split('.').collect();

@@ -16,6 +16,7 @@ use crate::spec::path::Path;
 mod auth;
 mod calls;
 mod check;
+mod kinds;
 mod names;
 mod operations;
 mod outgoing;

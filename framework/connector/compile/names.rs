@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value as Json;
+
 use super::reader::At;
 use crate::connector::template::Text;
 use crate::spec::nearest::nearest;
@@ -13,6 +15,8 @@ use crate::spec::path::Path;
 pub struct Defined {
     /// The names under `settings`.
     pub settings: Option<BTreeSet<String>>,
+    /// What the settings say of themselves.
+    pub kinds: BTreeMap<String, Json>,
     /// The names under `secrets`.
     pub secrets: Option<BTreeSet<String>>,
     /// The names under `vars`, each with the names that its text uses.
@@ -25,6 +29,8 @@ pub struct Defined {
     pub operations: Option<BTreeMap<String, BTreeSet<String>>>,
     /// What rules capture, as RESOURCE.NAME: it may be there at any time.
     pub captured: BTreeSet<String>,
+    /// Where each of them stands, by its whole name: `settings.base_url`, `state.hook.id`.
+    pub places: BTreeMap<String, Path>,
     /// The texts of vars that are a URL's beginning, by name.
     pub var_texts: BTreeMap<String, String>,
 }
@@ -38,6 +44,12 @@ impl Defined {
             if malformed.iter().any(|path| about(&path)) { None } else { group(top, key) }
         };
         Self {
+            kinds: top
+                .get("settings")
+                .iter()
+                .flat_map(At::entries)
+                .map(|(name, at)| (name.to_owned(), at.value.clone()))
+                .collect(),
             settings: group("settings").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
             secrets: group("secrets").map(|at| at.iter().flat_map(At::entries).map(name).collect()),
             vars: group("vars").map(|at| at.iter().flat_map(At::entries).map(var).collect()),
@@ -45,6 +57,7 @@ impl Defined {
             saved: group("provision").map(|at| saved(at.as_ref(), &captured)),
             operations: group("provision").map(|at| operations(at.as_ref())),
             captured,
+            places: places(top),
             var_texts: top
                 .get("vars")
                 .iter()
@@ -95,6 +108,27 @@ impl Defined {
             Some(way)
         })
     }
+}
+
+/// Where every name is defined that a text may use.
+fn places(top: &At<'_>) -> BTreeMap<String, Path> {
+    let mut found = BTreeMap::new();
+    for group in ["settings", "secrets", "vars", "auth"] {
+        let names = top.get(group);
+        found.extend(
+            names.iter().flat_map(At::entries).map(|(name, at)| (format!("{group}.{name}"), at.path)),
+        );
+    }
+    let resources = top.get("provision").and_then(|at| at.get("resources"));
+    for (resource, at) in resources.iter().flat_map(At::entries) {
+        for step in at.entries().flat_map(|(_, operation)| operation.one_or_many()) {
+            for (name, at) in step.get("save").iter().flat_map(At::entries) {
+                found.entry(format!("state.{resource}.{name}")).or_insert(at.path);
+            }
+        }
+        found.insert(format!("state.{resource}"), at.path);
+    }
+    found
 }
 
 /// A group of names at the top. `Some(None)`: there is none, so nothing is defined. `None`: it is malformed,

@@ -131,8 +131,10 @@ impl Compiler {
 
     /// Adds a mistake. A name that is undefined, or that is never where it is used, is one mistake.
     pub fn report(&mut self, mistake: Mistake) {
-        let name =
-            matches!(mistake.code, Code::Undefined | Code::UnknownName | Code::SecretInUrl | Code::NotHere);
+        let name = matches!(
+            mistake.code,
+            Code::Undefined | Code::UnknownName | Code::SecretInUrl | Code::NotHere | Code::BadSample
+        );
         let known = self.mistakes.iter_mut().find(|known| {
             known.code == mistake.code
                 && known.message == mistake.message

@@ -1,15 +1,24 @@
 //! Templates and conditions of a spec: compiled, and their names checked against the place they stand at.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use regex::Regex;
 use serde_json::Value as Json;
 
 use super::check::Checked;
 use super::names::Here;
 use super::reader::{At, Compiler};
 use crate::connector::template::{Condition, SyntaxError, Text, Tree, Vars};
+use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::path::Path;
+
+/// A name of ours with too few braces around it.
+static SINGLE: LazyLock<Regex> = LazyLock::new(|| {
+    let name = r"(?:settings|secrets|vars|instance|state|receiver|auth|request|response|item|current|desired|batch)\.[\w.]+";
+    Regex::new(&format!(r"(?:^|[^{{])(\{{\s*{name}[^{{}}]*\}}{{1,2}})")).expect("it is fixed")
+});
 
 impl Compiler {
     /// A text with `{{ }}`. Numbers and booleans are texts as they are written.
@@ -23,7 +32,7 @@ impl Compiler {
         let source = value.get(start..)?;
         match Text::compile(source) {
             Ok(text) => {
-                self.check_names(Checked { at, start, here }, &text.names());
+                self.check_text(Checked { at, start, here }, &text);
                 Some(text)
             }
             Err(wrong) => {
@@ -56,17 +65,44 @@ impl Compiler {
         }
     }
 
+    fn check_text(&mut self, checked: Checked<'_, '_>, text: &Text) {
+        self.single_braces(checked.at, text.source(), checked.start);
+        self.check_names(checked, &text.names());
+        self.check_literals(checked, &text.literals());
+        self.check_embedded(checked, &text.embedded());
+    }
+
     fn check_leaves(&mut self, at: &At<'_>, here: Here) {
         match at.value {
             Json::String(source) if source.contains("{{") || source.contains("{%") => {
                 if let Ok(text) = Text::compile(source) {
-                    self.check_names(Checked { at, start: 0, here }, &text.names());
+                    self.check_text(Checked { at, start: 0, here }, &text);
                 }
             }
+            Json::String(source) => self.single_braces(at, source, 0),
             Json::Array(_) => at.items().for_each(|at| self.check_leaves(&at, here)),
             Json::Object(_) => at.entries().for_each(|(_, at)| self.check_leaves(&at, here)),
-            Json::String(_) | Json::Null | Json::Bool(_) | Json::Number(_) => {}
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
+    }
+
+    /// A name in single braces is no mistake to a template: it would be sent as it stands.
+    fn single_braces(&mut self, at: &At<'_>, source: &str, start: usize) {
+        let Some(found) = SINGLE.captures(source).and_then(|found| found.get(1)) else { return };
+        let bytes = start + found.start()..start + found.end();
+        let name = found.as_str().trim_matches(|c: char| c == '{' || c == '}' || c.is_whitespace());
+        self.report(
+            Mistake::new(
+                Code::TemplateSyntax,
+                Place::within(&at.path, bytes),
+                "single braces: this is sent as it stands",
+            )
+            .help(format!("write `{{{{ {name} }}}}`"))
+            .fix(Fix::text(
+                Place::within(&at.path, start + found.start()..start + found.end()),
+                format!("{{{{ {name} }}}}"),
+            )),
+        );
     }
 
     /// A bare expression.
@@ -88,7 +124,9 @@ impl Compiler {
         }
         match Condition::compile(&source) {
             Ok(condition) => {
-                self.check_names(Checked { at, start: 0, here }, &condition.names());
+                let text = Checked { at, start: 0, here };
+                self.check_names(text, &condition.names());
+                self.check_literals(text, &condition.literals());
                 Some(condition)
             }
             Err(wrong) => {

@@ -161,17 +161,9 @@ impl Compiler {
     /// A regular expression under a key; it runs in linear time, or it is none.
     pub fn regex(&mut self, at: &At<'_>, key: &str) {
         let Some(at) = at.get(key) else { return };
-        let Some(Err(wrong)) = at.text().map(regex::Regex::new) else { return };
-        let wrong = wrong.to_string();
-        let last = wrong.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
-        self.report(
-            Mistake::new(
-                Code::BadRegex,
-                Place::value(&at.path),
-                format!("this is no regular expression: {last}"),
-            )
-            .help("it must run in linear time: no look-around `(?=`, no back references `\\1`"),
-        );
+        if let Some(mistake) = at.text().and_then(|text| bad_regex(text, Place::value(&at.path))) {
+            self.report(mistake);
+        }
     }
 
     /// The name of a header.
@@ -183,6 +175,14 @@ impl Compiler {
         self.report(bad_header(&name, Place::value(&at.path)));
         None
     }
+}
+
+/// What is wrong with a regular expression.
+pub fn bad_regex(text: &str, place: Place) -> Option<Mistake> {
+    let wrong = regex::Regex::new(text).err()?.to_string();
+    let last = wrong.lines().next_back().unwrap_or_default().trim_start_matches("error: ");
+    let mistake = Mistake::new(Code::BadRegex, place, format!("this is no regular expression: {last}"));
+    Some(mistake.help("it must run in linear time: no look-around `(?=`, no back references `\\1`"))
 }
 
 /// A status that HTTP has.

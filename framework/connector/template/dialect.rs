@@ -7,9 +7,11 @@
 //! reason: one would hide what is missing, the other has no bound.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use minijinja::Value;
 use minijinja::machinery::ast;
+use serde_json::Value as Json;
 
 use super::filters;
 use super::language::{Name, SyntaxError};
@@ -37,6 +39,26 @@ pub(super) const OWN: &[&str] = &["settings", "secrets", "vars", "instance", "re
 /// Names whose values a vendor sends: any part may be missing.
 pub(super) const FOREIGN: &[&str] =
     &["response", "item", "current", "request", "batch", "desired", "signature", "timestamp", "claims"];
+
+/// A constant of an expression, and what it stands beside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Literal {
+    /// What gives it its sense.
+    pub beside: Beside,
+    /// The constant.
+    pub value: Json,
+    /// Where it stands in the text.
+    pub bytes: Range<usize>,
+}
+
+/// What a constant stands beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Beside {
+    /// The name that it is compared with.
+    Name(String),
+    /// The filter whose first argument it is.
+    Filter(String),
+}
 
 /// Whether a name stands for something of the language itself.
 pub(super) fn is_global(name: &str) -> bool {
@@ -72,6 +94,8 @@ pub(super) struct Writer<'a> {
     pub(super) source: &'a str,
     pub(super) out: String,
     pub(super) names: Vec<Name>,
+    /// Constants whose sense depends on what they stand beside.
+    pub(super) literals: Vec<Literal>,
     /// What `set` and `for` have named so far.
     pub(super) locals: Vec<String>,
 }
@@ -80,7 +104,7 @@ pub(super) type Written = Result<(), SyntaxError>;
 
 impl<'a> Writer<'a> {
     pub(super) fn new(source: &'a str) -> Self {
-        Self { source, out: String::new(), names: Vec::new(), locals: Vec::new() }
+        Self { source, out: String::new(), names: Vec::new(), literals: Vec::new(), locals: Vec::new() }
     }
 
     pub(super) fn push(&mut self, text: &str) {
@@ -263,6 +287,10 @@ impl<'a> Writer<'a> {
     }
 
     fn compared(&mut self, function: &str, left: &ast::Expr, right: &ast::Expr) -> Written {
+        if matches!(function, "__eq" | "__ne" | "__in" | "not __in") {
+            self.literal_beside(left, right);
+            self.literal_beside(right, left);
+        }
         self.push(function);
         self.push("(");
         self.operand(left)?;
@@ -270,6 +298,26 @@ impl<'a> Writer<'a> {
         self.operand(right)?;
         self.push(")");
         Ok(())
+    }
+
+    /// Notes a constant, or each of a list, that a name is compared with.
+    fn literal_beside(&mut self, name: &ast::Expr, constant: &ast::Expr) {
+        let Some(name) = fixed_path(name) else { return };
+        let constants: Vec<&ast::Expr> = match constant {
+            ast::Expr::List(list) => list.items.iter().collect(),
+            one => vec![one],
+        };
+        for constant in constants {
+            self.note_literal(Beside::Name(name.to_string()), constant);
+        }
+    }
+
+    fn note_literal(&mut self, beside: Beside, constant: &ast::Expr) {
+        let ast::Expr::Const(value) = constant else { return };
+        let Ok(value) = serde_json::to_value(&value.value) else { return };
+        let span = constant.span();
+        let bytes = span.start_offset as usize..span.end_offset as usize;
+        self.literals.push(Literal { beside, value, bytes });
     }
 
     /// An operand that is one of our own names is checked to be there. Settings are not: validate has seen
@@ -295,6 +343,12 @@ impl<'a> Writer<'a> {
             && let Some(ast::CallArg::Pos(ast::Expr::Const(inner))) = filter.args.first()
         {
             self.listed(expr, "filter", inner.value.as_str().unwrap_or("?"), &filters::names())?;
+        }
+        for argument in &filter.args {
+            if let ast::CallArg::Pos(argument) = argument {
+                self.note_literal(Beside::Filter(filter.name.to_owned()), argument);
+                break;
+            }
         }
         self.push("(");
         self.expression(input)?;

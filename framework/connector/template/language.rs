@@ -13,7 +13,7 @@ use super::operators::{self, Fault};
 use super::scope::Root;
 use super::{
     MAX_TEXT,
-    dialect::{FOREIGN, Writer, fixed_path},
+    dialect::{FOREIGN, Literal, Writer, fixed_path},
     filters,
 };
 
@@ -137,6 +137,8 @@ pub(super) struct Expression {
     pub(super) names: Vec<Name>,
     /// The name that it is, where it is nothing else.
     pub(super) plain: Option<Name>,
+    /// Constants whose sense depends on what they stand beside.
+    pub(super) literals: Vec<Literal>,
     compiled: minijinja::Expression<'static, 'static>,
 }
 
@@ -316,7 +318,13 @@ fn expression(source: &str, shown: &str, parsed: &ast::Expr) -> Result<Expressio
     let compiled = ENVIRONMENT
         .compile_expression_owned(writer.out)
         .map_err(|e| SyntaxError::new(source, 0, e.kind().to_string()))?;
-    Ok(Expression { source: shown.to_owned(), names: writer.names, plain: fixed_path(parsed), compiled })
+    Ok(Expression {
+        source: shown.to_owned(),
+        names: writer.names,
+        plain: fixed_path(parsed),
+        literals: writer.literals,
+        compiled,
+    })
 }
 
 fn check_size(source: &str, in_expression: bool) -> Result<(), SyntaxError> {

@@ -42,13 +42,18 @@ impl Compiler {
 
     fn auth(&mut self, top: &At<'_>, at: &At<'_>) -> Option<Auth> {
         let source = match at.text_of("kind")? {
-            "bearer" => return Some(Auth::Bearer { token: self.text_of(at, "token", Here::Auth)? }),
+            "bearer" => {
+                self.credential(at, "token");
+                return Some(Auth::Bearer { token: self.text_of(at, "token", Here::Auth)? });
+            }
             "basic" => {
+                self.credential(at, "password");
                 let username = self.text_of(at, "username", Here::Auth);
                 let password = self.text_of(at, "password", Here::Auth);
                 return Some(Auth::Basic { username: username?, password: password? });
             }
             "headers" => {
+                self.secret_headers(at);
                 return Some(Auth::Headers { headers: self.headers(&at.get("headers")?, Here::Auth) });
             }
             "oauth2_client_credentials" => self.client_credentials(at).map(TokenSource::OAuth),
@@ -73,6 +78,55 @@ impl Compiler {
             ours.filter(|name| name.starts_with("settings.") || name.starts_with("secrets.")).collect();
         let text = |name: &String| Text::compile(&format!("{{{{ {name} | default(omit) }}}}")).ok();
         ours.iter().filter_map(text).collect()
+    }
+
+    /// What proves us to the vendor is a secret: whoever reads the spec or an instance's settings could prove as much.
+    fn credential(&mut self, at: &At<'_>, key: &str) {
+        let Some(at) = at.get(key) else { return };
+        let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { return };
+        let names = self.defined.through_vars(&text.names());
+        // A name that does not exist is reported as that, and some vendors take an empty password.
+        let unknown = names.iter().any(|(name, _)| !name.starts_with("settings."));
+        if unknown || text.source().is_empty() || self.undefined_names(&text.names()) {
+            return;
+        }
+        self.report(
+            Mistake::new(
+                Code::OpenDoor,
+                Place::value(&at.path),
+                format!(
+                    "this `{key}` is no secret: settings and specs are shown, logged and kept in the clear"
+                ),
+            )
+            .help(format!("let a person give it as a secret: {key}: \"{{{{ secrets.{key} }}}}\"")),
+        );
+    }
+
+    /// Headers that prove us to the vendor hold at least one secret.
+    fn secret_headers(&mut self, at: &At<'_>) {
+        let Some(headers) = at.get("headers") else { return };
+        let names = names_within(headers.value);
+        let proves = self.defined.through_vars(&names).iter().any(|(name, _)| !name.starts_with("settings."));
+        if proves || self.undefined_names(&names) || headers.entries().next().is_none() {
+            return;
+        }
+        self.report(
+            Mistake::new(
+                Code::OpenDoor,
+                Place::value(&headers.path),
+                "no secret stands in these headers: settings and specs are shown, logged and kept in the clear",
+            )
+            .help("let a person give what signs as a secret: Authorization: \"Bearer {{ secrets.token }}\""),
+        );
+    }
+
+    /// Whether a setting among these names is not defined.
+    fn undefined_names(&self, names: &[String]) -> bool {
+        let known = |name: &String| {
+            let setting = name.strip_prefix("settings.").and_then(|rest| rest.split('.').next());
+            setting.is_none_or(|name| self.defined.settings.as_ref().is_none_or(|all| all.contains(name)))
+        };
+        !names.iter().all(known)
     }
 
     fn missing_key(&mut self, at: &At<'_>, key: &str, help: &str) {

@@ -13,6 +13,7 @@ impl Compiler {
 
     /// A refresh token; the client may be a public one.
     pub(super) fn refresh(&mut self, at: &At<'_>) -> Option<OAuth> {
+        self.credential(at, "refresh_token");
         let refresh_token = self.text_of(at, "refresh_token", Here::Auth);
         let client = if at.has("client_id") || at.has("client_secret") || at.has("client_auth") {
             Some(self.client(at)?)
@@ -55,6 +56,7 @@ impl Compiler {
 
     fn client(&mut self, at: &At<'_>) -> Option<Client> {
         let id = self.text_of(at, "client_id", Here::Auth);
+        self.credential(at, "client_secret");
         let secret = self.text_of(at, "client_secret", Here::Auth);
         let how =
             at.text_of("client_auth").unwrap_or(if at.has("client_secret") { "form" } else { "public" });

@@ -79,7 +79,9 @@ impl Compiler {
         kind: &str,
     ) -> Option<crate::connector::template::Condition> {
         let condition = self.condition(at, Here::Proof)?;
-        if kind != "jwt" && names(&condition.names(), "claims") {
+        if matches!(kind, "token" | "basic" | "hmac" | "digest" | "public_key")
+            && names(&condition.names(), "claims")
+        {
             self.report(
                 Mistake::new(Code::NotHere, Place::value(&at.path), "`claims` does not exist here")
                     .help("`claims` are what a JSON Web Token says: they exist where the kind is `jwt`"),

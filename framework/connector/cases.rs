@@ -1,0 +1,250 @@
+//! The cases of a connector, held against the language of cases and against the connector: names, values, records.
+//!
+//! `validate` calls it for connectors that are sound. Nothing is played here: that is `simulate::cases`.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::LazyLock;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value as Json;
+
+use super::load::Examined;
+use super::model::{Connector, Resource};
+use super::settings::{Given, value};
+use crate::error::escaped;
+use crate::spec::case::SCHEMA;
+use crate::spec::diagnostic::placed;
+use crate::spec::document::Document;
+use crate::spec::fix::Fix;
+use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::nearest::{listed, nearest};
+use crate::spec::path::Path;
+use crate::spec::source::Source;
+
+static VALIDATOR: LazyLock<Option<Validator>> = LazyLock::new(|| {
+    let schema: Json = serde_json::from_str(SCHEMA).ok()?;
+    jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema).ok()
+});
+
+/// The cases of a connector that have mistakes, each with what is wrong with it.
+pub fn examine_cases(connector: &Connector) -> Vec<Examined> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(connector.folder.join("cases"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"))
+        .collect();
+    files.sort();
+    let records = RecordShape::of(connector);
+    files
+        .iter()
+        .map(|file| examine_case(connector, &records, file))
+        .filter(|case| !case.diagnostics.is_empty())
+        .collect()
+}
+
+fn examine_case(connector: &Connector, records: &RecordShape, file: &FilePath) -> Examined {
+    let (source, unread) = match Source::read(file) {
+        Ok(source) => (source, None),
+        Err(why) => (Source::new(file.display().to_string(), ""), Some(why)),
+    };
+    let (document, mut mistakes) = Document::parse(source);
+    if let Some(why) = unread {
+        mistakes = vec![
+            Mistake::new(Code::Unreadable, Place::bytes(0..0), format!("the case cannot be read: {why}"))
+                .help("a case is a UTF-8 text of at most 1 MiB"),
+        ];
+    } else if mistakes.is_empty() {
+        mistakes = shape(&document.values);
+        let case =
+            Case { values: &document.values, connector, folder: file.parent().unwrap_or(FilePath::new("")) };
+        let meaning = [case.settings(), case.secrets(), case.state(), case.files(), case.records(records)];
+        let own: Vec<Path> = mistakes.iter().map(|m| m.place.path.clone()).collect();
+        let new = |m: &Mistake| own.iter().all(|path| !m.place.path.within(path) || path.0.is_empty());
+        mistakes.extend(meaning.into_iter().flatten().filter(new));
+    }
+    let diagnostics = placed(&document, mistakes);
+    Examined { connector: None, source: document.source, diagnostics, allowed: Vec::new() }
+}
+
+/// Whether a case is written in the language of cases.
+fn shape(values: &Json) -> Vec<Mistake> {
+    let Some(validator) = VALIDATOR.as_ref() else { return Vec::new() };
+    let mut mistakes: Vec<Mistake> = Vec::new();
+    for error in validator.iter_errors(values) {
+        let path = Path::from_pointer(error.instance_path().as_str());
+        let mistake = match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let Some(key) = unexpected.first() else { continue };
+                unknown_key(&path, key, error.schema_path().as_str())
+            }
+            ValidationErrorKind::Required { property } => {
+                let key = property.as_str().unwrap_or_default();
+                Mistake::new(Code::BadCase, Place::key(&path), format!("the case lacks `{key}` here"))
+                    .help(format!("add `{key}`: schemas/case.json says what it is"))
+            }
+            _ => Mistake::new(Code::BadCase, Place::value(&path), escaped(&error.to_string(), 200))
+                .help("schemas/case.json describes every key of a case"),
+        };
+        // Several rules for one place are one mistake.
+        if !mistakes.iter().any(|known| known.place.path.within(&path) || path.within(&known.place.path)) {
+            mistakes.push(mistake);
+        }
+    }
+    mistakes
+}
+
+fn unknown_key(path: &Path, key: &str, keyword: &str) -> Mistake {
+    let schema: Json = serde_json::from_str(SCHEMA).unwrap_or_default();
+    let around = keyword.rsplit_once('/').map_or("", |(around, _)| around);
+    let known = resolved(&schema, around).and_then(|around| around.get("properties"));
+    let known: Vec<&str> =
+        known.and_then(Json::as_object).into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let near = nearest(key, known.iter().copied());
+    let help = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", listed(known.iter().copied())),
+    };
+    let place = Place::key(&path.join(key));
+    let fix = near.map(|near| Fix::text(place.clone(), near));
+    Mistake::new(Code::BadCase, place, format!("a case has no key `{}` here", escaped(key, 60)))
+        .help(help)
+        .fix(fix)
+}
+
+/// A part of a schema by the path that the validator took, references followed.
+fn resolved<'a>(schema: &'a Json, pointer: &str) -> Option<&'a Json> {
+    let mut at = schema;
+    for token in pointer.split('/').skip(1) {
+        at = match at {
+            Json::Array(list) => list.get(token.parse::<usize>().ok()?)?,
+            Json::Object(map) => map.get(&token.replace("~1", "/").replace("~0", "~"))?,
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => return None,
+        };
+        if token == "$ref" {
+            at = schema.pointer(at.as_str()?.trim_start_matches('#'))?;
+        }
+    }
+    Some(at)
+}
+
+/// One case that is held against its connector.
+struct Case<'a> {
+    values: &'a Json,
+    connector: &'a Connector,
+    folder: &'a FilePath,
+}
+
+impl Case<'_> {
+    fn pairs(&self, key: &str) -> impl Iterator<Item = (Path, &str, &Json)> {
+        let path = Path(vec![key.to_owned()]);
+        let map = self.values.get(key).and_then(Json::as_object);
+        map.into_iter().flatten().map(move |(name, value)| (path.join(name.as_str()), name.as_str(), value))
+    }
+
+    fn settings(&self) -> Vec<Mistake> {
+        let known = &self.connector.settings;
+        let found = self.pairs("settings").filter_map(|(path, name, given)| {
+            let Some(setting) = known.iter().find(|setting| setting.name == name) else {
+                let known: Vec<&str> = known.iter().map(|setting| setting.name.as_str()).collect();
+                return Some(undefined(&path, "setting", name, &known));
+            };
+            let fault = value(setting, &Given::Data(given.clone())).err()?;
+            let message = format!("the setting `{name}` {}", fault.sentence);
+            let help = fault.help.unwrap_or_else(|| "the spec says which values it takes".to_owned());
+            Some(Mistake::new(Code::BadCase, Place::value(&path), message).help(help))
+        });
+        found.collect()
+    }
+
+    fn secrets(&self) -> Vec<Mistake> {
+        let known: Vec<&str> = self.connector.secrets.iter().map(|secret| secret.name.as_str()).collect();
+        let unknown = self.pairs("secrets").filter(|(_, name, _)| !known.contains(name));
+        unknown.map(|(path, name, _)| undefined(&path, "secret", name, &known)).collect()
+    }
+
+    fn state(&self) -> Vec<Mistake> {
+        let provision = self.connector.provision.as_ref();
+        let resources = provision
+            .iter()
+            .flat_map(|provision| &provision.resources)
+            .map(|resource: &Resource| resource.name.as_str());
+        let captures = self.connector.receiver.rules.iter().flat_map(|rule| &rule.capture);
+        let known: Vec<&str> = resources.chain(captures.map(|capture| capture.resource.as_str())).collect();
+        let unknown = self.pairs("state").filter(|(_, name, _)| !known.contains(name));
+        unknown.map(|(path, name, _)| undefined(&path, "resource", name, &known)).collect()
+    }
+
+    /// Bodies in files of their own are there.
+    fn files(&self) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        for (n, step) in self.values.get("steps").and_then(Json::as_array).into_iter().flatten().enumerate() {
+            let Some(name) = step.pointer("/receive/file").and_then(Json::as_str) else { continue };
+            if !self.folder.join(name).is_file() {
+                let path =
+                    Path(vec!["steps".to_owned(), n.to_string(), "receive".to_owned(), "file".to_owned()]);
+                let message = format!("there is no file `{}`", escaped(name, 100));
+                found.push(
+                    Mistake::new(Code::BadCase, Place::value(&path), message)
+                        .help("files of a case are named from the folder that it stands in"),
+                );
+            }
+        }
+        found
+    }
+
+    /// Records that must come out are records that can.
+    fn records(&self, shape: &RecordShape) -> Vec<Mistake> {
+        let Some(validator) = &shape.validator else { return Vec::new() };
+        let path = Path(vec!["records".to_owned()]);
+        let mut found = Vec::new();
+        for (n, record) in
+            self.values.get("records").and_then(Json::as_array).into_iter().flatten().enumerate()
+        {
+            // Text is compared byte for byte: a record may be a text itself.
+            let read = record.as_str().and_then(|text| serde_json::from_str(text).ok());
+            let whole = read.as_ref().unwrap_or(record);
+            let record = if shape.envelope { whole.get("record") } else { Some(whole) };
+            let Some(Err(wrong)) = record.map(|record| validator.validate(record)) else { continue };
+            let at = wrong.instance_path().to_string();
+            let at = if at.is_empty() { "the record".to_owned() } else { at };
+            let message = format!("no such record can come out: {}", escaped(&format!("{at}: {wrong}"), 200));
+            found.push(Mistake::new(Code::BadCase, Place::value(&path.join(n.to_string())), message).help(
+                "what does not fit the output's schema becomes a dead letter: mend the case, or the schema",
+            ));
+        }
+        found
+    }
+}
+
+/// The schema of a record, where cases are held against it.
+struct RecordShape {
+    validator: Option<Validator>,
+    envelope: bool,
+}
+
+impl RecordShape {
+    fn of(connector: &Connector) -> Self {
+        let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+        let validator = options.should_validate_formats(false).build(&connector.output.described).ok();
+        Self { validator, envelope: connector.output.envelope.is_some() }
+    }
+}
+
+fn undefined(path: &Path, what: &str, name: &str, known: &[&str]) -> Mistake {
+    let near = nearest(name, known.iter().copied());
+    let help = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("it has no {what} at all"),
+        None => format!("it has {}", listed(known.iter().copied())),
+    };
+    let fix = near.map(|near| Fix::text(Place::key(path), near));
+    Mistake::new(
+        Code::BadCase,
+        Place::key(path),
+        format!("the connector has no {what} `{}`", escaped(name, 60)),
+    )
+    .help(help)
+    .fix(fix)
+}
