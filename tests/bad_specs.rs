@@ -162,7 +162,7 @@ fn mending_what_is_shown_makes_it_valid() {
 /// Cases that do not fit: each gets what its snapshot shows, and nothing else is said of the connector.
 #[test]
 fn wrong_cases_get_their_diagnostics() {
-    let spec = examine(Path::new("tests/bad-specs/cases/connector.yaml")).unwrap();
+    let spec = examine(Path::new("tests/bad-specs/with-cases/connector.yaml")).unwrap();
     assert_eq!(spec.diagnostics, []);
     let found = forebay::connector::cases::examine_cases(&spec.connector.unwrap());
     let shown: Vec<String> =

@@ -106,7 +106,8 @@ fn examine_with(source: Source, file: &Path, settings: Option<&Map<String, Json>
     let malformed: Vec<_> =
         shape.iter().filter(|m| m.place.part == Part::Value).map(|m| m.place.path.clone()).collect();
     let (connector, meaning) = compile(&document.values, file, &malformed, settings);
-    let mistakes = without_echoes(shape, meaning);
+    let mut mistakes = without_echoes(shape, meaning);
+    breaks_off(&document.values, &mut mistakes);
     let mut diagnostics = placed(&document, mistakes);
     let sound = diagnostics.iter().all(|d| d.severity != Severity::Error);
     let connector = connector.filter(|_| sound);
@@ -149,6 +150,36 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
     meaning.retain(|m| !torn.contains(&m.place.path.parent()));
     shape.extend(meaning);
     shape
+}
+
+/// A spec that has no receiver, or no output, ends too early: what else is not there, where it ends, is no mistake of its
+/// own, and neither is what would be defined behind.
+fn breaks_off(spec: &Json, mistakes: &mut Vec<Mistake>) {
+    let ends = |m: &Mistake| {
+        m.code == Code::MissingKey && m.place.path.0.is_empty() && m.message.contains("`output`")
+    };
+    if !mistakes.iter().any(ends) {
+        return;
+    }
+    let mut last = crate::spec::path::Path::default();
+    let mut at = spec;
+    loop {
+        let next = match at {
+            Json::Object(map) => map.iter().next_back().map(|(key, value)| (key.clone(), value)),
+            Json::Array(list) => list.iter().enumerate().next_back().map(|(n, value)| (n.to_string(), value)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => None,
+        };
+        let Some((key, value)) = next else { break };
+        last = last.join(key);
+        at = value;
+    }
+    let at_the_end = |place: &Place| !place.path.0.is_empty() && last.within(&place.path);
+    mistakes.retain(|m| {
+        let behind = m.code == Code::Undefined
+            || at_the_end(&m.place)
+            || m.related.iter().any(|(place, _)| at_the_end(place));
+        !behind || m.code == Code::TemplateSyntax
+    });
 }
 
 /// Whether a text could not be understood, or names what is not there.

@@ -121,6 +121,29 @@ impl Findings {
         self.exclusive.retain(|at, _| !at.within(path));
     }
 
+    /// Keys that are missing, and stand there under a name that is nearly theirs: without its `kind` nothing else says
+    /// which keys a map may have.
+    fn slips(&mut self, spec: &Json) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        for (path, missing) in &mut self.missing {
+            let map = spec.pointer(&pointer(path)).and_then(Json::as_object);
+            let reported = self.unknown.get(path).map(|(unknown, _)| unknown);
+            for (key, value) in map.into_iter().flatten() {
+                let new = reported.is_none_or(|unknown| !unknown.contains(key));
+                if !new || description(path, key).is_some() {
+                    continue;
+                }
+                let names: Vec<&str> = missing.iter().map(String::as_str).collect();
+                if let (mistake, Some(meant)) = unknown_key(path, key, Some(value), &names) {
+                    let meant = meant.to_owned();
+                    missing.remove(&meant);
+                    mistakes.push(mistake);
+                }
+            }
+        }
+        mistakes
+    }
+
     fn into_mistakes(mut self, spec: &Json) -> Vec<Mistake> {
         let misplaced = names_missing(spec);
         for mistake in &misplaced {
@@ -161,7 +184,8 @@ impl Findings {
                 mistakes.push(mistake);
             }
         }
-        for (path, keys) in &self.missing {
+        mistakes.extend(self.slips(spec));
+        for (path, keys) in self.missing.iter().filter(|(_, keys)| !keys.is_empty()) {
             let (special, plain): (Vec<&str>, Vec<&str>) =
                 keys.iter().map(String::as_str).partition(|key| danger(path, key).is_some());
             mistakes.extend(special.into_iter().filter_map(|key| danger(path, key)));
@@ -284,7 +308,8 @@ fn exclusive_keys(path: &Path, keys: &BTreeSet<String>, spec: &Json) -> Mistake 
         let names = keys.iter().map(|key| format!("no `{key}`")).collect::<Vec<_>>().join(" and ");
         let message = format!("a singleton is always there: it has {names}");
         return Mistake::new(Code::Exclusive, Place::key(&path.join(last)), message)
-            .help("remove the key, or `singleton: true`");
+            .help("remove the key, or `singleton: true`")
+            .related(Place::key(&path.join("singleton")), "it says here that there is always one");
     }
     let names = listed(keys.iter().map(String::as_str));
     let first = keys.iter().next().cloned().unwrap_or_default();

@@ -27,7 +27,8 @@ impl Compiler {
         self.named.extend(names.iter().map(|name| name.split('.').take(3).collect::<Vec<_>>().join(".")));
         for name in names {
             let place = self.place_of_name(text, name);
-            let undefined = self.undefined(name, place.clone()).map(|mistake| self.with_definition(mistake, name));
+            let undefined =
+                self.undefined(name, place.clone()).map(|mistake| self.with_definition(mistake, name));
             if let Some(mistake) = undefined.or_else(|| self.not_here(name, text.here, place)) {
                 self.report(mistake);
             }
@@ -47,7 +48,8 @@ impl Compiler {
 
     /// A name that does not exist, with the definition of the one that was probably meant: either may be misspelt.
     fn with_definition(&self, mut mistake: Mistake, name: &str) -> Mistake {
-        let meant = mistake.help.as_deref().and_then(|help| help.split("did you mean `").nth(1)?.split('`').next());
+        let meant =
+            mistake.help.as_deref().and_then(|help| help.split("did you mean `").nth(1)?.split('`').next());
         let Some(meant) = meant.map(str::to_owned) else { return mistake };
         if let Part::Within(bytes) = &mistake.place.part
             && bytes.len() == name.len()
@@ -125,6 +127,12 @@ impl Compiler {
         match part {
             None => Some(whole_map(row.root, place)),
             Some(part) if known.iter().any(|name| *name == part) => None,
+            Some(_) if known.is_empty() && self.defines_none(row.root) => {
+                let root = row.root;
+                Some(Mistake::new(Code::Undefined, place, format!("the spec has no `{root}`")).help(format!(
+                    "add it at the top: `{root}:`, with the names that are used here below it"
+                )))
+            }
             Some(part) => {
                 let known = known.iter().map(|s| s.as_str()).collect();
                 let mut mistake = undefined_part(row.root, part, place, known);
@@ -135,6 +143,13 @@ impl Compiler {
                 Some(mistake)
             }
         }
+    }
+
+    /// Whether a group of names is not there at all.
+    fn defines_none(&self, group: &str) -> bool {
+        let prefix = format!("{group}.");
+        matches!(group, "settings" | "secrets" | "vars")
+            && !self.defined.places.keys().any(|name| name.starts_with(&prefix))
     }
 
     /// The other group that defines a name.

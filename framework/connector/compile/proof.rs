@@ -8,6 +8,7 @@ use crate::connector::model::{Otherwise, Receiver};
 use crate::connector::pick::{EventPick, Pointer};
 use crate::connector::template::{Condition, Scope};
 use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::path::Path;
 
 impl Compiler {
     /// Holds `healthy` against the examples of its resource, and rules against their samples.
@@ -53,14 +54,19 @@ impl Compiler {
         for (place, item) in samples {
             let found = records.unwrap.iter().find_map(|pointer| pointer.resolve(item));
             let Some(found) = found else {
-                self.bad_sample(place, "the sample has nothing where `unwrap` points");
+                self.bad_sample(
+                    place,
+                    "the sample has nothing where `unwrap` points",
+                    &["records", "unwrap"],
+                );
                 continue;
             };
             let record = match (opened(&records.layers, found), records.otherwise) {
                 (Ok(record), _) => record,
                 (Err(_), Otherwise::Text) => found.clone(),
                 (Err(why), Otherwise::DeadLetter) => {
-                    self.bad_sample(place, &format!("the layers of the sample's record do not open: {why}"));
+                    let message = format!("the layers of the sample's record do not open: {why}");
+                    self.bad_sample(place, &message, &["records", "layers"]);
                     continue;
                 }
             };
@@ -88,6 +94,7 @@ impl Compiler {
             self.bad_sample(
                 place,
                 &format!("the sample has nothing at `{first}`, where `event.{key}` points"),
+                &["event", key],
             );
         }
     }
@@ -104,15 +111,19 @@ impl Compiler {
             })
             .collect();
         for wrong in wrong {
-            self.bad_sample(place, &format!("the sample's record does not fit the schema: {wrong}"));
+            self.bad_sample(place, &format!("the sample's record does not fit the schema: {wrong}"), &[]);
         }
     }
 
-    fn bad_sample(&mut self, place: &Place, message: &str) {
-        self.report(
-            Mistake::new(Code::BadSample, place.clone(), message)
-                .help("a sample is one item as the vendor sends it: with what is around the record"),
-        );
+    /// `about` are the keys under `receiver` that the sample was held against.
+    fn bad_sample(&mut self, place: &Place, message: &str, about: &[&str]) {
+        let mistake = Mistake::new(Code::BadSample, place.clone(), message)
+            .help("a sample is one item as the vendor sends it: with what is around the record");
+        let path = about.iter().fold(Path(vec!["receiver".to_owned()]), |path, key| path.join(*key));
+        self.report(match about {
+            [] => mistake,
+            _ => mistake.related(Place::value(&path), "it is looked for by this"),
+        });
     }
 }
 

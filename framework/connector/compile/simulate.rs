@@ -21,8 +21,12 @@ impl Compiler {
             let each = top.get("receiver").and_then(|at| at.get("records")).and_then(|at| at.get("each"));
             let place = each.map_or_else(|| Place::value(&top.path), |at| Place::value(&at.path));
             self.report(
-                Mistake::new(Code::MissingKey, place, "nobody can tell which body this list is built from")
-                    .help("say what the vendor sends: `simulate: {json: {opened: \"{{ items }}\", closed: []}}`"),
+                Mistake::new(
+                    Code::MissingKey,
+                    place,
+                    "nobody can tell which body this list is built from: there is no `simulate`",
+                )
+                .help("say what the vendor sends: `simulate: {json: {opened: \"{{ items }}\", closed: []}}`"),
             );
         }
         Simulate { headers, query, body: body.unwrap_or(ReplyBody::Empty) }

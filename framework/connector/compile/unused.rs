@@ -6,6 +6,7 @@ use super::names::step_saves;
 use super::reader::{At, Compiler};
 use crate::connector::model::EXPIRES_AT;
 use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::nearest::listed;
 
 impl Compiler {
     /// Definitions and saved values that nothing names.
@@ -16,24 +17,38 @@ impl Compiler {
 
     fn unused_definitions(&mut self, top: &At<'_>) {
         for group in ["settings", "secrets", "vars"] {
-            for (name, at) in top.get(group).iter().flat_map(At::entries) {
-                let full = format!("{group}.{name}");
-                let inner = format!("{full}.");
-                if self.named.iter().any(|named| *named == full || named.starts_with(&inner)) {
-                    continue;
+            let definitions = top.get(group);
+            let unused: Vec<(String, At<'_>)> = definitions
+                .iter()
+                .flat_map(At::entries)
+                .map(|(name, at)| (format!("{group}.{name}"), at))
+                .filter(|(name, _)| !self.is_named(name))
+                .collect();
+            let help = match group {
+                "vars" => "remove it, or name it where it is wanted",
+                _ => "a person would fill in what changes nothing: remove it, or name it where it is wanted",
+            };
+            let about = |name: &str, at: &At<'_>| {
+                Mistake::new(Code::Unused, Place::key(&at.path), format!("nothing uses {name}")).help(help)
+            };
+            match unused.as_slice() {
+                [] => {}
+                // So many at once miss what used them all.
+                [(_, first), others @ ..] if others.len() > 1 => {
+                    let all = listed(unused.iter().map(|(name, _)| name.as_str()));
+                    let mistake = others.iter().fold(about(&all, first), |mistake, (_, at)| {
+                        mistake.related(Place::key(&at.path), "nor this")
+                    });
+                    self.report(mistake);
                 }
-                let help = match group {
-                    "vars" => "remove it, or name it where it is wanted",
-                    _ => {
-                        "a person would fill in what changes nothing: remove it, or name it where it is wanted"
-                    }
-                };
-                self.report(
-                    Mistake::new(Code::Unused, Place::key(&at.path), format!("nothing uses `{full}`"))
-                        .help(help),
-                );
+                few => few.iter().for_each(|(name, at)| self.report(about(&format!("`{name}`"), at))),
             }
         }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        let inner = format!("{name}.");
+        self.named.iter().any(|named| named == name || named.starts_with(&inner))
     }
 
     fn unused_saves(&mut self, top: &At<'_>) {

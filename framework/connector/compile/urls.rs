@@ -70,7 +70,12 @@ impl Compiler {
             let place = bytes.map_or_else(|| Place::value(&at.path), |bytes| Place::within(&at.path, bytes));
             let way = self.defined.way(&text.names(), &name);
             let what = if way.len() > 1 { format!("{what}: {}", way.join(" → ")) } else { what.to_owned() };
-            self.report(secret_in_url(&name, place, &what));
+            let mistake = secret_in_url(&name, place, &what);
+            let var = way.get(1).and_then(|var| self.defined.places.get(var));
+            self.report(match var {
+                Some(var) => mistake.related(Place::value(var), "it is brought along here"),
+                None => mistake,
+            });
         }
     }
 

@@ -30,6 +30,7 @@ impl Compiler {
     pub fn auth_choices(&mut self, top: &At<'_>) {
         let Some(auths) = self.defined.auths.clone() else { return };
         let mut chosen: BTreeSet<String> = BTreeSet::new();
+        let mut choice = None;
         for at in auth_keys(top) {
             let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { continue };
             if let Some(name) = text.literal() {
@@ -41,7 +42,10 @@ impl Compiler {
             let setting = text.lone_name().and_then(|name| name.strip_prefix("settings.").map(str::to_owned));
             let Some(setting) = setting.and_then(|name| top.get("settings")?.get(&name)) else { return };
             match setting.get("enum") {
-                Some(list) => chosen.extend(self.auth_enum(&list, &auths)),
+                Some(list) => {
+                    chosen.extend(self.auth_enum(&list, &auths));
+                    choice = Some(Place::value(&list.path));
+                }
                 None => self.report(
                     Mistake::new(
                         Code::AuthChoice,
@@ -57,14 +61,13 @@ impl Compiler {
         }
         for (name, at) in top.get("auth").iter().flat_map(At::entries) {
             if !chosen.is_empty() && !chosen.contains(name) && name != "none" {
-                self.report(
-                    Mistake::new(
-                        Code::AuthChoice,
-                        Place::key(&at.path),
-                        format!("no call can choose the auth `{name}`"),
-                    )
-                    .help("add it to the `enum` of the setting that chooses, or remove it"),
-                );
+                let message = format!("no call can choose the auth `{name}`");
+                let mistake = Mistake::new(Code::AuthChoice, Place::key(&at.path), message)
+                    .help("add it to the `enum` of the setting that chooses, or remove it");
+                self.report(match &choice {
+                    Some(list) => mistake.related(list.clone(), "what can be chosen"),
+                    None => mistake,
+                });
             }
         }
     }
@@ -80,12 +83,17 @@ impl Compiler {
             if !around.contains(*name) || !reported.is_disjoint(&around) {
                 continue;
             }
-            reported.extend(around);
             let path = at.path.join("auth");
-            self.report(
-                Mistake::new(Code::Cycle, Place::value(&path), format!("the auth `{name}` would sign itself"))
-                    .help("one auth may sign the call of another, as long as none leads back: `auth: none` sends it unsigned"),
+            let message = format!("the auth `{name}` would sign itself");
+            let mut mistake = Mistake::new(Code::Cycle, Place::value(&path), message).help(
+                "one auth may sign the call of another, as long as none leads back: `auth: none` sends it unsigned",
             );
+            for (other, at) in auths.iter().filter(|(other, _)| other != name && around.contains(*other)) {
+                let words = format!("`{other}` is part of the circle");
+                mistake = mistake.related(Place::value(&at.path.join("auth")), words);
+            }
+            reported.extend(around);
+            self.report(mistake);
         }
     }
 

@@ -78,7 +78,8 @@ impl Compiler {
                     Place::key(&time.path),
                     "the timestamp is not part of what is signed: whoever replays a request can make it new",
                 )
-                .help("put it into `message` as the vendor signs it, `{{ timestamp }}`; where the vendor does not sign it, leave `timestamp` out"),
+                .help("put it into `message` as the vendor signs it, `{{ timestamp }}`; where the vendor does not sign it, leave `timestamp` out")
+                .related(Place::value(&at.path), "what is signed"),
             );
         }
     }
