@@ -207,6 +207,7 @@ fn key_dropped(good: &Good, chance: &mut Chance) -> Option<Mutant> {
     // A resource that is never made is not removed either.
     let broken = NEEDED.contains(&key)
         && !(key == "delete" || key == "find" || key == "path" && path.0.len() > 2)
+        && !(key == "verify" && path.0.len() > 2)
         && !(key == "title" && path.0.len() > 1)
         && !(key == "name" && path.0.len() > 1);
     Some(Mutant { text: put(good, lines, ""), what: path.to_string(), broken })

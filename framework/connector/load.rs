@@ -138,8 +138,12 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
     let whole = shape.is_empty() && !meaning.iter().any(receives);
     meaning.retain(|m| m.code != Code::BadSample || whole);
     // What a text that was not understood would bring along or keep away is nobody's guess.
-    let unread: Vec<_> = meaning.iter().filter(|m| is_unread(m)).map(|m| m.place.path.clone()).collect();
-    let var = unread.iter().any(|path| path.0.first().is_some_and(|key| key == "vars"));
+    let places = |m: &Mistake| {
+        let others = m.related.iter().map(|(place, _)| place.path.clone());
+        others.chain([m.place.path.clone()]).collect::<Vec<_>>()
+    };
+    let unread: Vec<_> = meaning.iter().filter(|m| is_unread(m)).flat_map(places).collect();
+    let var = meaning.iter().any(|m| is_unread(m) && m.place.path.0.first().is_some_and(|key| key == "vars"));
     meaning.retain(|m| !m.code.id().starts_with("FB5") || !(var || unread.contains(&m.place.path)));
     // A one-line map that YAML tore in two says nothing by its first half.
     let torn: Vec<_> = shape

@@ -2,7 +2,7 @@
 
 use super::document::Document;
 use super::fix::Patch;
-use super::mistake::{Code, Mistake, Severity};
+use super::mistake::{Code, Mistake, Part, Severity};
 use super::source::Span;
 
 /// One mistake, and where it stands.
@@ -113,5 +113,6 @@ fn printable(text: &str) -> String {
 
 /// Several keys can be missing at one place; a value is wrong once.
 fn is_about_a_value(mistake: &Mistake) -> bool {
-    !matches!(mistake.code, Code::MissingKey | Code::Orphan | Code::OpenDoor)
+    let of_a_key = mistake.place.part == Part::Key;
+    !matches!(mistake.code, Code::MissingKey | Code::Orphan) && (mistake.code != Code::OpenDoor || !of_a_key)
 }

@@ -144,6 +144,34 @@ impl Findings {
         mistakes
     }
 
+    /// Maps that lack keys. Where several items of a list lack the same, something that they share has lost it.
+    fn lacking(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        let mut alike: BTreeMap<(Path, &BTreeSet<String>), Vec<&Path>> = BTreeMap::new();
+        for (path, keys) in self.missing.iter().filter(|(_, keys)| !keys.is_empty()) {
+            let item = path.last().is_some_and(|last| last.parse::<usize>().is_ok());
+            let shared = if item { path.parent() } else { path.clone() };
+            alike.entry((shared, keys)).or_default().push(path);
+        }
+        for ((_, keys), paths) in alike {
+            let (few, others) = if paths.len() > 2 { paths.split_at(1) } else { paths.split_at(paths.len()) };
+            for path in few {
+                let (special, plain): (Vec<&str>, Vec<&str>) =
+                    keys.iter().map(String::as_str).partition(|key| danger(path, key).is_some());
+                mistakes.extend(special.into_iter().filter_map(|key| danger(path, key)));
+                if !plain.is_empty() {
+                    let mistake = lacking(path, &plain);
+                    mistakes.push(
+                        others.iter().fold(mistake, |mistake, other| {
+                            mistake.related(Place::key(other), "nor has this")
+                        }),
+                    );
+                }
+            }
+        }
+        mistakes
+    }
+
     fn into_mistakes(mut self, spec: &Json) -> Vec<Mistake> {
         let misplaced = names_missing(spec);
         for mistake in &misplaced {
@@ -185,14 +213,7 @@ impl Findings {
             }
         }
         mistakes.extend(self.slips(spec));
-        for (path, keys) in self.missing.iter().filter(|(_, keys)| !keys.is_empty()) {
-            let (special, plain): (Vec<&str>, Vec<&str>) =
-                keys.iter().map(String::as_str).partition(|key| danger(path, key).is_some());
-            mistakes.extend(special.into_iter().filter_map(|key| danger(path, key)));
-            if !plain.is_empty() {
-                mistakes.push(lacking(path, &plain));
-            }
-        }
+        mistakes.extend(self.lacking());
         for (path, keys) in &self.exclusive {
             mistakes.push(exclusive_keys(path, keys, spec));
         }

@@ -17,7 +17,10 @@ use crate::spec::path::Path;
 /// A name of ours with too few braces around it.
 static SINGLE: LazyLock<Regex> = LazyLock::new(|| {
     let name = r"(?:settings|secrets|vars|instance|state|receiver|auth|request|response|item|current|desired|batch)\.[\w.]+";
-    Regex::new(&format!(r"(?:^|[^{{])(\{{\s*{name}[^{{}}]*\}}{{1,2}})")).expect("it is fixed")
+    Regex::new(&format!(
+        r"(?:^|[^{{])(\{{\s*{name}[^{{}}]*\}}{{1,2}}|\{{[^{{}}\x22]*\b{name}[^{{}}\x22]*\}}\}})"
+    ))
+    .expect("it is fixed")
 });
 
 impl Compiler {
