@@ -3,7 +3,7 @@
 
 use super::finding::Findings;
 use super::meant;
-use crate::connector::model::{Connector, Provision, Resource};
+use crate::connector::model::{Connector, Provision, Resource, Step};
 use crate::connector::template::{Condition, Tree, Vars};
 use crate::docs::markdown::{code, joined};
 use crate::docs::words;
@@ -121,8 +121,32 @@ fn changed((a, old): (&Resource, &Vars), (b, new): (&Resource, &Vars), found: &m
             "an instance that starts anew may adopt another one, or make a second",
         );
     }
+    if (&a.immutable, &a.write_only) != (&b.immutable, &b.write_only) {
+        found.look(about("desired"), "what an update can change, or the vendor shows, is said otherwise", "");
+    }
     saved(a, b, found);
+    steps((a, old), (b, new), found);
     kept((a, old), (b, new), found);
+}
+
+/// When the steps of an operation are taken, and what they wait for; their calls are compared with all the others.
+fn steps((a, old): (&Resource, &Vars), (b, new): (&Resource, &Vars), found: &mut Findings) {
+    let forms = |steps: &[Step], vars: &Vars| -> Vec<String> {
+        steps.iter().map(|step| meant::part(&(&step.when, &step.until), vars)).collect()
+    };
+    let pairs = [
+        ("create", &a.create, &b.create),
+        ("adopt", &a.adopt, &b.adopt),
+        ("update", &a.update, &b.update),
+        ("repair", &a.repair, &b.repair),
+        ("delete", &a.delete, &b.delete),
+    ];
+    for (what, was, is) in pairs {
+        if was.len() == is.len() && forms(was, old) != forms(is, new) {
+            let change = "when a step is taken, or what it waits for, is decided otherwise";
+            found.look(format!("{}.{what}", a.name), change, "");
+        }
+    }
 }
 
 /// How it should be: what differs is written to the vendor at the next look.
