@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::junit::{self, Suite};
 use super::{runtime, simulated};
@@ -58,26 +60,34 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         )
         .help("leave --filter out to see what there is"));
     }
-    let stage = Stage {
-        runtime: runtime()?,
+    let stage = Arc::new(Stage {
         scratch: Scratch::new(&std::env::temp_dir())?,
         loopback: Arc::new(HttpTransport::new(Options { allow_loopback: true, ..Options::default() })?),
         bar: bar(all),
         update: arguments.update,
-    };
+        turns: (Semaphore::new(CASES), Semaphore::new(LIVES)),
+    });
+    let runtime = runtime()?;
+    let _within = runtime.enter();
+    // Most of a life is waiting: all begin at once, and are told in order.
+    let lives: Vec<_> = plan
+        .iter()
+        .map(|one| one.lives.then(|| tokio::spawn(stage.clone().life(one.spec.clone()))))
+        .collect();
+    let cases: Vec<Vec<_>> = plan.iter().map(|one| stage.cases(one)).collect();
     let (mut suites, mut bare) = (Vec::new(), false);
-    for one in &plan {
+    for ((one, cases), life) in plan.iter().zip(cases).zip(lives) {
         stage.say(&one.connector.name);
         let mut suite = Suite { name: one.connector.name.clone(), cases: Vec::new() };
-        for file in &one.files {
-            suite.cases.push(stage.case(&one.connector, file)?);
+        for case in cases {
+            suite.cases.push(stage.told(&runtime, case)?);
         }
         if one.bare {
             bare = true;
             stage.say(&without_cases(one));
         }
-        if one.lives {
-            suite.cases.push(stage.life(&one.spec)?);
+        if let Some(life) = life {
+            suite.cases.push(stage.told(&runtime, life)?);
         }
         suites.push(suite);
     }
@@ -133,14 +143,23 @@ fn plan(paths: &[PathBuf], arguments: &Arguments) -> Result<Vec<Wanted>> {
     Ok(plan)
 }
 
+/// Cases that are played at once.
+const CASES: usize = 8;
+/// Lives that are lived at once.
+const LIVES: usize = 12;
+
 /// What it takes to play.
 struct Stage {
-    runtime: Runtime,
     scratch: Scratch,
     loopback: Arc<dyn Transport>,
     bar: ProgressBar,
     update: bool,
+    /// For cases, and for lives.
+    turns: (Semaphore, Semaphore),
 }
+
+/// What is said of a case, and what a report holds of it.
+type Outcome = (String, junit::Case);
 
 impl Stage {
     /// A line, above the bar where there is one.
@@ -148,80 +167,79 @@ impl Stage {
         self.bar.suspend(|| println!("{}", text.trim_end_matches('\n')));
     }
 
+    /// Waits for a case or a life, and says what came of it.
+    fn told(&self, runtime: &Runtime, playing: JoinHandle<Result<Outcome>>) -> Result<junit::Case> {
+        let played = runtime.block_on(playing);
+        let (said, case) =
+            played.map_err(|e| Error::new(Kind::Io, "a case ended by a panic").because(e))??;
+        self.say(&said);
+        Ok(case)
+    }
+
+    fn cases(self: &Arc<Self>, one: &Wanted) -> Vec<JoinHandle<Result<Outcome>>> {
+        let begin = |file: &PathBuf| tokio::spawn(self.clone().case(one.connector.clone(), file.clone()));
+        one.files.iter().map(begin).collect()
+    }
+
     /// Plays one case, and rewrites it where that is asked for.
-    fn case(&self, connector: &Arc<Connector>, file: &Path) -> Result<junit::Case> {
+    async fn case(self: Arc<Self>, connector: Arc<Connector>, file: PathBuf) -> Result<Outcome> {
+        let _turn = self.turns.0.acquire().await;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         self.bar.set_message(format!("{} {name}", connector.name));
-        let play = || {
-            let playing = cases::play_file(connector, file, self.scratch.path(), self.loopback.clone());
-            self.runtime.block_on(playing)
-        };
-        let mut played = play()?;
-        if self.update && !played.holds() && self.rewrite(connector, file)? {
-            played = play()?;
+        let play = || cases::play_file(&connector, &file, self.scratch.path(), self.loopback.clone());
+        let mut played = play().await?;
+        let mut said = String::new();
+        if self.update && !played.holds() {
+            said = self.rewrite(&connector, &file).await?;
+            played = play().await?;
         }
-        self.say(&played.to_string());
+        said.push_str(&played.to_string());
         self.bar.inc(1);
         let Played { title, took, .. } = &played;
-        Ok(junit::Case {
+        let case = junit::Case {
             name: format!("{name}: {title}"),
             file: file.display().to_string(),
             took: *took,
             wrong: played.reports(),
             is_error: played.error.is_some(),
-        })
+        };
+        Ok((said, case))
     }
 
-    /// Rewrites a case; whether it did.
-    fn rewrite(&self, connector: &Arc<Connector>, file: &Path) -> Result<bool> {
-        let update = cases::update(connector, file, self.scratch.path(), self.loopback.clone());
-        match self.runtime.block_on(update)? {
-            Updated::Left(why) => {
-                self.say(&format!(
-                    "  not rewritten: {}\n    {}",
-                    file.display(),
-                    why.replace('\n', "\n    ")
-                ));
-                Ok(false)
-            }
+    /// Rewrites a case, and says what became of it.
+    async fn rewrite(&self, connector: &Arc<Connector>, file: &Path) -> Result<String> {
+        let updated = cases::update(connector, file, self.scratch.path(), self.loopback.clone()).await?;
+        let (word, lines) = match updated {
+            Updated::Left(why) => ("not rewritten", why),
             Updated::Rewritten { text, diff } => {
                 replace(file, &text)?;
-                self.say(&format!(
-                    "  rewritten: {}\n    {}",
-                    file.display(),
-                    diff.trim_end().replace('\n', "\n    ")
-                ));
-                Ok(true)
+                ("rewritten", diff.trim_end().to_owned())
             }
-        }
+        };
+        Ok(format!("  {word}: {}\n    {}\n", file.display(), lines.replace('\n', "\n    ")))
     }
 
     /// The life of a connector against its stand-in; what it told is shown where it did not come to its end.
-    fn life(&self, spec: &Path) -> Result<junit::Case> {
+    async fn life(self: Arc<Self>, spec: PathBuf) -> Result<Outcome> {
+        let _turn = self.turns.1.acquire().await;
         let (begun, told) = (Instant::now(), Arc::new(Mutex::new(String::new())));
-        let connector = load(spec)?;
-        self.bar.set_message(format!("{} {LIFE}", connector.name));
-        let lived = self.runtime.block_on(simulated::rehearse(connector, self.scratch.path(), told.clone()));
-        let wrong = match lived {
+        let connector = load(&spec)?;
+        let folder = Scratch::new(self.scratch.path())?;
+        let wrong = match simulated::rehearse(connector, folder.path(), told.clone()).await {
             Ok(summary) if summary.agrees() => Vec::new(),
             Ok(summary) => summary.disagreements().to_vec(),
             Err(error) => vec![error.to_string()],
         };
         let took = begun.elapsed();
-        if wrong.is_empty() {
-            self.say(&format!("  ok   {LIFE} ({} ms)", took.as_millis()));
+        let said = if wrong.is_empty() {
+            format!("  ok   {LIFE} ({} ms)", took.as_millis())
         } else {
             let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            self.say(&format!("  FAIL {LIFE}\n{told}    {}", wrong.join("\n    ")));
-        }
+            format!("  FAIL {LIFE}\n{told}    {}", wrong.join("\n    "))
+        };
         self.bar.inc(1);
-        Ok(junit::Case {
-            name: LIFE.to_owned(),
-            file: spec.display().to_string(),
-            took,
-            wrong,
-            is_error: false,
-        })
+        let file = spec.display().to_string();
+        Ok((said, junit::Case { name: LIFE.to_owned(), file, took, wrong, is_error: false }))
     }
 }
 

@@ -49,6 +49,8 @@ impl Draft<'_> {
         let (mut steps, mut now) = (Vec::new(), None);
         for event in events {
             let (at, step) = match event {
+                // A look for which nothing was asked shows nothing.
+                Event::Pass(pass) if pass.exchanges.is_empty() => continue,
                 Event::Pass(pass) => (pass.at, self.pass(pass)?),
                 Event::Request(incoming) => (incoming.at, json!({"receive": self.incoming(incoming)?})),
             };
@@ -64,8 +66,9 @@ impl Draft<'_> {
         let mut told = Map::new();
         told.insert("exchanges".to_owned(), self.exchanges(&pass.exchanges)?);
         match &pass.outcome {
-            Ok(did) => told.insert("outcome".to_owned(), json!(did)),
-            Err(sentence) => {
+            None => None,
+            Some(Ok(did)) => told.insert("outcome".to_owned(), json!(did)),
+            Some(Err(sentence)) => {
                 let sentence: String = self.disguise.text(sentence).chars().take(80).collect();
                 told.insert("error".to_owned(), json!([sentence]))
             }
@@ -255,9 +258,9 @@ impl Draft<'_> {
 
 /// The time of the first event.
 pub fn begin(events: &[Event]) -> Option<Timestamp> {
-    events.first().map(|event| match event {
-        Event::Pass(pass) => pass.at,
-        Event::Request(incoming) => incoming.at,
+    events.iter().find_map(|event| match event {
+        Event::Pass(pass) => (!pass.exchanges.is_empty()).then_some(pass.at),
+        Event::Request(incoming) => Some(incoming.at),
     })
 }
 

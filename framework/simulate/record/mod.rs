@@ -45,8 +45,8 @@ pub struct Recording {
 #[derive(Default)]
 struct Book {
     events: Vec<Event>,
-    /// The pass that goes on.
-    pass: Option<PassKept>,
+    /// Which of them is the pass that goes on: what comes meanwhile stands behind it.
+    pass: Option<usize>,
     /// Calls outside of a pass: a rule's, or a key that is fetched. The next request that is answered made them.
     loose: Vec<Exchange>,
     /// Calls that wait for their answer.
@@ -83,8 +83,8 @@ struct PassKept {
     pass: Pass,
     at: Timestamp,
     exchanges: Vec<Exchange>,
-    /// What was done, or what the error said.
-    outcome: Result<Vec<&'static str>, String>,
+    /// What was done, or what the error said; `None` where it was given up.
+    outcome: Option<Result<Vec<&'static str>, String>>,
 }
 
 /// A call and its answer.
@@ -181,9 +181,9 @@ impl Transport for Overheard {
         book.calls += 1;
         let exchange = Exchange { request, meanwhile, answer: answer.clone() };
         let book = &mut *book;
-        match &mut book.pass {
-            Some(pass) => pass.exchanges.push(exchange),
-            None => book.loose.push(exchange),
+        match book.pass.and_then(|at| book.events.get_mut(at)) {
+            Some(Event::Pass(pass)) => pass.exchanges.push(exchange),
+            Some(Event::Request(_)) | None => book.loose.push(exchange),
         }
         sent
     }
@@ -192,25 +192,29 @@ impl Transport for Overheard {
 impl PassWitness for Recording {
     fn begins(&self, pass: Pass) {
         let at = self.now();
-        self.book().pass = Some(PassKept { pass, at, exchanges: Vec::new(), outcome: Ok(Vec::new()) });
+        let mut book = self.book();
+        book.pass = Some(book.events.len());
+        book.events.push(Event::Pass(PassKept { pass, at, exchanges: Vec::new(), outcome: None }));
     }
 
     fn knows(&self, saved: watch::Receiver<Saved>) {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner).push(saved);
     }
 
-    fn ended(&self, _: Pass, outcome: &Result<Report>) {
+    fn ended(&self, pass: Pass, outcome: &Result<Report>) {
         let state = self.state();
         let mut book = self.book();
         book.learn(state);
-        let Some(mut pass) = book.pass.take() else { return };
-        pass.outcome = match outcome {
-            Ok(report) => Ok(report.deeds.iter().map(|deed| deed.what.word()).collect()),
-            Err(error) => Err(error.sentence.clone()),
-        };
-        // A look for which nothing was asked shows nothing.
-        if !pass.exchanges.is_empty() {
-            book.events.push(Event::Pass(pass));
+        let book = &mut *book;
+        // Another one may have begun since, by somebody else: then this one was given up.
+        if let Some(Event::Pass(kept)) = book.pass.and_then(|at| book.events.get_mut(at))
+            && kept.pass == pass
+        {
+            kept.outcome = Some(match outcome {
+                Ok(report) => Ok(report.deeds.iter().map(|deed| deed.what.word()).collect()),
+                Err(error) => Err(error.sentence.clone()),
+            });
+            book.pass = None;
         }
     }
 }
