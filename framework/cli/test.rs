@@ -144,9 +144,9 @@ fn plan(paths: &[PathBuf], arguments: &Arguments) -> Result<Vec<Wanted>> {
 }
 
 /// Cases that are played at once.
-const CASES: usize = 8;
+const CASES: usize = 4;
 /// Lives that are lived at once.
-const LIVES: usize = 12;
+const LIVES: usize = 4;
 
 /// What it takes to play.
 struct Stage {

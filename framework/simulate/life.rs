@@ -148,6 +148,7 @@ struct Life {
     faults: bool,
     clock: Arc<dyn Clock>,
     say: Say,
+    recording: Option<Arc<Recording>>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -210,7 +211,7 @@ impl Life {
             shutdown: stopped,
         };
         let host = Some(tokio::spawn(host::run(vec![member.clone()], world)));
-        let shutdown = simulation.shutdown;
+        let (recording, shutdown) = (simulation.recording, simulation.shutdown);
         Ok(Self {
             member,
             vendor,
@@ -229,6 +230,7 @@ impl Life {
             faults,
             clock,
             say,
+            recording,
             shutdown,
         })
     }
@@ -257,6 +259,10 @@ impl Life {
             let pushes = plan.reused(REUSED, self.clock.now());
             self.sender.send_all(pushes).await?;
             self.everything_arrives().await?;
+        }
+        // A recording has every pass whole.
+        if let Some(recording) = self.recording.clone() {
+            self.until("provisioning to come to rest", move || Ok((recording.is_idle(), 0))).await?;
         }
         // 5. The tokens of the beginning are no good any more; what was made is removed all the same.
         self.vendor.guard.forget_tokens();

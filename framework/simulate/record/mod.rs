@@ -117,6 +117,11 @@ impl Recording {
         let _ = self.instance.set(instance);
     }
 
+    /// Whether no pass goes on.
+    pub fn is_idle(&self) -> bool {
+        self.book().pass.is_none()
+    }
+
     /// The time, to the millisecond: nobody reads more of it in a case.
     fn now(&self) -> Timestamp {
         let now = self.clock.now();
