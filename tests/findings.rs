@@ -241,5 +241,5 @@ fn warnings_fail_only_where_they_are_denied() {
     let said = validate(&["tests/bad-specs/many.yaml", "tests/bad-specs/unsigned-timestamp.yaml"]);
     assert_eq!(said.code, Some(1));
     let last = said.out.lines().last().unwrap();
-    assert!(last.starts_with("2 specs: ") && last.contains(" errors, 1 warning"), "{last}");
+    assert!(last.starts_with("in all: ") && last.contains(" errors, 1 warning"), "{last}");
 }

@@ -58,10 +58,10 @@ fn a_link_stays_a_link() {
 }
 
 #[test]
-fn a_fix_that_mends_nothing_is_not_applied() {
+fn a_fix_that_leaves_more_mistakes_is_not_applied() {
     let (_outer, file) = connector();
-    // As `guide` this would be wrong too.
-    write(&file, "guid: [1]\n");
+    // As `simulate` this would be wrong twice.
+    write(&file, "simulat: {xyzzy: 1, plugh: 2}\n");
     let before = std::fs::read(&file).unwrap();
     let said = fix(&file);
     assert_eq!(said.code, Some(1));
@@ -99,4 +99,16 @@ fn a_valid_file_is_not_touched() {
     let after = std::fs::metadata(&file).unwrap();
     use std::os::unix::fs::MetadataExt;
     assert_eq!((before.ino(), before.mtime_nsec()), (after.ino(), after.mtime_nsec()));
+}
+
+#[test]
+fn what_a_fix_lays_open_is_mended_too() {
+    let (_outer, file) = connector();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let bad = text.replace("receiver:\n", "reciever:\n").replace("{format: json}", "{format: jsno}");
+    std::fs::write(&file, bad.replace("kind: token", "kind: tokn")).unwrap();
+    let said = fix(&file);
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    assert_eq!(said.out.matches("fixed: ").count(), 3, "{}", said.out);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }

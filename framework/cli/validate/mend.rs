@@ -1,6 +1,6 @@
 //! `forebay validate --fix`: applies the fixes that are safe, and writes the file again where fewer mistakes are left.
 //!
-//! Everything that no fix touches stays byte for byte. A fix that would make more mistakes than it mends is not
+//! Everything that no fix touches stays byte for byte. A fix that would leave more mistakes than there are is not
 //! applied. The file is replaced as a whole or not at all, and a link to it stays one.
 
 use std::fs::{self, File, OpenOptions};
@@ -31,7 +31,9 @@ pub fn mend(examined: Examined, file: &Path) -> Result<Mended> {
     let before = examined.source.text.clone();
     let mut mended = Mended { examined, report: Vec::new() };
     for _ in 0..ROUNDS {
-        if !mended.all(&file) && !mended.one(&file) {
+        let found = mended.examined.diagnostics.clone();
+        // All together, or else the first that does no harm by itself.
+        if !mended.take(&found, &file) && !found.chunks(1).any(|one| mended.take(one, &file)) {
             break;
         }
     }
@@ -44,34 +46,32 @@ pub fn mend(examined: Examined, file: &Path) -> Result<Mended> {
 }
 
 impl Mended {
-    /// Applies every safe fix at once.
-    fn all(&mut self, file: &Path) -> bool {
-        let found = self.examined.diagnostics.clone();
-        self.take(&found, file)
-    }
-
-    /// Applies the first fix that lessens the mistakes by itself.
-    fn one(&mut self, file: &Path) -> bool {
-        let found = self.examined.diagnostics.clone();
-        found.chunks(1).any(|one| self.take(one, file))
-    }
-
-    /// Applies the safe fixes of these where that leaves less to mend.
+    /// Applies the safe fixes of these, and of what they lay open, as far as that leaves least to mend; nothing where it
+    /// would leave more than there is.
     fn take(&mut self, found: &[Diagnostic], file: &Path) -> bool {
-        let fixed = apply(&self.examined.source.text, found, false);
-        if fixed.applied.is_empty() {
+        let mut steps: Vec<(Examined, Vec<String>)> = Vec::new();
+        for _ in 0..ROUNDS {
+            let now = steps.last().map_or(&self.examined, |(examined, _)| examined);
+            let found = if steps.is_empty() { found } else { &now.diagnostics };
+            let fixed = apply(&now.source.text, found, false);
+            if fixed.applied.is_empty() {
+                break;
+            }
+            let lines =
+                fixed.applied.iter().filter_map(|n| found.get(*n)).flat_map(|d| lines(&now.source, d));
+            let lines = lines.collect();
+            let source = Source::new(now.source.name.clone(), &fixed.text);
+            steps.push((examine_source(source, file), lines));
+        }
+        // Of two that leave as much to mend the later one: less of that is what can be mended so.
+        let least = (0..steps.len()).rev().min_by_key(|n| burden(&steps[*n].0));
+        let Some(least) = least.filter(|n| burden(&steps[*n].0) <= burden(&self.examined)) else {
             return false;
+        };
+        for (examined, lines) in steps.into_iter().take(least + 1) {
+            self.report.extend(lines);
+            self.examined = examined;
         }
-        let source = Source::new(self.examined.source.name.clone(), &fixed.text);
-        let after = examine_source(source, file);
-        if !helps(&self.examined, &after, fixed.applied.len()) {
-            return false;
-        }
-        for diagnostic in fixed.applied.iter().filter_map(|n| found.get(*n)) {
-            let replacements = diagnostic.fix.iter().flat_map(|fix| &fix.replacements);
-            self.report.extend(replacements.map(|one| line(&self.examined.source, diagnostic, one)));
-        }
-        self.examined = after;
         true
     }
 
@@ -80,7 +80,7 @@ impl Mended {
         for diagnostic in &self.examined.diagnostics {
             if diagnostic.fix.as_ref().is_some_and(|fix| fix.safe) {
                 self.report.push(format!(
-                    "left alone: {}:{}:{}: mending {} so would make as many mistakes as it mends",
+                    "left alone: {}:{}:{}: mending {} so would make more mistakes than it mends",
                     shown(file),
                     diagnostic.span.line,
                     diagnostic.span.column,
@@ -91,17 +91,20 @@ impl Mended {
     }
 }
 
-/// Whether so many fixes mended as many mistakes and made none. What YAML forbids hides all else: a text that has become
-/// YAML is better, whatever is found in it then.
-fn helps(before: &Examined, after: &Examined, fixes: usize) -> bool {
-    let count = |examined: &Examined, wanted: &dyn Fn(&Diagnostic) -> bool| {
+/// What is left to mend: less is better. What YAML forbids hides all else, so it weighs more than that, and an error
+/// more than warnings.
+fn burden(examined: &Examined) -> (usize, usize, usize) {
+    let count = |wanted: &dyn Fn(&Diagnostic) -> bool| {
         examined.diagnostics.iter().filter(|diagnostic| wanted(diagnostic)).count()
     };
-    let yaml = |d: &Diagnostic| d.code.id().starts_with("FB1");
     let error = |d: &Diagnostic| d.severity == Severity::Error;
-    let unread = (count(before, &yaml), count(after, &yaml));
-    let fewer = count(after, &|_| true) + fixes <= count(before, &|_| true);
-    unread.1 < unread.0 || unread.1 == unread.0 && fewer && count(after, &error) <= count(before, &error)
+    (count(&|d| d.code.id().starts_with("FB1")), count(&error), count(&|_| true))
+}
+
+/// What a fix does, a line for each change.
+fn lines(source: &Source, diagnostic: &Diagnostic) -> Vec<String> {
+    let replacements = diagnostic.fix.iter().flat_map(|fix| &fix.replacements);
+    replacements.map(|one| line(source, diagnostic, one)).collect()
 }
 
 /// One change as a line: where it was, what it was, what it is.

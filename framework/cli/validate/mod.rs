@@ -139,7 +139,7 @@ fn human(examined: &[Examined], colour: bool) -> String {
     }
     let counted = counted(examined);
     if examined.len() > 1 && !counted.is_empty() {
-        text.push_str(&format!("{} specs: {counted}\n", examined.len()));
+        text.push_str(&format!("in all: {counted}\n"));
     }
     text
 }
