@@ -49,13 +49,28 @@ fn examine_case(connector: &Connector, records: &RecordShape, file: &FilePath) -
         Ok(source) => (source, None),
         Err(why) => (Source::new(file.display().to_string(), ""), Some(why)),
     };
+    let Some(why) = unread else { return examine_case_source(connector, records, source, file) };
+    let (document, _) = Document::parse(source);
+    let mistake =
+        Mistake::new(Code::Unreadable, Place::bytes(0..0), format!("the case cannot be read: {why}"))
+            .help("a case is a UTF-8 text of at most 1 MiB");
+    let diagnostics = placed(&document, vec![mistake]);
+    Examined { connector: None, source: document.source, diagnostics, allowed: Vec::new() }
+}
+
+/// Examines a case's text as if it stood in a file.
+pub fn examine_text(connector: &Connector, source: Source, file: &FilePath) -> Examined {
+    examine_case_source(connector, &RecordShape::of(connector), source, file)
+}
+
+fn examine_case_source(
+    connector: &Connector,
+    records: &RecordShape,
+    source: Source,
+    file: &FilePath,
+) -> Examined {
     let (document, mut mistakes) = Document::parse(source);
-    if let Some(why) = unread {
-        mistakes = vec![
-            Mistake::new(Code::Unreadable, Place::bytes(0..0), format!("the case cannot be read: {why}"))
-                .help("a case is a UTF-8 text of at most 1 MiB"),
-        ];
-    } else if mistakes.is_empty() {
+    if mistakes.is_empty() {
         mistakes = shape(&document.values);
         let case =
             Case { values: &document.values, connector, folder: file.parent().unwrap_or(FilePath::new("")) };

@@ -82,6 +82,25 @@ fn a_fix_that_leaves_more_mistakes_is_not_applied() {
 }
 
 #[test]
+fn cases_are_mended_with_their_connector() {
+    let (_outer, file) = connector();
+    let cases = file.parent().unwrap().join("cases");
+    std::fs::create_dir(&cases).unwrap();
+    let case = cases.join("one.yaml");
+    let right = "title: One\nsettings: {base_url: https://a.example/}\nsteps: [] # none yet\n";
+    std::fs::write(
+        &case,
+        right.replace("settings", "setings").replace("[]", "[{clock: 2026-01-01T00:00:00Z}]"),
+    )
+    .unwrap();
+    let said = fix(&file);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
+    assert!(said.out.contains("one.yaml:2:1: `setings` → `settings` (FB412)"), "{}", said.out);
+    let mended = std::fs::read_to_string(&case).unwrap();
+    assert_eq!(mended, right.replace("[]", "[{clock: 2026-01-01T00:00:00Z}]"));
+}
+
+#[test]
 fn machine_formats_keep_stdout_for_findings() {
     let (_outer, file) = connector();
     let text = std::fs::read_to_string(&file).unwrap();

@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::connector::load::{Examined, examine_source, spec_file};
+use crate::connector::load::Examined;
 use crate::error::{Error, Kind, Result, escaped};
 use crate::spec::diagnostic::Diagnostic;
 use crate::spec::fix::{Replacement, apply};
@@ -17,7 +17,10 @@ use crate::spec::source::Source;
 /// How often it is looked again for what a fix has laid open.
 const ROUNDS: usize = 10;
 
-/// A spec after its fixes.
+/// Examines another text in the place of a file's.
+pub type Again<'a> = dyn Fn(Source) -> Examined + 'a;
+
+/// A spec, or a case, after its fixes.
 pub struct Mended {
     /// What is left.
     pub examined: Examined,
@@ -25,22 +28,21 @@ pub struct Mended {
     pub report: Vec<String>,
 }
 
-/// Applies what is safe to a spec and writes its file.
-pub fn mend(examined: Examined, file: &Path) -> Result<Mended> {
-    let file = spec_file(file);
+/// Applies what is safe to a spec or a case, and writes its file.
+pub fn mend(examined: Examined, file: &Path, again: &Again<'_>) -> Result<Mended> {
     let before = examined.source.text.clone();
     let mut mended = Mended { examined, report: Vec::new() };
     for _ in 0..ROUNDS {
         let found = mended.examined.diagnostics.clone();
         // All together, or else the first that does no harm by itself.
-        if !mended.take(&found, &file) && !found.chunks(1).any(|one| mended.take(one, &file)) {
+        if !mended.take(&found, again) && !found.chunks(1).any(|one| mended.take(one, again)) {
             break;
         }
     }
-    mended.refused(&file);
+    mended.refused(file);
     if mended.examined.source.text != before {
-        write(&file, &before, &mended.examined.source.text)
-            .map_err(|e| Error::new(Kind::Io, "the spec cannot be written").at(shown(&file)).because(e))?;
+        write(file, &before, &mended.examined.source.text)
+            .map_err(|e| Error::new(Kind::Io, "the file cannot be written").at(shown(file)).because(e))?;
     }
     Ok(mended)
 }
@@ -48,7 +50,7 @@ pub fn mend(examined: Examined, file: &Path) -> Result<Mended> {
 impl Mended {
     /// Applies the safe fixes of these, and of what they lay open, as far as that leaves least to mend; nothing where it
     /// would leave more than there is.
-    fn take(&mut self, found: &[Diagnostic], file: &Path) -> bool {
+    fn take(&mut self, found: &[Diagnostic], again: &Again<'_>) -> bool {
         let mut steps: Vec<(Examined, Vec<String>)> = Vec::new();
         for _ in 0..ROUNDS {
             let now = steps.last().map_or(&self.examined, |(examined, _)| examined);
@@ -61,7 +63,7 @@ impl Mended {
                 fixed.applied.iter().filter_map(|n| found.get(*n)).flat_map(|d| lines(&now.source, d));
             let lines = lines.collect();
             let source = Source::new(now.source.name.clone(), &fixed.text);
-            steps.push((examine_source(source, file), lines));
+            steps.push((again(source), lines));
         }
         // Of two that leave as much to mend the later one: less of that is what can be mended so.
         let least = (0..steps.len()).rev().min_by_key(|n| burden(&steps[*n].0));

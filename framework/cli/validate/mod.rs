@@ -13,10 +13,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use self::mend::Again;
 pub use self::paths::specs;
 use self::paths::specs_of;
-use crate::connector::cases::examine_cases;
-use crate::connector::load::{Examined, examine};
+use crate::connector::cases::{examine_cases, examine_text};
+use crate::connector::load::{Examined, examine, examine_source, spec_file};
 use crate::connector::model::Connector;
 use crate::error::{Error, Kind, Result};
 use crate::provision::scopes::scopes;
@@ -71,11 +72,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 continue;
             }
             match looked_at(&file, &arguments) {
-                Ok(spec) => {
-                    let cases = spec.connector.as_ref().map(examine_cases).unwrap_or_default();
-                    examined.push(spec);
-                    examined.extend(cases);
-                }
+                Ok(found) => examined.extend(found),
                 Err(error) => fault(&error),
             }
         }
@@ -94,13 +91,28 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     })
 }
 
-/// One spec, mended where that is asked for.
-fn looked_at(file: &Path, arguments: &Arguments) -> Result<Examined> {
-    let examined = examine(file)?;
-    if !arguments.fix {
-        return Ok(examined);
+/// One spec and those of its cases that have mistakes; mended where that is asked for.
+fn looked_at(file: &Path, arguments: &Arguments) -> Result<Vec<Examined>> {
+    let file = &spec_file(file);
+    let spec = mended(examine(file)?, file, &|source| examine_source(source, file), arguments)?;
+    let mut cases = Vec::new();
+    if let Some(connector) = &spec.connector {
+        for case in examine_cases(connector) {
+            let file = &PathBuf::from(&case.source.name);
+            let again = |source| examine_text(connector, source, file);
+            cases.push(mended(case, file, &again, arguments)?);
+        }
     }
-    let mended = mend::mend(examined, file)?;
+    cases.retain(|case| !case.diagnostics.is_empty());
+    Ok(std::iter::once(spec).chain(cases).collect())
+}
+
+/// What is left of a file's findings once it is mended, where that is asked for; what was done is said.
+fn mended(found: Examined, file: &Path, again: &Again<'_>, arguments: &Arguments) -> Result<Examined> {
+    if !arguments.fix {
+        return Ok(found);
+    }
+    let mended = mend::mend(found, file, again)?;
     for line in mended.report {
         match arguments.format {
             Format::Human => println!("{line}"),
