@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds Forebay and runs every test. Needs Rust; installs what else the tests use (strace).
+# Builds Forebay and runs every test. Needs Rust; installs what else the tests use (strace, and where there is
+# node the language server that editors use).
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -12,6 +13,11 @@ if ! command -v strace >/dev/null; then
   elif command -v apk >/dev/null; then $as_root apk add -q strace
   else echo "test.sh: install strace, then run this again" >&2; exit 2
   fi
+fi
+
+# The lock file of what is installed tells whether it is the one of the repository.
+if command -v npm >/dev/null && ! cmp -s tests/editor/package-lock.json tests/editor/node_modules/.forebay-lock.json; then
+  (cd tests/editor && npm ci --silent --ignore-scripts --no-audit --no-fund && cp package-lock.json node_modules/.forebay-lock.json)
 fi
 
 if cargo nextest --version >/dev/null 2>&1; then

@@ -23,6 +23,8 @@ pub mod deliver;
 pub mod diff;
 /// What is written for people: the page of each connector, the reference of the language.
 pub mod docs;
+/// A new connector, written from a few answers.
+pub mod new;
 /// The vendor's side: found, adopted, created, kept, repaired and destroyed.
 pub mod provision;
 /// The durable log between receiver and sinks, and the state that instances learned.

@@ -62,7 +62,8 @@ fn command(line: &str, tenant: &Tenant, folder: &Path) -> Command {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_docs_works() {
     let mut shown = 0;
-    for page in pages() {
+    // That page leads through files of its own: tests/tutorial.rs follows it.
+    for page in pages().into_iter().filter(|page| !page.ends_with("writing-a-connector.md")) {
         let tenant = Tenant::start().await;
         let folder = TempDir::new().unwrap();
         for name in ["connectors", "schemas", "docs"] {

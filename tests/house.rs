@@ -18,6 +18,7 @@ const FLOORS: &[&str] = &[
     "diff",
     "run",
     "simulate",
+    "new",
     "torture",
     "cli",
 ];
@@ -43,7 +44,7 @@ const STRANGERS: &[(&str, &str)] = &[
 const ONE_PLACE: &[(&str, &[&str])] = &[
     ("reqwest::", &["call/transport.rs"]),
     ("warp::", &["receive/server.rs"]),
-    ("minijinja::", &["connector/template", "connector/scope", "connector/filters"]),
+    ("minijinja::", &["connector/template", "connector/scope", "connector/filters", "new/template.rs"]),
     ("serde_yaml::", &["spec/load.rs"]),
     ("saphyr_parser::", &["spec/"]),
     ("rusqlite::", &["queue/local"]),

@@ -18,6 +18,7 @@ mod explain_request;
 pub mod instance;
 mod junit;
 mod man;
+mod new;
 mod outgoing;
 mod plan;
 mod recorded;
@@ -64,7 +65,9 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// List or drop the cursors of sinks
     Sinks(sinks::Arguments),
-    /// Print the JSON Schema of specs or of cases, from which editors complete and check
+    /// Write a new connector, which validates and passes its case from the start
+    New(Box<new::Arguments>),
+    /// Print the JSON Schema of specs (from which editors complete and check), of cases, or of what is printed as JSON
     Schema(schema::Arguments),
     /// Print what a shell sources to complete commands and flags
     Completions(completions::Arguments),
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Destroy(arguments) => destroy::run(arguments),
         Command::DeadLetters(arguments) => dead_letters::run(arguments),
         Command::Sinks(arguments) => sinks::run(arguments),
+        Command::New(arguments) => new::run(*arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),

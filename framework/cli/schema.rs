@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::error::{Error, Kind, Result};
-use crate::spec::case;
-use crate::spec::definition::DEFINITION;
+pub(super) use crate::spec::case::SCHEMA as CASE;
+pub(super) use crate::spec::definition::DEFINITION as CONNECTOR;
 use crate::spec::render::json;
 
 /// Its flags.
@@ -28,14 +28,17 @@ enum Of {
     Case,
     /// What `validate --format json` prints
     Findings,
+    /// What `diff --format json` prints
+    Diff,
 }
 
 /// Runs it.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let text = match arguments.of {
-        Of::Connector => DEFINITION,
-        Of::Case => case::SCHEMA,
+        Of::Connector => CONNECTOR,
+        Of::Case => CASE,
         Of::Findings => json::SCHEMA,
+        Of::Diff => include_str!("../../schemas/diff.json"),
     };
     print(text.as_bytes())
 }

@@ -18,7 +18,8 @@ const HEAD: &str = "<!-- Written by `forebay docs --reference` from schemas/conn
 # The language
 
 Every key of a spec, in version 1 of the language. The prose beside it, with whole examples:
-[the receiver](language/receiver.md), [records](language/records.md), [auth](language/auth.md),
+[what may stand in a value](language/notations.md), [the receiver](language/receiver.md), [verify](language/verify.md),
+[records](language/records.md), [auth](language/auth.md), [cases](language/cases.md),
 [provisioning](language/provision.md), [the page](language/page.md). Keys that this version of Forebay knows and cannot run
 yet are told by `forebay validate` (FB601). *Since* is the version of Forebay that a key came with.
 
