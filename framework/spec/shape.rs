@@ -182,6 +182,10 @@ impl Findings {
         let other: Vec<Path> =
             mistakes.iter().filter(|m| m.code == Code::WrongType).map(|m| m.place.path.clone()).collect();
         mistakes.retain(|m| m.code == Code::WrongType || !other.contains(&m.place.path));
+        // What is no singleton for sure may be one: whether it needs to be made and found is open.
+        for path in other.iter().filter(|path| path.last() == Some("singleton")) {
+            self.missing.remove(&path.parent());
+        }
         // A key that is not known stands where the one that is missing belongs.
         self.choices
             .retain(|path, _| !self.unknown.get(path).is_some_and(|(unknown, _)| !unknown.is_empty()));

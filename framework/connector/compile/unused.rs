@@ -33,8 +33,8 @@ impl Compiler {
             };
             match unused.as_slice() {
                 [] => {}
-                // So many at once miss what used them all.
-                [(_, first), others @ ..] if others.len() > 1 => {
+                // Several at once miss what used them all.
+                [(_, first), others @ ..] if !others.is_empty() => {
                     let all = listed(unused.iter().map(|(name, _)| name.as_str()));
                     let mistake = others.iter().fold(about(&all, first), |mistake, (_, at)| {
                         mistake.related(Place::key(&at.path), "nor this")

@@ -14,6 +14,7 @@ impl Compiler {
         let text = self.text(at, here)?;
         if let (Some(name), Some(auths)) = (text.literal(), &self.defined.auths)
             && name != "none"
+            && !name.contains('{')
             && !auths.contains_key(name)
         {
             let help = match nearest(name, auths.keys().map(String::as_str)) {
@@ -34,6 +35,10 @@ impl Compiler {
         for at in auth_keys(top) {
             let Some(text) = at.text().and_then(|source| Text::compile(source).ok()) else { continue };
             if let Some(name) = text.literal() {
+                // Braces that are lost are reported where they stand, and leave open what was meant.
+                if name.contains('{') {
+                    return;
+                }
                 // A name with a slip in it is reported where it stands; what it means can be chosen.
                 let meant = nearest(name, auths.keys().map(String::as_str));
                 chosen.insert(if auths.contains_key(name) { name } else { meant.unwrap_or(name) }.to_owned());
