@@ -75,7 +75,7 @@ pub struct LeftOut {
 /// What happened, in its order.
 enum Event {
     Pass(PassKept),
-    Request(Incoming),
+    Request(Box<Incoming>),
 }
 
 /// One way through all resources.
@@ -259,7 +259,7 @@ impl RequestWitness for Recording {
         if book.open > 0 && book.pass.is_some() {
             book.meanwhile.push(incoming);
         } else {
-            book.events.push(Event::Request(incoming));
+            book.events.push(Event::Request(Box::new(incoming)));
         }
     }
 }
