@@ -72,6 +72,13 @@ fn a_fix_that_leaves_more_mistakes_is_not_applied() {
     );
     assert!(said.out.contains("error[FB201]"), "{}", said.out);
     assert_eq!(std::fs::read(&file).unwrap(), before);
+
+    // Beside it, what can be mended is.
+    let text = String::from_utf8(before).unwrap();
+    std::fs::write(&file, text.replace("vendor:", "vender:")).unwrap();
+    let said = fix(&file);
+    assert!(said.out.contains("`vender` → `vendor`") && said.out.contains("left alone: "), "{}", said.out);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }
 
 #[test]

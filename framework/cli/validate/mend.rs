@@ -16,6 +16,8 @@ use crate::spec::source::Source;
 
 /// How often it is looked again for what a fix has laid open.
 const ROUNDS: usize = 10;
+/// Fixes of one file that are applied, one after the other.
+const MOST: usize = 500;
 
 /// Examines another text in the place of a file's.
 pub type Again<'a> = dyn Fn(Source) -> Examined + 'a;
@@ -32,10 +34,10 @@ pub struct Mended {
 pub fn mend(examined: Examined, file: &Path, again: &Again<'_>) -> Result<Mended> {
     let before = examined.source.text.clone();
     let mut mended = Mended { examined, report: Vec::new() };
-    for _ in 0..ROUNDS {
+    for _ in 0..MOST {
         let found = mended.examined.diagnostics.clone();
-        // All together, or else the first that does no harm by itself.
-        if !mended.take(&found, again) && !found.chunks(1).any(|one| mended.take(one, again)) {
+        // One after the other: together, a good one would hide what another breaks.
+        if !found.chunks(1).any(|one| mended.take(one, again)) {
             break;
         }
     }
@@ -48,13 +50,19 @@ pub fn mend(examined: Examined, file: &Path, again: &Again<'_>) -> Result<Mended
 }
 
 impl Mended {
-    /// Applies the safe fixes of these, and of what they lay open, as far as that leaves least to mend; nothing where it
+    /// Applies the safe fix of this one, and of what that lays open, as far as that leaves least to mend; nothing where it
     /// would leave more than there is.
     fn take(&mut self, found: &[Diagnostic], again: &Again<'_>) -> bool {
         let mut steps: Vec<(Examined, Vec<String>)> = Vec::new();
         for _ in 0..ROUNDS {
             let now = steps.last().map_or(&self.examined, |(examined, _)| examined);
-            let found = if steps.is_empty() { found } else { &now.diagnostics };
+            let known = |new: &Diagnostic| {
+                let same = |old: &Diagnostic| (old.code, &old.message) == (new.code, &new.message);
+                self.examined.diagnostics.iter().any(same)
+            };
+            let laid_open: Vec<Diagnostic> =
+                now.diagnostics.iter().filter(|new| !known(new)).cloned().collect();
+            let found = if steps.is_empty() { found } else { &laid_open };
             let fixed = apply(&now.source.text, found, false);
             if fixed.applied.is_empty() {
                 break;
