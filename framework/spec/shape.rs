@@ -187,8 +187,7 @@ impl Findings {
             self.missing.remove(&path.parent());
         }
         // A key that is not known stands where the one that is missing belongs.
-        self.choices
-            .retain(|path, _| !self.unknown.get(path).is_some_and(|(unknown, _)| !unknown.is_empty()));
+        self.choices.retain(|path, _| self.unknown.get(path).is_none_or(|(unknown, _)| unknown.is_empty()));
         mistakes.extend(std::mem::take(&mut self.choices).into_values());
         mistakes.extend(misplaced);
         for (path, (unknown, known)) in &self.unknown {
