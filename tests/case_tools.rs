@@ -44,10 +44,13 @@ fn spoil(file: &Path, changes: &[(&str, &str)]) -> String {
     good
 }
 
+/// What is replaced in a case's text, and by what.
+type Changes = &'static [(&'static str, &'static str)];
+
 /// Cases spoiled in what they expect: rewritten, each is byte for byte what it was.
 #[test]
 fn update_rewrites_what_differs_and_nothing_else() {
-    let spoiled: &[(&str, &str, &[(&str, &str)])] = &[
+    let spoiled: &[(&str, &str, Changes)] = &[
         ("auth0-log-stream", "wrong-key", &[("{status: 404}", "{status: 200}")]),
         ("auth0-log-stream", "body-formats", &[("count: 0", "count: 7")]),
         ("auth0-log-stream", "broken-line", &[("records: 99", "records: 100")]),
@@ -104,7 +107,7 @@ fn update_rewrites_what_differs_and_nothing_else() {
 /// What cannot be played, and what would be a success that nobody saw, stays as it is.
 #[test]
 fn update_invents_no_success() {
-    let spoiled: &[(&str, &str, &[(&str, &str)], &str)] = &[
+    let spoiled: &[(&str, &str, Changes, &str)] = &[
         // A call without a recorded answer.
         (
             "auth0-log-stream",
