@@ -24,7 +24,11 @@ fn spec(auths: &str) -> String {
     let (_, rest) = host.split_once("\nprovision:\n").unwrap();
     let text =
         |name: &str| format!("  {name}: {{title: T, type: string, default: t, description: A text.}}\n");
-    let secret = |name: &str| format!("  {name}: {{title: S, required: true, description: A secret.}}\n");
+    let secret = |name: &str| {
+        format!(
+            "  {name}: {{title: S, required: true, description: A secret., hosts: [settings.base_url, login.example.com, api.example.com]}}\n"
+        )
+    };
     let settings: String = ["base_url", "client_id", "key_id", "account"].map(text).concat();
     let secrets: String = ["client_secret", "api_token", "private_key", "refresh_token"].map(secret).concat();
     format!(

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use forebay::connector::load::examine_source;
+use forebay::spec::mistake::Code;
 use forebay::spec::render;
 use forebay::spec::source::Source;
 use serde_json::Value as Json;
@@ -73,7 +74,9 @@ fn the_examples_of_the_provisioning_page_can_be_loaded() {
         let text = serde_yaml::to_string(&spec).unwrap();
         let examined = examine_source(Source::new("spec.yaml", &text), Path::new("tests/specs/spec.yaml"));
         let shown = render::human(&examined.source, &examined.diagnostics, false);
-        assert!(examined.diagnostics.is_empty(), "{block}\n{shown}");
+        // An example need not use everything of the spec that it is put into.
+        let wrong = examined.diagnostics.iter().any(|found| found.code != Code::Unused);
+        assert!(!wrong, "{block}\n{shown}");
     }
     assert!(seen >= 7, "{seen} examples");
 }

@@ -75,7 +75,9 @@ fn every_fragment_of_the_page_on_records_is_part_of_the_language() {
     for fragment in fragments {
         let spec = spec_with(fragment);
         let examined = examine_source(Source::new("docs".to_owned(), &spec), Path::new(&file));
-        let wrong: Vec<_> = examined.diagnostics.iter().filter(|d| d.code != Code::BadSample).collect();
+        // A fragment need not use every setting of the spec that it is put into.
+        let apart = [Code::BadSample, Code::Unused];
+        let wrong: Vec<_> = examined.diagnostics.iter().filter(|d| !apart.contains(&d.code)).collect();
         assert!(wrong.is_empty(), "{spec}\n{wrong:?}");
         assert!(examined.connector.is_some(), "{spec}");
     }
