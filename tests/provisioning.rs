@@ -4,6 +4,7 @@ pub mod bench;
 mod command;
 mod destroy;
 mod documented;
+mod gone;
 pub mod killed;
 mod life;
 mod lifetimes;

@@ -96,16 +96,19 @@ impl Provisioner {
         doomed: Doomed<'_>,
         names: &Names,
     ) -> Result<Removed, CallError> {
+        let done = |state: &ResourceState| {
+            let pending = state.pending.filter(|pending| pending.is(Operation::Delete));
+            pending.map_or(0, |pending| pending.done)
+        };
         let (saved, from) = match doomed {
-            Doomed::Own(state) => {
-                let pending = state.pending.filter(|pending| pending.is(Operation::Delete));
-                (&state.saved, pending.map_or(0, |pending| pending.done))
-            }
-            Doomed::Old(old) => (&old.saved, old.done),
-            Doomed::Unkept(saved) => (saved, 0),
+            Doomed::Own(state) => (state.known(), done(state)),
+            Doomed::Old(old) => (old.saved.clone(), old.done),
+            Doomed::Gone(gone) => (gone.known(), done(gone)),
+            Doomed::Unkept(saved) => (saved.clone(), 0),
         };
         let mut document = self.memory.read().await?;
-        document.resources.entry(resource.name.clone()).or_default().saved.clone_from(saved);
+        let doomed_only = ResourceState { saved, ..ResourceState::default() };
+        document.resources.insert(resource.name.clone(), doomed_only);
         let names = names.with("state", &document.names());
         let mut removed = if from > 0 { Removed::Now } else { Removed::Already };
         for (n, step) in resource.delete.iter().enumerate().skip(from) {
@@ -132,6 +135,14 @@ impl Provisioner {
                 let more = |state: &mut ResourceState| {
                     if let Some(old) = &mut state.old {
                         old.done = done;
+                    }
+                };
+                self.change(&resource.name, more).await?
+            }
+            Doomed::Gone(_) => {
+                let more = |state: &mut ResourceState| {
+                    if let Some(gone) = &mut state.gone {
+                        gone.pending = Some(pending);
                     }
                 };
                 self.change(&resource.name, more).await?
@@ -301,6 +312,8 @@ pub(super) enum Doomed<'a> {
     Own(&'a ResourceState),
     /// The one that was replaced.
     Old(&'a Old),
+    /// The one that the vendor said is gone.
+    Gone(&'a ResourceState),
     /// One that nobody but this call knows, by its saved values.
     Unkept(&'a Map<String, Json>),
 }

@@ -72,30 +72,46 @@ impl Provisioner {
         if let Some(old) = &state.old {
             self.delete(resource, Doomed::Old(old), &names).await?;
         }
+        let left = self.end_own(resource, &state, adopted, &names, report).await?;
+        self.end_gone(resource, (&document, left), adopted, &names, report).await?;
+        if left {
+            self.change(&resource.name, |state| (state.old, state.gone) = (None, None)).await?;
+            return Ok(());
+        }
+        Ok(self.forget(resource).await?)
+    }
+
+    /// The end of the present one; whether it is left there as what it is to us.
+    async fn end_own(
+        &self,
+        resource: &Resource,
+        state: &ResourceState,
+        adopted: bool,
+        names: &Names,
+        report: &mut Report,
+    ) -> Result<bool, CallError> {
         match state.origin {
             // There always is one of a singleton; the spec says whether it is to be reset.
             None if resource.singleton && !resource.delete.is_empty() => {
-                let what = self.remove(resource, &state, &names).await?;
+                let what = self.remove(resource, state, names).await?;
                 self.did(report, resource, what, String::new());
             }
             None => {}
             Some(Origin::Adopted) if !adopted => {
                 let why = "it was there before this instance; --adopted removes it too".to_owned();
                 self.did(report, resource, What::LeftAlone, why);
-                self.change(&resource.name, |state| state.old = None).await?;
-                return Ok(());
+                return Ok(true);
             }
             Some(Origin::Adopted | Origin::Created) if resource.delete.is_empty() => {
                 let why = "the spec has no delete: remove it at the vendor".to_owned();
                 self.did(report, resource, What::LeftAlone, why);
             }
             Some(Origin::Adopted | Origin::Created) => {
-                let what = self.remove(resource, &state, &names).await?;
+                let what = self.remove(resource, state, names).await?;
                 self.did(report, resource, what, String::new());
             }
         }
-        self.forget(resource).await?;
-        Ok(())
+        Ok(false)
     }
 
     async fn remove(

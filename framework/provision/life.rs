@@ -3,20 +3,16 @@
 //! `run` calls [`Provisioner::reconcile`] when it starts and `keep` on the schedule; `plan` tells what this
 //! would do, by the same looking and judging. What this instance did not make or adopt is never touched.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value as Json, json};
 
-use super::act::Doomed;
 use super::captures::untold;
 use super::decide::{Health, Mend, health, judge};
 use super::drift::{self, Difference};
 use super::look::Seen;
 use super::names::{Names, resume_from};
 use super::provisioner::{Moment, Provisioner, provisioned};
-use super::renew::seconds;
 use super::report::{Deed, Report, What};
-use super::state::{Mended, Old, Operation, Origin, Pending, ResourceState};
+use super::state::{Mended, Operation, Origin, Pending, ResourceState};
 use super::witness::Pass;
 use crate::call::failure::CallError;
 use crate::connector::model::Resource;
@@ -80,7 +76,7 @@ impl Provisioner {
         loop {
             match self.round(resource, report).await {
                 Err(CallError::Gone(_)) if rounds < ROUNDS => {
-                    self.forget_gone(resource).await?;
+                    self.set_gone(resource).await?;
                     rounds += 1;
                 }
                 outcome => return outcome,
@@ -94,9 +90,10 @@ impl Provisioner {
         if moment.state.pending.is_some_and(|pending| pending.is(Operation::Create)) {
             return self.make(resource, moment, report).await;
         }
-        // 2. What was to be replaced goes, now that the new one is there.
+        // 2. What was to be replaced goes, now that the new one is there; so does what was said to be gone.
         if moment.state.origin.is_some() {
             self.retire_old(resource).await?;
+            self.retire_gone(resource).await?;
         }
         // 3. Look: by the id in state, else by `find`.
         match self.look(resource, &moment.state, &moment.names).await? {
@@ -104,24 +101,42 @@ impl Provisioner {
                 self.remember(resource, &current, saved).await?;
                 self.tend(resource, &current, report).await
             }
-            Seen::Stranger { current, saved } => self.adopt(resource, &current, saved, report).await,
-            Seen::Nothing => self.make(resource, moment, report).await,
-            // 4. Gone: somebody may have made one by hand, else it is made again.
+            // 4. Gone: it may be listed all the same, or somebody made one by hand, else it is made again.
             Seen::Gone => {
-                self.forget_gone(resource).await?;
+                self.set_gone(resource).await?;
                 let moment = self.moment(resource).await?;
-                match self.find(resource, &moment.state, &moment.names).await? {
-                    Seen::Stranger { current, saved } => self.adopt(resource, &current, saved, report).await,
-                    Seen::Ours { .. } | Seen::Gone | Seen::Nothing => {
-                        self.make(resource, moment, report).await
-                    }
-                }
+                let seen = self.search(resource, &moment.state, &moment.names).await?;
+                self.begin(resource, seen, moment, report).await
             }
+            seen => self.begin(resource, seen, moment, report).await,
+        }
+    }
+
+    /// There is none that we know: one comes back, is taken over, or made.
+    async fn begin(
+        &self,
+        resource: &Resource,
+        seen: Seen,
+        moment: Moment<'_>,
+        report: &mut Report,
+    ) -> Result<(), CallError> {
+        match seen {
+            Seen::Back { current } => self.come_back(resource, &current, report).await,
+            Seen::Stranger { current, saved } => {
+                self.adopt(resource, &current, saved, report).await?;
+                self.retire_gone(resource).await
+            }
+            Seen::Ours { .. } | Seen::Gone | Seen::Nothing => self.make(resource, moment, report).await,
         }
     }
 
     /// What is there is judged, mended and made healthy; or nothing is done, and nothing written.
-    async fn tend(&self, resource: &Resource, current: &Json, report: &mut Report) -> Result<(), CallError> {
+    pub(super) async fn tend(
+        &self,
+        resource: &Resource,
+        current: &Json,
+        report: &mut Report,
+    ) -> Result<(), CallError> {
         let moment = self.moment(resource).await?;
         let names = moment.names.with("current", current);
         // 5. An operation that was interrupted goes on at the step after the last one that is done.
@@ -313,6 +328,7 @@ impl Provisioner {
                 self.retire_old(resource).await?;
             }
         }
+        self.retire_gone(resource).await?;
         let (what, why) = match (replaced, state.existed, from) {
             (Some(true), ..) => (What::Renewed, "a new one takes its place".to_owned()),
             (Some(false), ..) => (What::Replaced, "no update could change what differed".to_owned()),
@@ -321,52 +337,6 @@ impl Provisioner {
             (None, false, _) => (What::Created, "there was none".to_owned()),
         };
         self.did(report, resource, what, why);
-        Ok(())
-    }
-
-    /// The one that was replaced goes, once its overlap is over.
-    async fn retire_old(&self, resource: &Resource) -> Result<(), CallError> {
-        let moment = self.moment(resource).await?;
-        match &moment.state.old {
-            Some(old) if self.may_go(old) => self.remove_old(resource, moment).await,
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    async fn remove_old(&self, resource: &Resource, moment: Moment<'_>) -> Result<(), CallError> {
-        let Some(old) = &moment.state.old else { return Ok(()) };
-        self.delete(resource, Doomed::Old(old), &moment.names).await?;
-        self.change(&resource.name, |state| state.old = None).await?;
-        Ok(())
-    }
-
-    /// The one that is there is to be replaced; one that only runs out stays so long beside the new one.
-    pub(super) async fn set_aside(&self, resource: &Resource, overlap: Option<Duration>) -> Result<()> {
-        self.change(&resource.name, |state| {
-            let mut saved = std::mem::take(&mut state.saved);
-            saved.extend(state.take_captured());
-            state.old = Some(Old { saved, overlap_seconds: overlap.map(seconds), ..Old::default() });
-            state.lifetime = None;
-            state.origin = None;
-            state.pending = None;
-            state.applied.clear();
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// The one we knew is gone. That there was one, and how it was, is not forgotten.
-    async fn forget_gone(&self, resource: &Resource) -> Result<()> {
-        self.change(&resource.name, |state| {
-            state.saved.clear();
-            state.captured.clear();
-            state.origin = None;
-            state.pending = None;
-            state.applied.clear();
-            state.mended = None;
-            state.lifetime = None;
-        })
-        .await?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::call::exchange::is_nothing;
 use crate::call::failure::CallError;
 use crate::call::pages::Walk;
 use crate::call::retry::Repeat;
-use crate::connector::model::{Check, Find, Resource};
+use crate::connector::model::{Check, EXPIRES_AT, Find, Resource};
 use crate::connector::pick::Pick;
 use crate::error::{Error, Kind, escaped};
 
@@ -38,6 +38,11 @@ pub enum Seen {
     },
     /// The one we know is gone.
     Gone,
+    /// The one that was said to be gone is listed.
+    Back {
+        /// As it is.
+        current: Json,
+    },
     /// Nothing.
     Nothing,
 }
@@ -51,7 +56,7 @@ impl Provisioner {
         names: &Names,
     ) -> Result<Seen, CallError> {
         if !(resource.singleton || state.origin.is_some()) {
-            return self.find(resource, state, names).await;
+            return self.search(resource, state, names).await;
         }
         if let Some(check) = &resource.check {
             return self.check(resource, check, state, names).await;
@@ -60,9 +65,7 @@ impl Provisioner {
             let current = state.current.clone().unwrap_or_default();
             return Ok(Seen::Ours { current, saved: Map::new() });
         };
-        let known = |(_, saved): &(Json, Map<String, Json>)| {
-            saved.iter().all(|(name, value)| state.saved.get(name) == Some(value))
-        };
+        let known = |(_, saved): &(Json, Map<String, Json>)| fits(saved, &state.saved);
         Ok(match self.matches(find, names).await?.into_iter().find(known) {
             Some((current, saved)) => Seen::Ours { current, saved },
             None => Seen::Gone,
@@ -111,8 +114,8 @@ impl Provisioner {
         }
     }
 
-    /// Looks for one that fits `where`. More than one are refused and listed: which is ours, a person knows.
-    pub(super) async fn find(
+    /// Looks for the one that was said to be gone, or for another that fits `where`.
+    pub(super) async fn search(
         &self,
         resource: &Resource,
         state: &ResourceState,
@@ -120,17 +123,22 @@ impl Provisioner {
     ) -> Result<Seen, CallError> {
         let Some(find) = &resource.find else { return Ok(Seen::Nothing) };
         let mut found = self.matches(find, names).await?;
-        // What is being replaced still fits, and is not what is looked for.
-        if let Some(old) = &state.old {
-            found.retain(|(_, saved)| !saved.iter().all(|(name, value)| old.saved.get(name) == Some(value)));
+        let gone = state.gone.as_ref();
+        match found.iter().position(|(_, saved)| gone.is_some_and(|gone| tells(saved, &gone.saved))) {
+            Some(at) => Ok(Seen::Back { current: found.swap_remove(at).0 }),
+            None => stranger(resource, state, found),
         }
-        if found.len() > 1 {
-            return Err(several(resource, &found).into());
-        }
-        Ok(match found.pop() {
-            Some((current, saved)) => Seen::Stranger { current, saved },
-            None => Seen::Nothing,
-        })
+    }
+
+    /// Looks for one that fits `where` and is new to us.
+    pub(super) async fn find(
+        &self,
+        resource: &Resource,
+        state: &ResourceState,
+        names: &Names,
+    ) -> Result<Seen, CallError> {
+        let Some(find) = &resource.find else { return Ok(Seen::Nothing) };
+        stranger(resource, state, self.matches(find, names).await?)
     }
 
     /// What fits `where`, of every page: the second match may be on the last of them.
@@ -153,6 +161,39 @@ impl Provisioner {
             }
         }
     }
+}
+
+/// One that is new to us. More than one are refused and listed: which is ours, a person knows.
+fn stranger(
+    resource: &Resource,
+    state: &ResourceState,
+    mut found: Vec<(Json, Map<String, Json>)>,
+) -> Result<Seen, CallError> {
+    // What is being replaced still fits, as what was said to be gone may, and is not what is looked for.
+    if let Some(old) = &state.old {
+        found.retain(|(_, saved)| !fits(saved, &old.saved));
+    }
+    if let Some(gone) = &state.gone {
+        found.retain(|(_, saved)| !tells(saved, &gone.saved));
+    }
+    if found.len() > 1 {
+        return Err(several(resource, &found).into());
+    }
+    Ok(match found.pop() {
+        Some((current, saved)) => Seen::Stranger { current, saved },
+        None => Seen::Nothing,
+    })
+}
+
+/// Whether what a find saved is what is known.
+fn fits(saved: &Map<String, Json>, known: &Map<String, Json>) -> bool {
+    saved.iter().all(|(name, value)| known.get(name) == Some(value))
+}
+
+/// The same, where the find saves what tells one from another; an end may have moved.
+fn tells(saved: &Map<String, Json>, known: &Map<String, Json>) -> bool {
+    let mut telling = saved.iter().filter(|(name, _)| *name != EXPIRES_AT).peekable();
+    telling.peek().is_some() && telling.all(|(name, value)| known.get(name) == Some(value))
 }
 
 /// The items of one answer.

@@ -1,9 +1,11 @@
 //! The vendor's side: found, adopted, created, kept, repaired and destroyed.
 //!
 //! `life` is the story. It looks (`look`), judges (`decide`, by `drift`) and acts (`act`); `plan` looks and judges
-//! the same way and writes nothing; `keep` is the schedule and `destroy` the end. `state` is what is remembered.
+//! the same way and writes nothing; `keep` is the schedule and `destroy` the end. `state` is what is remembered, and
+//! `aside` what becomes of those that are replaced or said to be gone.
 
 mod act;
+mod aside;
 pub mod captures;
 mod decide;
 mod destroy;

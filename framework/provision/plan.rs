@@ -14,7 +14,7 @@ use super::renew::due;
 use super::report::What;
 use super::scopes::{explained, scopes};
 use super::secrets;
-use super::state::{Document, Operation, Origin};
+use super::state::{Document, Operation, Origin, ResourceState};
 use crate::call::curl::curl;
 use crate::call::failure::CallError;
 use crate::call::mask::{MASK, Mask};
@@ -150,9 +150,9 @@ impl Provisioner {
         };
         let gone = matches!(seen, Seen::Gone);
         if gone {
-            let mut forgotten = moment.state.clone();
-            forgotten.origin = None;
-            seen = self.find(resource, &forgotten, &moment.names).await?;
+            let gone = Some(Box::new(moment.state.clone()));
+            let forgotten = ResourceState { gone, old: moment.state.old.clone(), ..ResourceState::default() };
+            seen = self.search(resource, &forgotten, &moment.names).await?;
         }
         match seen {
             Seen::Stranger { .. } if begun => {
@@ -164,6 +164,11 @@ impl Provisioner {
                 self.plan_adoption(resource, &moment, &current, saved, state)
             }
             Seen::Ours { current, .. } => self.plan_tending(resource, &moment, &current, state),
+            Seen::Back { .. } => {
+                let why = "the vendor said that it is gone, and lists it: it is looked at again".to_owned();
+                let deed = PlannedDeed { what: What::Kept, why, calls: Vec::new() };
+                Ok(planned(resource, vec![deed], Vec::new()))
+            }
             Seen::Gone | Seen::Nothing => self.plan_making(resource, &moment, gone, state).await,
         }
     }

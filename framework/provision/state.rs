@@ -76,6 +76,9 @@ pub struct ResourceState {
     /// The one that is being replaced: deleted once the new one is there.
     #[serde(default)]
     pub old: Option<Old>,
+    /// The one that the vendor said is gone, as it was known: it comes back, or is removed once another is there.
+    #[serde(default)]
+    pub gone: Option<Box<ResourceState>>,
     /// From when to when it lives, where calls saved that.
     #[serde(default)]
     pub lifetime: Option<Lifetime>,
@@ -229,9 +232,7 @@ impl Document {
     /// The values that templates call `state`.
     pub fn names(&self) -> Json {
         let known = |(name, resource): (&String, &ResourceState)| {
-            let mut known = resource.saved.clone();
-            let captured = resource.captured.iter();
-            known.extend(captured.map(|(name, capture)| (name.clone(), capture.value.clone())));
+            let known = resource.known();
             (!known.is_empty()).then(|| (name.clone(), Json::Object(known)))
         };
         Json::Object(self.resources.iter().filter_map(known).collect())
@@ -239,13 +240,16 @@ impl Document {
 }
 
 impl Document {
-    /// The same with the values of what was replaced; `None` where nothing was, or it is gone.
+    /// The same with the values of what was replaced, or said to be gone; `None` where nothing was, or it is
+    /// removed.
     fn names_before(&self) -> Option<Json> {
         let mut names = self.names();
         let mut any = false;
         for (name, resource) in &self.resources {
-            if let Some(old) = &resource.old {
-                names[name] = Json::Object(old.saved.clone());
+            let old = resource.old.as_ref().map(|old| old.saved.clone());
+            let gone = resource.gone.as_ref().filter(|gone| gone.pending.is_none());
+            if let Some(before) = old.or_else(|| Some(gone?.known())) {
+                names[name] = Json::Object(before);
                 any = true;
             }
         }

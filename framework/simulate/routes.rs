@@ -165,6 +165,7 @@ pub fn derive(instance: &Instance) -> Result<Vec<Route>> {
             continue;
         }
         let scope = with_resource(&scope, resource)?;
+        let first = routes.len();
         for (nth, (effect, call)) in calls(resource).into_iter().enumerate() {
             let route = route(number, nth, effect, call, &scope, &marks).map_err(|error| {
                 let place = format!("resource `{}`, `{} {}`", resource.name, call.method, call.url.source());
@@ -174,8 +175,19 @@ pub fn derive(instance: &Instance) -> Result<Vec<Route>> {
             })?;
             routes.push(route);
         }
+        shown_alike(&mut routes[first..]);
     }
     Ok(routes)
+}
+
+/// A step that asks by the very request of the check is answered as the check is, whoever asks.
+fn shown_alike(routes: &mut [Route]) {
+    let (checks, steps): (Vec<_>, Vec<_>) = routes.iter_mut().partition(|route| route.effect == Effect::Read);
+    for step in steps.into_iter().filter(|route| route.effect == Effect::Act) {
+        if checks.iter().any(|check| check.is_like(step)) {
+            step.effect = Effect::Read;
+        }
+    }
 }
 
 /// The instance's names with `state.RESOURCE.SAVED` standing for marks.
@@ -279,6 +291,12 @@ impl Route {
         Some(named)
     }
 
+    /// Whether the same requests fit it.
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.method, &self.host, &self.path) == (&other.method, &other.host, &other.path)
+            && (&self.query, &self.form) == (&other.query, &other.form)
+    }
+
     /// Whether the call has this parameter in its query.
     pub fn asks_by(&self, parameter: &str) -> bool {
         self.query.iter().any(|(known, _)| known == parameter)
@@ -298,7 +316,7 @@ struct Mark {
 }
 
 /// Text with marks in it: literal, mark, literal, mark, literal.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Pattern {
     literals: Vec<String>,
     marks: Vec<(String, String)>,

@@ -13,7 +13,7 @@ use forebay::connector::clock::Clock;
 use forebay::connector::instance::{Instance, InstanceId};
 use forebay::connector::model::Connector;
 use forebay::connector::secret::{LiveSecret, Secret};
-use forebay::error::Result;
+use forebay::error::{Error, Kind, Result};
 use forebay::provision::{Provisioner, Report, What};
 use forebay::queue::State;
 use jiff::Timestamp;
@@ -30,6 +30,8 @@ pub struct Remembered {
     pub document: Mutex<Option<Json>>,
     pub latest: Mutex<Option<Timestamp>>,
     pub saves: Mutex<usize>,
+    /// How many more are saved before the process is as good as dead; `None`: it lives.
+    pub left: Mutex<Option<usize>>,
 }
 
 #[async_trait]
@@ -38,6 +40,9 @@ impl State for Remembered {
         Ok(self.document.lock().unwrap().clone())
     }
     async fn save(&self, _: &InstanceId, was: Option<&Json>, document: &Json) -> Result<bool> {
+        if let Some(left) = &mut *self.left.lock().unwrap() {
+            *left = left.checked_sub(1).ok_or_else(|| Error::new(Kind::Io, "the process was killed"))?;
+        }
         let mut kept = self.document.lock().unwrap();
         if kept.as_ref() != was {
             return Ok(false);

@@ -110,6 +110,18 @@ fn the_stand_in_keeps_the_order_of_steps_and_is_as_slow_as_vendors_are() {
 }
 
 #[test]
+fn a_check_that_asks_as_a_step_does_is_answered_alike_and_what_is_ready_stays_so() {
+    let vendor = Asker::of("lamps", "lamps.example", basic);
+    let lamp = json!({"to": "https://forebay.example/lamps/lamps", "password": "a-word"});
+    let (status, made) = vendor.json("POST", "/lamps", &lamp.to_string());
+    assert_eq!(status, 201, "{made}");
+    let one = format!("/lamps?id={}", made["lamps"][0]["id"].as_str().unwrap());
+    let state = |_| vendor.json("GET", &one, "").1["lamps"][0]["state"].clone();
+    let seen: Vec<Json> = (0..5).map(state).collect();
+    assert_eq!(seen, ["lit", "lit", "burning", "burning", "burning"]);
+}
+
+#[test]
 fn the_stand_in_tells_a_key_once_and_forgets_what_ran_out() {
     let vendor = Asker::of("relays", "relays.example", bearer);
     let relay = json!({"endpoint": "https://forebay.example/relays/relays", "format": "json"}).to_string();
