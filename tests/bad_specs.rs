@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use forebay::connector::load::{examine, examine_source};
 use forebay::spec::diagnostic::Diagnostic;
+use forebay::spec::fix::apply;
 use forebay::spec::mistake::Code;
 use forebay::spec::render;
 use forebay::spec::source::Source;
@@ -157,6 +158,28 @@ fn mending_what_is_shown_makes_it_valid() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(mended >= 150, "only {mended} kinds of mistakes have a mend");
     assert!(mutated >= 20, "only {mutated} of them are mutations of specs that were good");
+}
+
+/// What `--fix` puts there without asking is what was meant: where it is the one mistake, none is left.
+#[test]
+fn what_is_mended_without_asking_is_right() {
+    let (mut wrong, mut mended) = (Vec::new(), 0);
+    for case in cases() {
+        let examined = examine(&case).unwrap();
+        let [one] = examined.diagnostics.as_slice() else { continue };
+        if !one.fix.as_ref().is_some_and(|fix| fix.safe) {
+            continue;
+        }
+        mended += 1;
+        let fixed = apply(&examined.source.text, &examined.diagnostics, false).text;
+        let good = examine_source(Source::new(case.display().to_string(), &fixed), &case);
+        if !good.diagnostics.is_empty() || good.connector.is_none() {
+            let left: Vec<&str> = good.diagnostics.iter().map(|d| d.message.as_str()).collect();
+            wrong.push(format!("{}: {left:#?}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(mended >= 25, "only {mended} are mended without asking");
 }
 
 /// Cases that do not fit: each gets what its snapshot shows, and nothing else is said of the connector.

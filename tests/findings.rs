@@ -243,3 +243,19 @@ fn warnings_fail_only_where_they_are_denied() {
     let last = said.out.lines().last().unwrap();
     assert!(last.starts_with("in all: ") && last.contains(" errors, 1 warning"), "{last}");
 }
+
+/// What people see under `ok:` is a notice on a pull request; formats for findings have findings alone.
+#[test]
+fn hosts_and_scopes_are_notices_on_a_pull_request() {
+    let human = validate(&["connectors/auth0-log-stream"]).out;
+    let listed: Vec<&str> = human.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert!(listed[0].starts_with("calls: ") && listed[1].starts_with("needs: "), "{human}");
+    let said = validate(&["--format", "github", "connectors/auth0-log-stream"]);
+    let file = "connectors/auth0-log-stream/connector.yaml";
+    let wanted = format!("::notice file={file},line=1,title=auth0-log-stream::{}\n", listed.join("%0A"));
+    assert_eq!((said.code, said.out), (Some(0), wanted));
+
+    // One that is wrong has errors, and nothing is told of it that may be wrong too.
+    let said = validate(&["--format", "github", "tests/bad-specs/pointer.yaml"]);
+    assert!(said.out.starts_with("::error ") && !said.out.contains("::notice"), "{}", said.out);
+}

@@ -1,6 +1,7 @@
 //! docs/spec.md against schemas/connector.json: every key stands there with its values, its default, its example, its
 //! version and its description.
 
+use forebay::spec::definition::examples;
 use serde_json::Value as Json;
 
 use crate::support::root;
@@ -29,7 +30,7 @@ fn keys<'a>(schema: &'a Json, since: &'a str, found: &mut Vec<Key<'a>>) {
                         }
                     }
                     "$defs" => value.as_object().unwrap().values().for_each(|part| keys(part, since, found)),
-                    "examples" | "enum" | "const" | "default" => {}
+                    "examples" | "x-examples" | "defaultSnippets" | "enum" | "const" | "default" => {}
                     _ => keys(value, since, found),
                 }
             }
@@ -69,7 +70,7 @@ fn every_key_of_the_language_is_explained() {
     for Key { name, schema, since } in all {
         let since = schema.get("x-since").and_then(Json::as_str).unwrap_or(since);
         let words = schema["description"].as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-        let example = shown(&schema["examples"][0]);
+        let example = shown(&examples(schema)[0]);
         let default = schema.get("default").map(shown).unwrap_or_default();
         let explains = |cells: &&Vec<String>| {
             let [key, values, _, given, came, said] = cells.as_slice() else { return false };

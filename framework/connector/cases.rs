@@ -13,12 +13,13 @@ use super::load::Examined;
 use super::model::{Connector, Resource};
 use super::settings::{Given, value};
 use crate::error::escaped;
+use crate::spec::allow::settle;
 use crate::spec::case::SCHEMA;
 use crate::spec::diagnostic::placed;
 use crate::spec::document::Document;
 use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
-use crate::spec::nearest::{listed, nearest};
+use crate::spec::nearest::{Meant, listed, meant};
 use crate::spec::path::Path;
 use crate::spec::source::Source;
 
@@ -79,8 +80,8 @@ fn examine_case_source(
         let new = |m: &Mistake| own.iter().all(|path| !m.place.path.within(path) || path.0.is_empty());
         mistakes.extend(meaning.into_iter().flatten().filter(new));
     }
-    let diagnostics = placed(&document, mistakes);
-    Examined { connector: None, source: document.source, diagnostics, allowed: Vec::new() }
+    let (diagnostics, allowed) = settle(&document, placed(&document, mistakes));
+    Examined { connector: None, source: document.source, diagnostics, allowed }
 }
 
 /// Whether a case is written in the language of cases.
@@ -116,13 +117,13 @@ fn unknown_key(path: &Path, key: &str, keyword: &str) -> Mistake {
     let known = resolved(&schema, around).and_then(|around| around.get("properties"));
     let known: Vec<&str> =
         known.and_then(Json::as_object).into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-    let near = nearest(key, known.iter().copied());
+    let near = meant(key, known.iter().copied());
     let help = match near {
-        Some(near) => format!("did you mean `{near}`?"),
+        Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
         None => format!("known here: {}", listed(known.iter().copied())),
     };
     let place = Place::key(&path.join(key));
-    let fix = near.map(|near| Fix::text(place.clone(), near));
+    let fix = near.map(|near| Fix::meant(place.clone(), near));
     Mistake::new(Code::BadCase, place, format!("a case has no key `{}` here", escaped(key, 60)))
         .help(help)
         .fix(fix)
@@ -248,13 +249,13 @@ impl RecordShape {
 }
 
 fn undefined(path: &Path, what: &str, name: &str, known: &[&str]) -> Mistake {
-    let near = nearest(name, known.iter().copied());
+    let near = meant(name, known.iter().copied());
     let help = match near {
-        Some(near) => format!("did you mean `{near}`?"),
+        Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
         None if known.is_empty() => format!("it has no {what} at all"),
         None => format!("it has {}", listed(known.iter().copied())),
     };
-    let fix = near.map(|near| Fix::text(Place::key(path), near));
+    let fix = near.map(|near| Fix::meant(Place::key(path), near));
     Mistake::new(
         Code::BadCase,
         Place::key(path),

@@ -68,7 +68,7 @@ pub fn examine(path: &Path) -> Result<Examined> {
 /// The connector of an instance with these settings. Where the spec leaves it to a setting where something
 /// stands, it is compiled again with what they say.
 pub fn settled(connector: &Arc<Connector>, settings: &Map<String, Json>) -> Result<Arc<Connector>> {
-    if !connector.by_settings {
+    if connector.by_settings.is_empty() {
         return Ok(connector.clone());
     }
     let place = connector.file.display().to_string();

@@ -8,6 +8,7 @@ mod finding;
 mod given;
 mod meant;
 mod output;
+mod places;
 mod ranges;
 mod receiver;
 pub mod render;
@@ -72,4 +73,5 @@ fn both(old: &Connector, new: &Connector, found: &mut Findings) {
     receiver::compare(old, new, found);
     verification::compare(old, new, found);
     output::compare(old, new, found);
+    places::compare(old, new, found);
 }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::allowed;
 use super::markdown::{code, table};
-use crate::spec::definition::LANGUAGE;
+use crate::spec::definition::{LANGUAGE, examples};
 
 /// The word of the definition that tells the version of Forebay a key came with.
 const SINCE: &str = "x-since";
@@ -154,7 +154,7 @@ fn needed(map: &Json, name: &str) -> String {
 /// What the definition says of a key, with its first example.
 fn said(key: &Json) -> String {
     let words = words(key).unwrap_or_default();
-    let example = key.get("examples").and_then(|list| list.get(0)).map(allowed::shown);
+    let example = examples(key).first().map(allowed::shown);
     match example {
         Some(example) => format!("{words} Example: {example}"),
         None => words.to_owned(),

@@ -75,7 +75,7 @@ impl Allowance {
                         place,
                         format!("{id} is an error, and cannot be allowed"),
                     )
-                    .help("a spec with an error does not run: mend it, and remove this comment"),
+                    .help("an error is mended, and this comment removed: what has one is not played and does not run"),
                 ),
                 Some(_) if !sound || allowed.iter().any(used) => {}
                 Some(_) => found.push(

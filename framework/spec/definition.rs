@@ -21,15 +21,22 @@ pub fn description(parent: &Path, key: &str) -> Option<String> {
         schema = below(schema, token)?;
     }
     let words = below(schema, key)?;
-    let example = words
-        .get("examples")
-        .and_then(|list| list.get(0))
-        .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let example =
+        examples(words).first().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     let text = words.get("description").and_then(Json::as_str)?;
     Some(match example.filter(|example| example.len() < 60) {
         Some(example) => format!("{text} For example: {example}"),
         None => text.to_owned(),
     })
+}
+
+/// The examples of a key. Those that YAML would read as something else where an editor puts them in without quotes have a
+/// word of our own, and snippets beside it. Where a key has none, those of what it refers to are meant.
+pub fn examples(schema: &Json) -> &[Json] {
+    let own = |schema: &'_ Json| ["examples", "x-examples"].iter().any(|word| schema.get(word).is_some());
+    let schema = if own(schema) { schema } else { resolved(schema) };
+    let list = schema.get("examples").or_else(|| schema.get("x-examples"));
+    list.and_then(Json::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The definition of what stands under a key or an index.

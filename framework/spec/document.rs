@@ -9,6 +9,7 @@ use super::load;
 use super::mistake::{Code, Mistake, Part, Place};
 use super::path::Path;
 use super::source::{Source, Span};
+use super::syntax::{UNQUOTED_BRACES, quoted};
 use super::tree::{Node, NodeId, NodeKind, Tree};
 
 /// A spec as written.
@@ -150,9 +151,11 @@ impl Document {
                 let key = &tree.nodes[*key];
                 if !matches!(key.kind, NodeKind::Scalar { .. } | NodeKind::Alias(_)) {
                     let place = Place::bytes(self.trimmed(node.bytes.start..node.bytes.end));
+                    let fix = quoted(&self.source.text, node.bytes.start);
                     mistakes.push(
                         Mistake::new(Code::Foreign, place, "a map or a list cannot be a key")
-                            .help(super::syntax::UNQUOTED_BRACES),
+                            .help(UNQUOTED_BRACES)
+                            .fix(fix),
                     );
                 }
             }

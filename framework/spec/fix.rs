@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::diagnostic::Diagnostic;
 use super::mistake::{Part, Place};
+use super::nearest::Meant;
 use super::path::Path;
 use super::source::Span;
 
@@ -54,6 +55,11 @@ impl Fix {
     /// Another text for a key, a value or a part of one: a name that was misspelt.
     pub fn text(place: Place, text: impl Into<String>) -> Self {
         Self::of(place, Change::Text(text.into()))
+    }
+
+    /// The name that was meant in place of one that does not exist. The one rule of when that is safe.
+    pub fn meant(place: Place, meant: Meant<'_>) -> Self {
+        Self::text(place, meant.name).safe_if(meant.sure)
     }
 
     /// Other YAML for what stands at a place.

@@ -5,12 +5,29 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near(name, candidates).first().map(|(_, candidate)| *candidate)
 }
 
-/// The same, where no other candidate is as near: then it is surely what was meant.
-pub fn surely<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    match near(name, candidates).as_slice() {
-        [(first, _), (second, _), ..] if first == second => None,
-        found => found.first().map(|(_, candidate)| *candidate),
-    }
+/// What was probably meant by a name that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meant<'a> {
+    /// The name that there is.
+    pub name: &'a str,
+    /// Whether it is sure enough to be put there without asking.
+    pub sure: bool,
+}
+
+/// The nearest candidate, and whether it is surely what was meant: no other is as near, and the two do not differ in
+/// their figures, since `key_1` is no slip of `key_2`.
+pub fn meant<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<Meant<'a>> {
+    let found = near(name, candidates);
+    let (distance, first) = found.first()?;
+    let alone = found.get(1).is_none_or(|(second, _)| second > distance);
+    Some(Meant { name: first, sure: alone && figures(name) == figures(first) })
+}
+
+/// The figures of a name, in no order.
+fn figures(name: &str) -> Vec<char> {
+    let mut figures: Vec<char> = name.chars().filter(char::is_ascii_digit).collect();
+    figures.sort_unstable();
+    figures
 }
 
 /// The candidates that are near, the nearest first.
@@ -59,7 +76,10 @@ mod tests {
         assert_eq!(nearest("setting", keys), Some("settings"));
         assert_eq!(nearest("Header", keys), Some("header"));
         assert_eq!(nearest("elephant", keys), None);
-        assert_eq!(surely("reciever", keys), Some("receiver"));
-        assert_eq!((nearest("eat", ["at", "east"]), surely("eat", ["at", "east"])), (Some("at"), None));
+        assert_eq!(meant("reciever", keys), Some(Meant { name: "receiver", sure: true }));
+        assert_eq!(meant("elephant", keys), None);
+        assert_eq!(meant("eat", ["at", "east"]), Some(Meant { name: "at", sure: false }));
+        assert_eq!(meant("key_1", ["key_2"]), Some(Meant { name: "key_2", sure: false }));
+        assert_eq!(meant("sha265", ["sha256"]), Some(Meant { name: "sha256", sure: true }));
     }
 }

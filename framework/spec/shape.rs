@@ -12,7 +12,7 @@ use super::definition::{DEFINITION, at_pointer, description, known_keys};
 use super::fix::Fix;
 use super::misplaced::{many_unknown, names_missing};
 use super::mistake::{Code, Mistake, Place};
-use super::nearest::{listed, nearest, surely};
+use super::nearest::{Meant, listed, meant};
 use super::path::Path;
 use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
 
@@ -235,12 +235,13 @@ fn unknown_key<'a>(
     let place = Place::key(&path.join(key));
     let meant = renamed(key)
         .and_then(|now| known.iter().copied().find(|k| *k == now))
-        .or_else(|| nearest(key, known.iter().copied()));
+        .map(|name| Meant { name, sure: true })
+        .or_else(|| meant(key, known.iter().copied()));
     let torn =
         value.is_some_and(Json::is_null) && key.contains(['(', ')', '[', ']', '\'', '"', '=', '|', ' ']);
     let help = match meant {
         _ if torn => ONE_LINE_MAP.to_owned(),
-        Some(near) => format!("did you mean `{near}`?"),
+        Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
         None if known.is_empty() => "no key can be added here".to_owned(),
         None => format!("known here: {}", listed(known.iter().copied())),
     };
@@ -248,9 +249,8 @@ fn unknown_key<'a>(
         None => format!("the language has no key `{shown}`"),
         Some(_) => format!("`{shown}` is no key of `{path}`"),
     };
-    let sure = renamed(key).is_some() || surely(key, known.iter().copied()).is_some();
-    let fix = meant.filter(|_| !torn).map(|meant| Fix::text(place.clone(), meant).safe_if(sure));
-    (Mistake::new(Code::UnknownKey, place, message).help(help).fix(fix), meant)
+    let fix = meant.filter(|_| !torn).map(|meant| Fix::meant(place.clone(), meant));
+    (Mistake::new(Code::UnknownKey, place, message).help(help).fix(fix), meant.map(|meant| meant.name))
 }
 
 /// Words that other tools and earlier drafts use, and what they are called here.
@@ -351,14 +351,14 @@ fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json, spec: &Json) -
         ValidationErrorKind::Enum { options } => {
             let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
             let given = plain(value);
-            let renamed = renamed_value(&given).filter(|meant| options.iter().any(|option| option == meant));
-            let meant = renamed.or_else(|| nearest(&given, options.iter().map(String::as_str)));
+            let renamed = renamed_value(&given).filter(|name| options.iter().any(|option| option == name));
+            let renamed = renamed.map(|name| Meant { name, sure: true });
+            let meant = renamed.or_else(|| meant(&given, options.iter().map(String::as_str)));
             let help = match meant {
-                Some(near) => format!("did you mean `{near}`? There are: {}", all(&options)),
+                Some(Meant { name, .. }) => format!("did you mean `{name}`? There are: {}", all(&options)),
                 None => format!("there are: {}", all(&options)),
             };
-            let sure = renamed.is_some() || surely(&given, options.iter().map(String::as_str)).is_some();
-            let fix = meant.map(|meant| Fix::text(place.clone(), meant).safe_if(sure));
+            let fix = meant.map(|meant| Fix::meant(place.clone(), meant));
             let what = path.last().filter(|key| matches!(*key, "kind" | "format")).unwrap_or("value");
             Mistake::new(Code::NotInList, place, format!("there is no {what} `{}`", short(&given)))
                 .help(help)

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use serde_json::Value as Json;
+
+use super::fix::Fix;
 use super::mistake::{Code, Mistake, Place};
 use super::nearest::nearest;
 
@@ -17,7 +20,10 @@ pub fn explain(text: &str, at: usize, why: &str) -> Mistake {
     let trap = lines.iter().find_map(|line| trap(text, line.clone()));
     match trap {
         Some((bytes, help)) => {
-            Mistake::new(Code::Syntax, Place::bytes(bytes), format!("this is no YAML: {why}")).help(help)
+            let fix = quoted(text, bytes.start);
+            Mistake::new(Code::Syntax, Place::bytes(bytes), format!("this is no YAML: {why}"))
+                .help(help)
+                .fix(fix)
         }
         None => {
             let next = line_of(text, (line.end + 1).min(text.len()));
@@ -78,6 +84,60 @@ pub const UNQUOTED_BRACES: &str =
 pub const ONE_LINE_MAP: &str = "inside a one-line { map } YAML ends a value at `,`, `[`, `]`, `{` and `}`: write the value in \
      double quotes, or the map over several lines";
 
+/// The value that begins with these braces, in quotes. Nothing where it does not end on its line, or is a key.
+pub(super) fn quoted(text: &str, braces: usize) -> Option<Fix> {
+    let line = line_of(text, braces);
+    let rest = text.get(braces..line.end).filter(|rest| rest.starts_with("{{"))?;
+    let before = text.get(line.start..braces)?;
+    let open = open_brackets(before);
+    let value = match before.trim_end().chars().next_back()? {
+        ':' | '-' | '[' => true,
+        ',' => open.last() == Some(&'['),
+        _ => false,
+    };
+    let end = value.then(|| value_end(rest, !open.is_empty()))??;
+    let written = rest.get(..end)?.trim_end().trim_end_matches(',');
+    let quotes = written.contains(['"', '\\']) && !written.contains('\'');
+    let yaml = if quotes { format!("'{written}'") } else { Json::from(written).to_string() };
+    Some(Fix::yaml(Place::bytes(braces..braces + written.len()), yaml))
+}
+
+/// Where a value with templates ends: at its comment, or, within brackets, at what ends it there.
+fn value_end(rest: &str, bracketed: bool) -> Option<usize> {
+    let mut at = 0;
+    while let Some(c) = rest.get(at..)?.chars().next() {
+        if rest[at..].starts_with("{{") {
+            at += rest[at..].find("}}")? + 2;
+        } else if bracketed && matches!(c, ',' | '}' | ']') || rest[at..].starts_with(" #") {
+            break;
+        } else {
+            at += c.len_utf8();
+        }
+    }
+    Some(at)
+}
+
+/// The brackets that a line has opened and not closed, outside quotes.
+fn open_brackets(line: &str) -> Vec<char> {
+    let (mut open, mut quote) = (Vec::new(), None);
+    for (n, c) in line.char_indices() {
+        match quote {
+            Some(opened) if c == opened => quote = None,
+            Some(_) => {}
+            None if begins_quotes(line, n, c) => quote = Some(c),
+            None if matches!(c, '{' | '[') => open.push(c),
+            None if matches!(c, '}' | ']') => drop(open.pop()),
+            None => {}
+        }
+    }
+    open
+}
+
+/// Whether a character begins a text in quotes: at the beginning of a value.
+fn begins_quotes(line: &str, at: usize, c: char) -> bool {
+    (c == '"' || c == '\'') && line[..at].trim_end().ends_with([':', '-', '{', '[', ','])
+}
+
 /// The well-known traps in one line.
 fn trap(text: &str, line: Range<usize>) -> Option<(Range<usize>, &'static str)> {
     let words = text.get(line.clone())?;
@@ -110,9 +170,7 @@ fn unquoted(line: &str, wanted: &str) -> Option<usize> {
             Some(_) => {}
             None if line[n..].starts_with(wanted) => return Some(n),
             None if c == '#' && line[..n].ends_with([' ', '\t']) => return None,
-            None if (c == '"' || c == '\'') && line[..n].trim_end().ends_with([':', '-', '{', '[', ',']) => {
-                quote = Some(c);
-            }
+            None if begins_quotes(line, n, c) => quote = Some(c),
             None => {}
         }
     }

@@ -102,3 +102,45 @@ fn every_command_that_loads_a_connector_takes_the_same_comments() {
         WARNING.replace("    timestamp", "    # forebay: allow FB504 Acme signs no time\n    timestamp");
     assert!(!warned(&allowed));
 }
+
+#[test]
+fn comments_in_a_case_are_heard_and_errors_there_are_not_allowed() {
+    let (_outer, file) = connector();
+    let cases = file.parent().unwrap().join("cases");
+    std::fs::create_dir(&cases).unwrap();
+    let case = cases.join("one.yaml");
+    let text = "title: One\n# forebay: allow FB412 later\nsettings: {base_ulr: https://a.example/}\nsteps: [] # forebay: alow FB504\n";
+    std::fs::write(&case, text).unwrap();
+    let said = validate(&["--format", "json", shown(&file)]);
+    assert_eq!(said.code, Some(1));
+    let found: Vec<serde_json::Value> = serde_json::from_str(&said.out).unwrap();
+    let places: Vec<(&str, u64, &str)> = found
+        .iter()
+        .map(|one| {
+            assert_eq!(one["file"], shown(&case), "{one}");
+            (one["code"].as_str().unwrap(), one["line"].as_u64().unwrap(), one["severity"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [("FB704", 2, "warning"), ("FB412", 3, "error"), ("FB412", 4, "error"), ("FB701", 4, "warning")]
+    );
+    // Every format tells the same, at the same places.
+    let name = shown(&case);
+    let human = validate(&[shown(&file)]).out;
+    let github = validate(&["--format", "github", shown(&file)]).out;
+    let sarif: serde_json::Value =
+        serde_json::from_str(&validate(&["--format", "sarif", shown(&file)]).out).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    for (n, (code, line, severity)) in places.iter().enumerate() {
+        assert!(human.contains(&format!("{severity}[{code}]")), "{human}");
+        assert!(human.contains(&format!("{name}:{line}:")), "{human}");
+        let command = format!("::{severity} file={name},line={line},");
+        assert!(github.lines().any(|one| one.starts_with(&command) && one.contains(code)), "{github}");
+        assert_eq!(results[n]["ruleId"], *code);
+        let place = &results[n]["locations"][0]["physicalLocation"];
+        assert_eq!(place["region"]["startLine"], *line);
+        assert!(place["artifactLocation"]["uri"].as_str().unwrap().ends_with("/cases/one.yaml"), "{place}");
+    }
+    assert_eq!(results.len(), places.len());
+}

@@ -131,3 +131,51 @@ fn what_a_fix_lays_open_is_mended_too() {
     assert_eq!(said.out.matches("fixed: ").count(), 3, "{}", said.out);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }
+
+#[test]
+fn a_misspelt_name_is_mended_only_where_one_is_surely_meant() {
+    let (_outer, file) = connector();
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace("secrets.token", "secrets.tokn").replace("item.url", "itm.url"))
+        .unwrap();
+    let said = fix(&file);
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), good);
+
+    // Two are as near, or two names differ in a figure: a person says which is meant.
+    for (defined, used) in [("tokens", "tokenn"), ("token_1", "token_2")] {
+        let secret = format!("  {defined}: {{title: Other, description: Another one.}}\n");
+        let two = good.replace("  hook_key: {title", &format!("{secret}  hook_key: {{title"));
+        let bad = two.replace("secrets.token }}", &format!("secrets.{used} }}}}"));
+        assert!(bad != two, "{two}");
+        std::fs::write(&file, &bad).unwrap();
+        let said = fix(&file);
+        assert_eq!(said.code, Some(1), "{}", said.out);
+        assert!(said.out.contains("did you mean") && !said.out.contains("fixed: "), "{}", said.out);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), bad);
+    }
+}
+
+#[test]
+fn templates_get_their_quotes_and_pointers_their_slash() {
+    let (_outer, file) = connector();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let quoted = [
+        "\"{{ settings.base_url | join_url('hooks') }}\"",
+        "\"{{ receiver.url }}\"",
+        "\"{{ secrets.token }}\"",
+    ];
+    let bad = quoted.iter().fold(good.clone(), |text, one| text.replace(one, one.trim_matches('"')));
+    let bad = bad.replace("{id: /id, time: /at, type: /type}", "{id: id, time: at, type: /type}");
+    std::fs::write(&file, &bad).unwrap();
+    let said = fix(&file);
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), good, "{}", said.out);
+    assert_eq!(said.out.matches("(FB401)").count(), 2, "{}", said.out);
+
+    // What other notations mean is shown, and not put there unasked: a dot may be part of a key.
+    std::fs::write(&file, good.replace("time: /at", "time: $.data.at")).unwrap();
+    let said = fix(&file);
+    assert_eq!(said.code, Some(1));
+    assert!(said.out.contains("time: /data/at") && !said.out.contains("fixed: "), "{}", said.out);
+}

@@ -129,8 +129,20 @@ fn written(examined: &[Examined], format: Format, colour: bool) -> String {
         Format::Human => human(examined, colour),
         Format::Json => render::json::json(found),
         Format::Sarif => render::sarif(found, examined.iter().flat_map(|spec| &spec.allowed)),
-        Format::Github => found.map(render::github).collect(),
+        Format::Github => examined.iter().map(annotated).collect(),
     }
+}
+
+/// What was found of one spec, and whom it calls: whoever reviews a change sees that too.
+fn annotated(spec: &Examined) -> String {
+    let mut text: String = spec.diagnostics.iter().map(render::github).collect();
+    if let Some(connector) = &spec.connector {
+        let reach = reach(connector).join("\n");
+        if !reach.is_empty() {
+            text.push_str(&render::notice(&spec.source.name, &connector.name, &reach));
+        }
+    }
+    text
 }
 
 fn human(examined: &[Examined], colour: bool) -> String {
@@ -144,7 +156,8 @@ fn human(examined: &[Examined], colour: bool) -> String {
         let counted = if counted.is_empty() { counted } else { format!(": {counted}") };
         text.push_str(&match &spec.connector {
             Some(connector) => {
-                format!("ok: {} ({}){counted}\n{}", connector.name, spec.source.name, reach(connector))
+                let reach: String = reach(connector).iter().map(|line| format!("    {line}\n")).collect();
+                format!("ok: {} ({}){counted}\n{reach}", connector.name, spec.source.name)
             }
             None => format!("{}{counted}\n", spec.source.name),
         });
@@ -157,14 +170,12 @@ fn human(examined: &[Examined], colour: bool) -> String {
 }
 
 /// Whom a connector calls and what that takes, for whoever has to allow it.
-fn reach(connector: &Connector) -> String {
-    let line = |word: &str, names: Vec<&str>| match names.as_slice() {
-        [] => String::new(),
-        names => format!("    {word}: {}\n", names.join(", ")),
-    };
+fn reach(connector: &Connector) -> Vec<String> {
     let hosts = connector.hosts.iter().map(String::as_str).collect();
     let scopes = connector.provision.as_ref().map(scopes).unwrap_or_default();
-    line("calls", hosts) + &line("needs", scopes)
+    let lines = [("calls", hosts), ("needs", scopes)];
+    let lines = lines.into_iter().filter(|(_, names): &(&str, Vec<&str>)| !names.is_empty());
+    lines.map(|(word, names)| format!("{word}: {}", names.join(", "))).collect()
 }
 
 /// What was found, in figures: errors and warnings apart, and what can be done about them at once.

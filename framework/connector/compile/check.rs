@@ -7,7 +7,7 @@ use super::names::{Here, Row, TABLE, in_provision};
 use super::reader::{At, Compiler};
 use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Part, Place};
-use crate::spec::nearest::{listed, nearest};
+use crate::spec::nearest::{Meant, listed, meant};
 
 /// A text whose names are checked, and where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,18 @@ pub struct Checked<'a, 'b> {
     pub here: Here,
 }
 
+/// A name that does not exist, and the one that was probably meant, from its root on.
+struct Undefined {
+    mistake: Mistake,
+    meant: Option<(String, bool)>,
+}
+
+impl From<Mistake> for Undefined {
+    fn from(mistake: Mistake) -> Self {
+        Self { mistake, meant: None }
+    }
+}
+
 impl Compiler {
     /// Reports every name that does not exist here, and what vars bring here that does not.
     pub fn check_names(&mut self, text: Checked<'_, '_>, names: &[String]) {
@@ -28,7 +40,7 @@ impl Compiler {
         for name in names {
             let place = self.place_of_name(text, name);
             let undefined =
-                self.undefined(name, place.clone()).map(|mistake| self.with_definition(mistake, name));
+                self.undefined(name, place.clone()).map(|undefined| self.with_definition(undefined, name));
             if let Some(mistake) = undefined.or_else(|| self.not_here(name, text.here, place)) {
                 self.report(mistake);
             }
@@ -47,16 +59,15 @@ impl Compiler {
     }
 
     /// A name that does not exist, with the definition of the one that was probably meant: either may be misspelt.
-    fn with_definition(&self, mut mistake: Mistake, name: &str) -> Mistake {
-        let meant =
-            mistake.help.as_deref().and_then(|help| help.split("did you mean `").nth(1)?.split('`').next());
-        let Some(meant) = meant.map(str::to_owned) else { return mistake };
+    fn with_definition(&self, undefined: Undefined, name: &str) -> Mistake {
+        let Undefined { mut mistake, meant } = undefined;
+        let Some((meant, sure)) = meant else { return mistake };
         if let Part::Within(bytes) = &mistake.place.part
             && bytes.len() == name.len()
         {
             let behind = name.split('.').skip(meant.split('.').count());
             let whole = std::iter::once(meant.as_str()).chain(behind).collect::<Vec<_>>().join(".");
-            mistake.fix = Some(Fix::text(mistake.place.clone(), whole));
+            mistake.fix = Some(Fix::text(mistake.place.clone(), whole).safe_if(sure));
         }
         match self.defined.places.get(&meant) {
             Some(path) => mistake.related(Place::key(path), "this is defined"),
@@ -76,7 +87,7 @@ impl Compiler {
     }
 
     /// A name that exists nowhere.
-    fn undefined(&self, name: &str, place: Place) -> Option<Mistake> {
+    fn undefined(&self, name: &str, place: Place) -> Option<Undefined> {
         let mut parts = name.split('.');
         let root = parts.next().unwrap_or_default();
         let Some(row) = TABLE.iter().find(|row| row.root == root) else {
@@ -100,16 +111,17 @@ impl Compiler {
                 let mut known: Vec<&str> = saved.map(String::as_str).collect();
                 known.push("token");
                 match part {
-                    None => Some(whole_map(root, place)),
+                    None => Some(whole_map(root, place).into()),
                     Some(part) if known.contains(&part) => None,
                     Some(part) => {
-                        let mut mistake = undefined_part(root, part, place, known);
+                        let mut undefined = undefined_part(root, part, place, known);
                         if let Some((other, _)) = auths.iter().find(|(_, saved)| saved.contains(part)) {
-                            mistake.help = Some(format!(
+                            undefined.mistake.help = Some(format!(
                                 "the auth `{other}` saves it, and it exists inside that one alone"
                             ));
+                            undefined.meant = None;
                         }
-                        Some(mistake)
+                        Some(undefined)
                     }
                 }
             }
@@ -123,24 +135,26 @@ impl Compiler {
         }
     }
 
-    fn missing(&self, row: &Row, part: Option<&str>, place: Place, known: Vec<&String>) -> Option<Mistake> {
+    fn missing(&self, row: &Row, part: Option<&str>, place: Place, known: Vec<&String>) -> Option<Undefined> {
         match part {
-            None => Some(whole_map(row.root, place)),
+            None => Some(whole_map(row.root, place).into()),
             Some(part) if known.iter().any(|name| *name == part) => None,
             Some(_) if known.is_empty() && self.defines_none(row.root) => {
                 let root = row.root;
-                Some(Mistake::new(Code::Undefined, place, format!("the spec has no `{root}`")).help(format!(
-                    "add it at the top: `{root}:`, with the names that are used here below it"
-                )))
+                let message = format!("the spec has no `{root}`");
+                let help =
+                    format!("add it at the top: `{root}:`, with the names that are used here below it");
+                Some(Mistake::new(Code::Undefined, place, message).help(help).into())
             }
             Some(part) => {
                 let known = known.iter().map(|s| s.as_str()).collect();
-                let mut mistake = undefined_part(row.root, part, place, known);
-                if let Some(group) = self.elsewhere(row.root, part) {
-                    mistake.help =
+                let mut undefined = undefined_part(row.root, part, place, known);
+                if let [group, others @ ..] = self.elsewhere(row.root, part).as_slice() {
+                    undefined.mistake.help =
                         Some(format!("`{part}` stands under `{group}`: did you mean `{group}.{part}`?"));
+                    undefined.meant = Some((format!("{group}.{part}"), others.is_empty()));
                 }
-                Some(mistake)
+                Some(undefined)
             }
         }
     }
@@ -152,8 +166,8 @@ impl Compiler {
             && !self.defined.places.keys().any(|name| name.starts_with(&prefix))
     }
 
-    /// The other group that defines a name.
-    fn elsewhere(&self, group: &str, name: &str) -> Option<&'static str> {
+    /// The other groups that define a name.
+    fn elsewhere(&self, group: &str, name: &str) -> Vec<&'static str> {
         let defined =
             |names: &Option<BTreeSet<String>>| names.as_ref().is_some_and(|names| names.contains(name));
         let groups = [
@@ -161,7 +175,7 @@ impl Compiler {
             ("secrets", defined(&self.defined.secrets)),
             ("vars", self.defined.var_texts.contains_key(name)),
         ];
-        groups.into_iter().find(|(other, has)| *other != group && *has).map(|(other, _)| other)
+        groups.into_iter().filter(|(other, has)| *other != group && *has).map(|(other, _)| other).collect()
     }
 
     fn missing_state(
@@ -170,26 +184,28 @@ impl Compiler {
         resource: Option<&str>,
         name: Option<&str>,
         place: Place,
-    ) -> Option<Mistake> {
+    ) -> Option<Undefined> {
         let saved = self.defined.saved.as_ref()?;
-        let mistake = self.missing(row, resource, place.clone(), saved.keys().collect());
-        if mistake.is_some() {
-            return mistake;
+        let undefined = self.missing(row, resource, place.clone(), saved.keys().collect());
+        if undefined.is_some() {
+            return undefined;
         }
         let resource = resource?;
         let names = saved.get(resource)?;
         let root = format!("state.{resource}");
         match name {
-            None => Some(whole_map(&root, place)),
+            None => Some(whole_map(&root, place).into()),
             Some(name) if names.contains(name) => None,
             Some(name) => {
                 let known = names.iter().map(String::as_str).collect();
                 let help = format!(
                     "`{resource}` saves nothing under `{name}`: a call that gets it says `save: {{{name}: /pointer}}`"
                 );
-                let mut mistake = undefined_part(&root, name, place, known);
-                mistake.help = Some(mistake.help.filter(|h| h.starts_with("did you")).unwrap_or(help));
-                Some(mistake)
+                let mut undefined = undefined_part(&root, name, place, known);
+                if undefined.meant.is_none() {
+                    undefined.mistake.help = Some(help);
+                }
+                Some(undefined)
             }
         }
     }
@@ -256,24 +272,28 @@ fn absent(name: &str, place: Place, words: &str) -> Mistake {
         .help(format!("`{shown}` exists {words}"))
 }
 
-fn unknown_root(root: &str, place: Place) -> Mistake {
+fn unknown_root(root: &str, place: Place) -> Undefined {
     let known = TABLE.iter().map(|row| row.root);
-    let help = match nearest(root, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
+    let near = meant(root, known.clone());
+    let help = match near {
+        Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
         None => {
             format!("a text begins and ends with quotes, 'like this'; names begin with {}", listed(known))
         }
     };
-    Mistake::new(Code::UnknownName, place, format!("there is no name `{root}`")).help(help)
+    let mistake = Mistake::new(Code::UnknownName, place, format!("there is no name `{root}`")).help(help);
+    Undefined { mistake, meant: near.map(|near| (near.name.to_owned(), near.sure)) }
 }
 
-fn undefined_part(root: &str, part: &str, place: Place, known: Vec<&str>) -> Mistake {
-    let help = match nearest(part, known.iter().copied()) {
-        Some(near) => format!("did you mean `{root}.{near}`?"),
+fn undefined_part(root: &str, part: &str, place: Place, known: Vec<&str>) -> Undefined {
+    let near = meant(part, known.iter().copied());
+    let help = match near {
+        Some(Meant { name, .. }) => format!("did you mean `{root}.{name}`?"),
         None if known.is_empty() => format!("`{root}` has nothing in it"),
         None => format!("`{root}` has {}", listed(known)),
     };
-    Mistake::new(Code::Undefined, place, format!("there is no `{root}.{part}`")).help(help)
+    let mistake = Mistake::new(Code::Undefined, place, format!("there is no `{root}.{part}`")).help(help);
+    Undefined { mistake, meant: near.map(|near| (format!("{root}.{}", near.name), near.sure)) }
 }
 
 fn whole_map(root: &str, place: Place) -> Mistake {

@@ -10,7 +10,7 @@ use crate::connector::template::{Beside, Literal};
 use crate::connector::units;
 use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
-use crate::spec::nearest::{listed, nearest};
+use crate::spec::nearest::{Meant, listed, meant};
 
 /// The hashes that the filter `hmac` knows.
 const HASHES: &[&str] = &["sha1", "sha256", "sha384", "sha512"];
@@ -83,12 +83,12 @@ impl Compiler {
                 return None;
             }
             let choices: Vec<&str> = choices.iter().filter_map(Json::as_str).collect();
-            let near = value.as_str().and_then(|value| nearest(value, choices.iter().copied()));
+            let near = value.as_str().and_then(|value| meant(value, choices.iter().copied()));
             let help = match near {
-                Some(near) => format!("did you mean '{near}'?"),
+                Some(Meant { name, .. }) => format!("did you mean '{name}'?"),
                 None => format!("its `enum` has {}", listed(choices.iter().copied())),
             };
-            let fix = near.map(|near| Fix::yaml(place.clone(), format!("'{near}'")));
+            let fix = near.map(|near| constant(place.clone(), near));
             return Some(wrong(format!("`{name}` is never {value}")).help(help).fix(fix));
         }
         let kinds = types(kind);
@@ -104,6 +104,11 @@ impl Compiler {
                 .help("compare it with a value of its type: 'text', 5, true")
         })
     }
+}
+
+/// The constant that was meant, in the quotes of the language.
+fn constant(place: Place, Meant { name, sure }: Meant<'_>) -> Fix {
+    Fix::text(place, format!("'{name}'")).safe_if(sure)
 }
 
 /// The types of a setting.
@@ -124,9 +129,9 @@ fn argument(filter: &str, value: &str, place: &Place) -> Option<Mistake> {
                 .help("write a number and a unit: 250ms, 30s, 5m, 2h, 7d"),
         ),
         "hmac" if !HASHES.contains(&value) => {
-            let near = nearest(value, HASHES.iter().copied());
+            let near = meant(value, HASHES.iter().copied());
             let help = format!("there are {}", listed(HASHES.iter().copied()));
-            let fix = near.map(|near| Fix::yaml(place.clone(), format!("'{near}'")));
+            let fix = near.map(|near| constant(place.clone(), near));
             Some(
                 Mistake::new(Code::WrongKind, place.clone(), format!("`hmac` knows no hash `{value}`"))
                     .help(help)

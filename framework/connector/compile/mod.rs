@@ -110,7 +110,7 @@ impl Compiler {
             samples: samples.into_iter().map(|(_, sample)| sample).collect(),
             simulate,
             hosts,
-            by_settings: self.by_settings,
+            by_settings: std::mem::take(&mut self.by_settings),
         })
     }
 

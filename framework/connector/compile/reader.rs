@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json};
 
 use super::names::Defined;
+use crate::connector::model::BySetting;
 use crate::spec::diagnostic::AGAIN;
 use crate::spec::mistake::{Code, Mistake, Place, Severity};
 use crate::spec::path::Path;
@@ -104,8 +105,8 @@ pub struct Compiler {
     pub named: BTreeSet<String>,
     /// The settings that are known: the instance's, or the spec's own defaults.
     pub given: Map<String, Json>,
-    /// Whether a setting says where something stands.
-    pub by_settings: bool,
+    /// Where a setting says where something stands.
+    pub by_settings: Vec<BySetting>,
     /// The schema of a record, for the samples.
     pub record_shape: Option<jsonschema::Validator>,
     mistakes: Vec<Mistake>,
@@ -122,7 +123,7 @@ impl Compiler {
             auth_here: None,
             named: BTreeSet::new(),
             given: Map::new(),
-            by_settings: false,
+            by_settings: Vec::new(),
             record_shape: None,
             mistakes: Vec::new(),
             not_built: BTreeSet::new(),

@@ -175,7 +175,8 @@ impl Compiler {
     fn syntax(&mut self, code: Code, path: &Path, source: &str, start: usize, wrong: &SyntaxError) {
         let bytes = around(source, wrong.offset);
         let place = Place::within(path, start + bytes.start..start + bytes.end);
-        let mut mistake = Mistake::new(code, place, wrong.message.clone());
+        let fix = wrong.meant.map(|meant| Fix::meant(place.clone(), meant));
+        let mut mistake = Mistake::new(code, place, wrong.message.clone()).fix(fix);
         mistake.help = Some(wrong.help.clone().unwrap_or_else(|| {
             match code {
                 Code::ExpressionSyntax => "a condition is written like `current.status == 'active'`",

@@ -7,9 +7,10 @@ use serde_json::Value as Json;
 use super::names::Here;
 use super::reader::{At, Compiler};
 use super::urls::bad_header;
-use crate::connector::model::StatusRange;
+use crate::connector::model::{BySetting, StatusRange};
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
 use crate::connector::units;
+use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
 
 impl Compiler {
@@ -19,9 +20,13 @@ impl Compiler {
         if !written.contains("{{") {
             return Some(written.to_owned());
         }
-        self.by_settings = true;
         let name = self.text(at, Here::Settings)?.lone_name();
         let setting = name.as_deref().and_then(|name| name.strip_prefix("settings."));
+        if let Some(setting) = setting {
+            let keys = at.path.0.iter().map(String::as_str).filter(|key| key.parse::<usize>().is_err());
+            let key = keys.collect::<Vec<_>>().join(".");
+            self.by_settings.push(BySetting { key, setting: setting.to_owned() });
+        }
         let message = match setting.map(|setting| self.given.get(setting)) {
             Some(Some(Json::String(text))) => return Some(text.clone()),
             Some(None) => return None,
@@ -40,13 +45,14 @@ impl Compiler {
         match Pointer::parse(&self.place_text(at)?) {
             Ok(pointer) => Some(pointer),
             Err(wrong) => {
+                let message = format!("this is no JSON Pointer: {wrong}");
+                let fix = at.text().and_then(|text| pointer_meant(text, Place::value(&at.path)));
                 self.report(
-                    Mistake::new(
-                        Code::BadPointer,
-                        Place::value(&at.path),
-                        format!("this is no JSON Pointer: {wrong}"),
-                    )
-                    .help("a pointer names the keys that lead to a value: `/data/date`; the whole is \"\""),
+                    Mistake::new(Code::BadPointer, Place::value(&at.path), message)
+                        .help(
+                            "a pointer names the keys that lead to a value: `/data/date`; the whole is \"\"",
+                        )
+                        .fix(fix),
                 );
                 None
             }
@@ -175,6 +181,18 @@ impl Compiler {
         self.report(bad_header(&name, Place::value(&at.path)));
         None
     }
+}
+
+/// The pointer that was meant: with the slash that it lacks, or, as other notations have it, from `$` with dots. A dot may
+/// be part of a key, so that only the first of them is sure.
+fn pointer_meant(text: &str, place: Place) -> Option<Fix> {
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '/');
+    let keys = text.strip_prefix('$').unwrap_or(text).trim_start_matches('.');
+    if keys.is_empty() || text.starts_with('/') || !keys.chars().all(|c| word(c) || c == '.') {
+        return None;
+    }
+    let sure = text.chars().all(word);
+    Some(Fix::text(place, format!("/{}", keys.replace('.', "/"))).safe_if(sure))
 }
 
 /// What is wrong with a regular expression.

@@ -64,8 +64,17 @@ pub struct Connector {
     pub simulate: Simulate,
     /// Every host that is called, by name: `api.example.com`, or the setting that says it.
     pub hosts: Vec<String>,
-    /// Whether settings say where something stands: an instance has a connector of its own then.
-    pub by_settings: bool,
+    /// What settings decide the places of: an instance has a connector of its own then.
+    pub by_settings: Vec<BySetting>,
+}
+
+/// A place that is not written out: a setting says where something stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BySetting {
+    /// The key whose value it is, as a path without the positions in lists.
+    pub key: String,
+    /// The setting.
+    pub setting: String,
 }
 
 /// What the stand-in sends where it cannot invert the spec by itself.

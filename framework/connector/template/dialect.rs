@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 
 use super::filters;
 use super::language::{Name, SyntaxError};
+use crate::spec::nearest::{Meant, meant};
 
 /// What `is` may be followed by.
 const TESTS: &[&str] = &[
@@ -406,20 +407,17 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn listed(&self, expr: &ast::Expr, what: &str, name: &str, known: &[&str]) -> Written {
+    fn listed(&self, expr: &ast::Expr, what: &str, name: &str, known: &[&'static str]) -> Written {
         if known.contains(&name) {
             return Ok(());
         }
-        let near = known
-            .iter()
-            .map(|candidate| (strsim::damerau_levenshtein(candidate, name), candidate))
-            .min()
-            .filter(|(distance, _)| *distance <= 2);
+        let near = meant(name, known.iter().copied());
         let help = match near {
-            Some((_, near)) => format!("did you mean `{near}`?"),
+            Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
             None => format!("there are: {}", known.join(", ")),
         };
-        Err(self.refuse(expr, format!("there is no {what} `{name}`")).help(Some(help)))
+        let refused = self.refuse(expr, format!("there is no {what} `{name}`")).help(Some(help));
+        Err(SyntaxError { meant: near, ..refused })
     }
 }
 

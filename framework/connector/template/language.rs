@@ -16,6 +16,7 @@ use super::{
     dialect::{FOREIGN, Literal, Writer, fixed_path},
     filters,
 };
+use crate::spec::nearest::Meant;
 
 /// Tokens inside the braces of one text: bounds the depth of the tree, and so the stack.
 const MAX_TOKENS: usize = 1000;
@@ -53,6 +54,8 @@ pub struct SyntaxError {
     pub line: usize,
     /// Column in the line, in characters, from 1.
     pub column: usize,
+    /// The word that was meant in place of the one there.
+    pub meant: Option<Meant<'static>>,
 }
 
 impl SyntaxError {
@@ -69,6 +72,7 @@ impl SyntaxError {
             offset,
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            meant: None,
         }
     }
 

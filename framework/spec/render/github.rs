@@ -1,4 +1,5 @@
-//! Diagnostics as workflow commands of GitHub Actions, which shows them beside the lines of a pull request.
+//! Diagnostics, and what is only to be known, as workflow commands of GitHub Actions, which shows them beside the lines of
+//! a pull request.
 //!
 //! A property of such a command ends at a comma, the properties at `::`, the command at the line's end, so that all of
 //! them are escaped.
@@ -28,6 +29,11 @@ pub fn github(diagnostic: &Diagnostic) -> String {
         property(diagnostic.code.id()),
         data(&message),
     )
+}
+
+/// Something that is right and worth knowing, at the top of a file.
+pub fn notice(file: &str, title: &str, message: &str) -> String {
+    format!("::notice file={},line=1,title={}::{}\n", property(file), property(title), data(message))
 }
 
 /// Text behind the `::`.

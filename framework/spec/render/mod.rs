@@ -6,6 +6,6 @@ mod human;
 pub mod json;
 mod sarif;
 
-pub use github::github;
+pub use github::{github, notice};
 pub use human::human;
 pub use sarif::sarif;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::names::Here;
 use super::super::reader::{At, Compiler};
 use crate::connector::template::Text;
+use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
-use crate::spec::nearest::{listed, nearest};
+use crate::spec::nearest::{Meant, listed, meant, nearest};
 
 impl Compiler {
     /// The name of an auth: fixed, or the value of a setting.
@@ -17,12 +18,15 @@ impl Compiler {
             && !name.contains('{')
             && !auths.contains_key(name)
         {
-            let help = match nearest(name, auths.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
+            let place = Place::value(&at.path);
+            let near = meant(name, auths.keys().map(String::as_str));
+            let help = match near {
+                Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
                 None => format!("`auth` has {}", listed(auths.keys().map(String::as_str))),
             };
             let message = format!("there is no auth `{name}`");
-            self.report(Mistake::new(Code::Undefined, Place::value(&at.path), message).help(help));
+            let fix = near.map(|near| Fix::meant(place.clone(), near));
+            self.report(Mistake::new(Code::Undefined, place, message).help(help).fix(fix));
         }
         Some(text)
     }
@@ -111,16 +115,19 @@ impl Compiler {
             if name == "none" || auths.contains_key(name) {
                 continue;
             }
-            let help = match nearest(name, auths.keys().map(String::as_str)) {
+            let near = meant(name, auths.keys().map(String::as_str));
+            let help = match near {
                 // The one that was meant is not reported as never chosen as well.
-                Some(near) => {
-                    names.push(near.to_owned());
-                    format!("did you mean `{near}`?")
+                Some(Meant { name, .. }) => {
+                    names.push(name.to_owned());
+                    format!("did you mean `{name}`?")
                 }
                 None => format!("add `{name}` under `auth`, or remove it here"),
             };
             let message = format!("`{name}` can be chosen, and there is no auth of that name");
-            self.report(Mistake::new(Code::AuthChoice, Place::value(&item.path), message).help(help));
+            let place = Place::value(&item.path);
+            let fix = near.map(|near| Fix::meant(place.clone(), near));
+            self.report(Mistake::new(Code::AuthChoice, place, message).help(help).fix(fix));
         }
         names
     }

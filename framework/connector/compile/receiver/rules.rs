@@ -9,8 +9,9 @@ use crate::connector::compile::names::Here;
 use crate::connector::compile::reader::{At, Compiler};
 use crate::connector::compile::verify::pins_host;
 use crate::connector::model::{Call, Capture, End, Lifecycle, Rule, Run, Sample, SampleBody};
+use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
-use crate::spec::nearest::{listed, nearest};
+use crate::spec::nearest::{Meant, listed, meant};
 
 impl Compiler {
     /// A request that is no event, and what becomes of it.
@@ -130,34 +131,51 @@ impl Compiler {
             let resource = name.split('.').next().unwrap_or_default();
             // Where nothing is provisioned, a person makes the resource, and a name is all there is of it.
             if !resources.is_empty() && !resources.contains_key(resource) {
-                self.no_resource(resource, place.clone(), &resources);
+                let rest = &name[resource.len()..];
+                self.no_resource((resource, rest), place.clone(), &resources);
             }
         }
         let Some(run) = at.get("run") else { return };
         let Some((resource, operation)) = run.text().and_then(|text| text.split_once('.')) else { return };
         match resources.get(resource) {
-            None => self.no_resource(resource, Place::value(&run.path), &resources),
-            Some(operations) if !operations.contains(operation) => self.report(
-                Mistake::new(
-                    Code::Undefined,
-                    Place::value(&run.path),
-                    format!("`{resource}` has no `{operation}`"),
-                )
-                .help(format!("it has {}", listed(operations.iter().map(String::as_str)))),
-            ),
+            None => {
+                let rest = format!(".{operation}");
+                self.no_resource((resource, &rest), Place::value(&run.path), &resources);
+            }
+            Some(operations) if !operations.contains(operation) => {
+                let known = || operations.iter().map(String::as_str);
+                let place =
+                    Place::within(&run.path, resource.len() + 1..resource.len() + 1 + operation.len());
+                let near = meant(operation, known());
+                let help = match near {
+                    Some(Meant { name, .. }) => format!("did you mean `{resource}.{name}`?"),
+                    None => format!("it has {}", listed(known())),
+                };
+                let fix = near.map(|near| Fix::meant(place.clone(), near));
+                let message = format!("`{resource}` has no `{operation}`");
+                self.report(Mistake::new(Code::Undefined, place, message).help(help).fix(fix));
+            }
             Some(_) => {}
         }
     }
 
-    fn no_resource(&mut self, name: &str, place: Place, resources: &BTreeMap<String, BTreeSet<String>>) {
+    /// A place that begins with the name of a resource that does not exist, and goes on with the rest.
+    fn no_resource(
+        &mut self,
+        (name, rest): (&str, &str),
+        place: Place,
+        resources: &BTreeMap<String, BTreeSet<String>>,
+    ) {
         let known = || resources.keys().map(String::as_str);
-        let help = match nearest(name, known()) {
-            Some(near) => format!("did you mean `{near}`?"),
+        let near = meant(name, known());
+        let help = match near {
+            Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
             None => format!("`provision.resources` has {}", listed(known())),
         };
-        self.report(
-            Mistake::new(Code::Undefined, place, format!("there is no resource `{name}`")).help(help),
-        );
+        let fix =
+            near.map(|near| Fix::text(place.clone(), format!("{}{rest}", near.name)).safe_if(near.sure));
+        let message = format!("there is no resource `{name}`");
+        self.report(Mistake::new(Code::Undefined, place, message).help(help).fix(fix));
     }
 }
 
