@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::junit::{self, Suite};
+use super::validate::specs_of;
 use super::{runtime, simulated};
 use crate::call::Transport;
 use crate::call::transport::{HttpTransport, Options};
@@ -30,7 +31,7 @@ const LIFE: &str = "its whole life, simulated with faults";
 /// Its flags.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Connector folders, their connector.yaml, or single cases (default: every folder of connectors/)
+    /// Connector folders, their connector.yaml, folders of connectors, or single cases (default: connectors/)
     paths: Vec<PathBuf>,
     /// Only what has this text in the connector's name, the case's file or its title
     #[arg(long, value_name = "TEXT")]
@@ -50,7 +51,7 @@ pub struct Arguments {
 /// none at all.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let begun = Instant::now();
-    let paths = if arguments.paths.is_empty() { every_connector()? } else { arguments.paths.clone() };
+    let paths = if arguments.paths.is_empty() { every_connector()? } else { meant(&arguments)? };
     let plan = plan(&paths, &arguments)?;
     let all: usize = plan.iter().map(|one| one.files.len() + usize::from(one.lives)).sum();
     if let (0, Some(filter)) = (all, &arguments.filter) {
@@ -292,6 +293,20 @@ fn cases_of(path: &Path, connector: Option<&Path>) -> Result<(PathBuf, Vec<PathB
     }
     let spec = spec_file(path);
     Ok((spec.clone(), cases::files(&spec.with_file_name("cases"))?, true))
+}
+
+/// The paths, a folder of connectors by those that are in it.
+fn meant(arguments: &Arguments) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in &arguments.paths {
+        let is_folder_of_them = arguments.connector.is_none() && path.is_dir() && !spec_file(path).is_file();
+        if is_folder_of_them {
+            found.extend(specs_of(path)?);
+        } else {
+            found.push(path.clone());
+        }
+    }
+    Ok(found)
 }
 
 fn every_connector() -> Result<Vec<PathBuf>> {

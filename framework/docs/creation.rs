@@ -7,6 +7,7 @@ use super::markdown::{block, code, joined, list};
 use super::{proof, words};
 use crate::call::curl::curl;
 use crate::connector::model::{Body, Call, Connector, Provision, Resource, ResponseFormat};
+use crate::connector::pick::Pick;
 use crate::connector::template::Scope;
 
 /// The heading of the part.
@@ -108,10 +109,67 @@ fn answer(resource: &Resource, scope: &Scope) -> Option<Json> {
     if tree.render(scope).ok()?? != sent {
         return None;
     }
+    let around = resource.place_in(call);
+    let own = if around.0.is_empty() {
+        sent
+    } else {
+        seen(resource, around.resolve(&sent).unwrap_or(&sent), scope)?
+    };
     let mut all: Map<String, Json> = added.iter().filter(|(key, _)| *key == "id").map(pair).collect();
-    all.extend(sent.as_object()?.iter().map(pair));
-    all.extend(added.iter().map(pair));
-    Some(Json::Object(all))
+    all.extend(own.as_object()?.iter().map(pair));
+    let mut all = Json::Object(all);
+    lay_over(&mut all, &resource.healthy_example);
+    let mut answer = around.0.iter().rev().fold(all, |inner, key| json!({ key: inner }));
+    for (name, pick) in &call.save {
+        if let Pick::Item(at) | Pick::Body(at) = pick {
+            put(&mut answer, &at.0, &format!("{{{name}}}"));
+        }
+    }
+    Some(answer)
+}
+
+/// What was sent, as the vendor shows it: under the names of `desired`, without what it never shows.
+fn seen(resource: &Resource, sent: &Json, scope: &Scope) -> Option<Json> {
+    let desired = resource.desired.render(scope).ok()??;
+    let (sent, desired) = (sent.as_object()?, desired.as_object()?);
+    let renamed = |(key, value): &(&String, &Json)| {
+        !desired.contains_key(*key) && desired.values().any(|wanted| wanted == *value)
+    };
+    let mut seen: Map<String, Json> = sent.iter().filter(|pair| !renamed(pair)).map(pair).collect();
+    for (key, value) in desired {
+        seen.entry(key).or_insert_with(|| value.clone());
+    }
+    let mut seen = Json::Object(seen);
+    for (last, above) in resource.write_only.iter().filter_map(|place| place.0.split_last()) {
+        let holder = above.iter().try_fold(&mut seen, |at, key| at.get_mut(key));
+        if let Some(Json::Object(holder)) = holder {
+            holder.remove(last);
+        }
+    }
+    Some(seen)
+}
+
+/// Puts an example over a value, map by map.
+fn lay_over(value: &mut Json, example: &Json) {
+    match (value, example) {
+        (Json::Object(map), Json::Object(more)) => {
+            for (key, example) in more {
+                lay_over(map.entry(key).or_insert(Json::Null), example);
+            }
+        }
+        (value, example) => *value = example.clone(),
+    }
+}
+
+/// Puts a text where nothing stands yet, as deep in maps as it belongs.
+fn put(document: &mut Json, place: &[String], text: &str) {
+    match (document, place) {
+        (Json::Object(map), [last]) => drop(map.entry(last).or_insert_with(|| Json::from(text))),
+        (Json::Object(map), [key, below @ ..]) => {
+            put(map.entry(key).or_insert_with(|| json!({})), below, text);
+        }
+        (_, _) => {}
+    }
 }
 
 fn pair((key, value): (&String, &Json)) -> (String, Json) {

@@ -83,18 +83,32 @@ fn settings(connector: &Connector) -> Map<String, Json> {
         wanted.iter().find(|(wanted, _)| *wanted == name).map(|(_, value)| value.clone())
     };
     let all = connector.settings.iter();
-    all.filter_map(|setting| Some((setting.name.clone(), value(setting).or_else(|| stand_in(setting))?)))
-        .collect()
+    let mut settings: Map<String, Json> = all
+        .filter_map(|setting| Some((setting.name.clone(), value(setting).or_else(|| stand_in(setting))?)))
+        .collect();
+    // One that others ask for, and these do not, stays away like one that is optional.
+    let scope = Scope::default().with("settings", Json::Object(settings.clone()));
+    for setting in &connector.settings {
+        if let Required::When(condition) = &setting.required
+            && own(setting).is_none()
+            && matches!(condition.holds(&scope), Ok(false))
+        {
+            settings.remove(&setting.name);
+        }
+    }
+    settings
+}
+
+/// What the spec itself says for a setting.
+fn own(setting: &Setting) -> Option<Json> {
+    let placeholder = setting.placeholder.clone().map(Json::from);
+    setting.default.clone().or(placeholder).or_else(|| setting.example.clone())
 }
 
 /// What stands for a setting. One that is optional and has nothing of its own stays away.
 fn stand_in(setting: &Setting) -> Option<Json> {
     let first = || setting.schema.get("enum").and_then(|values| values.get(0)).cloned();
-    let own = setting
-        .default
-        .clone()
-        .or_else(|| setting.placeholder.clone().map(Json::from))
-        .or_else(|| setting.example.clone());
+    let own = own(setting);
     if own.is_some() || matches!(setting.required, Required::No) {
         return own;
     }

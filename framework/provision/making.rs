@@ -34,8 +34,20 @@ impl Provisioner {
                 "what became of the create is not known: looking for what it may have made"
             );
             let state = self.memory.read().await?.resource(&resource.name);
-            if is_made(resource, &state) || !self.take_if_made(resource, &state, names).await? {
+            if is_made(resource, &state) {
                 return Err(CallError::Unclear(failure));
+            }
+            match self.take_if_made(resource, &state, names).await {
+                Ok(true) => {}
+                Ok(false) => return Err(CallError::Unclear(failure)),
+                Err(error) => {
+                    // What went wrong first is what a person has to know.
+                    tracing::warn!(
+                        instance = %self.instance.id, resource = resource.name, why = %Error::from(error),
+                        "it could not be looked for"
+                    );
+                    return Err(CallError::Unclear(failure));
+                }
             }
             let next = state.pending.map_or(0, |pending| pending.done) + 1;
             self.perform(resource, Operation::Create, next, names).await?;

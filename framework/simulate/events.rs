@@ -37,6 +37,8 @@ pub struct Maker {
     samples: Vec<Json>,
     id: Vec<EventPick>,
     time: Vec<(EventPick, TimeFormat)>,
+    /// What says what happened: it stays as the sample has it.
+    kind: Vec<EventPick>,
     /// Headers that the vendor sends with every event, and that come out in the envelope.
     headers: Vec<String>,
     unwrap: Vec<Pointer>,
@@ -73,6 +75,7 @@ impl Maker {
             samples: connector.samples.clone(),
             id: receiver.event.id.clone(),
             time: receiver.event.time.clone(),
+            kind: receiver.event.kind.clone(),
             headers: connector.output.envelope.iter().flat_map(|envelope| envelope.headers.clone()).collect(),
             unwrap: receiver.records.unwrap.clone(),
             layers: receiver.records.layers.clone(),
@@ -191,9 +194,9 @@ impl Maker {
         let mut told = false;
         for pick in &self.id {
             match pick {
-                EventPick::Item(pointer) if !told => draft.renew(pointer, number),
-                EventPick::Record(pointer) if !told => draft.renew_record(pointer, number),
-                EventPick::Item(_) | EventPick::Record(_) => continue,
+                EventPick::Item(_) | EventPick::Record(_) if told || self.is_said(pick) => continue,
+                EventPick::Item(pointer) => draft.renew(pointer, number),
+                EventPick::Record(pointer) => draft.renew_record(pointer, number),
                 EventPick::Hash(_) => continue,
                 EventPick::Outer(_) | EventPick::Headers(_) | EventPick::Request(_) => {
                     let text = if told { "stand-in".to_owned() } else { format!("{number:016}") };
@@ -203,6 +206,15 @@ impl Maker {
             told = true;
         }
         told
+    }
+
+    /// Whether a part of the id says something else, and another part can be new in its place.
+    fn is_said(&self, part: &EventPick) -> bool {
+        let says =
+            |part: &EventPick| self.kind.contains(part) || self.time.iter().any(|(pick, _)| pick == part);
+        let is_own =
+            |part: &EventPick| matches!(part, EventPick::Item(_) | EventPick::Record(_)) && !says(part);
+        says(part) && self.id.iter().any(is_own)
     }
 
     fn write_time(&self, draft: &mut Draft, at: Timestamp) {
@@ -351,6 +363,7 @@ mod tests {
             samples: vec![sample],
             id: vec![item("/log_id")],
             time: vec![(item("/data/date"), TimeFormat::Rfc3339), (item("/date"), TimeFormat::Rfc3339)],
+            kind: vec![item("/data/type")],
             headers: Vec::new(),
             unwrap: vec![pointer("/data"), pointer("")],
             layers: Vec::new(),
@@ -369,6 +382,19 @@ mod tests {
         let record = r#"{"date":"2026-11-22T10:00:00.500Z","n":1.0,"log_id":"0000001000007"}"#;
         assert_eq!(event.item, format!(r#"{{"log_id":"0000001000007","data":{record}}}"#));
         assert_eq!(event.record, record.as_bytes());
+    }
+
+    #[test]
+    fn of_a_joined_id_the_part_that_says_nothing_else_is_new() {
+        let sample = json!({"data": {"type": "made", "n": "0001", "date": "2023-02-11T11:15:36.961Z"}});
+        let item = |text: &str| EventPick::Item(pointer(text));
+        let joined = vec![item("/data/type"), item("/data/date"), item("/data/n")];
+        let event = Maker { id: joined, ..maker(sample) }.make(7, "2026-11-22T10:00:00.5Z".parse().unwrap());
+        assert_eq!(
+            event.record, br#"{"type":"made","n":"1000007","date":"2026-11-22T10:00:00.500Z"}"#,
+            "{}",
+            event.item
+        );
     }
 
     #[test]

@@ -282,10 +282,10 @@ impl Route {
         if self.method != asked.method || !self.host.eq_ignore_ascii_case(asked.host) {
             return None;
         }
-        let mut named = self.path.fits(asked.path)?;
+        let mut named = self.path.fits(asked.path, true)?;
         for (patterns, values) in [(&self.query, asked.query), (&self.form, asked.form)] {
             for (name, pattern) in patterns {
-                named.extend(pattern.fits(values.get(name)?)?);
+                named.extend(pattern.fits(values.get(name)?, false)?);
             }
         }
         Some(named)
@@ -304,7 +304,7 @@ impl Route {
 
     /// Whether host and path are this call's, whatever the method.
     pub fn is_at(&self, host: &str, path: &str) -> bool {
-        self.host.eq_ignore_ascii_case(host) && self.path.fits(path).is_some()
+        self.host.eq_ignore_ascii_case(host) && self.path.fits(path, true).is_some()
     }
 }
 
@@ -339,8 +339,8 @@ impl Pattern {
         pattern
     }
 
-    /// What stands at the marks; a value never spans a `/`.
-    fn fits(&self, text: &str) -> Option<Vec<Named>> {
+    /// What stands at the marks; in a path a value never spans a `/`.
+    fn fits(&self, text: &str, is_path: bool) -> Option<Vec<Named>> {
         let (first, others) = self.literals.split_first()?;
         let mut rest = text.strip_prefix(first.as_str())?;
         let mut named = Vec::new();
@@ -352,7 +352,7 @@ impl Pattern {
                 (false, _) => rest.find(literal.as_str())?,
             };
             let value = &rest[..end];
-            if value.is_empty() || value.contains('/') {
+            if value.is_empty() || (is_path && value.contains('/')) {
                 return None;
             }
             named.push((resource.clone(), name.clone(), value.to_owned()));
@@ -378,13 +378,15 @@ mod tests {
     #[test]
     fn what_stands_at_a_mark_is_named() {
         let one = pattern("/v1/hooks/savedvalue0endofvalue");
-        assert_eq!(one.fits("/v1/hooks/h-1"), Some(vec![("hook".into(), "id".into(), "h-1".into())]));
-        assert_eq!(one.fits("/v1/hooks/h-1/test"), None);
-        assert_eq!(one.fits("/v1/hooks/"), None);
+        assert_eq!(one.fits("/v1/hooks/h-1", true), Some(vec![("hook".into(), "id".into(), "h-1".into())]));
+        assert_eq!(one.fits("/v1/hooks/h-1/test", true), None);
+        assert_eq!(one.fits("/v1/hooks/", true), None);
+        let in_query = pattern("savedvalue0endofvalue").fits("https://api.example.com/h/1", false);
+        assert_eq!(in_query.map(|named| named[0].2.clone()).as_deref(), Some("https://api.example.com/h/1"));
         let two = pattern("/savedvalue1endofvalue/hooks/savedvalue0endofvalue/test");
-        assert_eq!(two.fits("/p/hooks/h/test").map(|named| named.len()), Some(2));
-        assert_eq!(two.fits("/p/hooks/h"), None);
-        assert_eq!(pattern("/plain").fits("/plain"), Some(vec![]));
-        assert_eq!(pattern("/plain").fits("/plainer"), None);
+        assert_eq!(two.fits("/p/hooks/h/test", true).map(|named| named.len()), Some(2));
+        assert_eq!(two.fits("/p/hooks/h", true), None);
+        assert_eq!(pattern("/plain").fits("/plain", true), Some(vec![]));
+        assert_eq!(pattern("/plain").fits("/plainer", true), None);
     }
 }

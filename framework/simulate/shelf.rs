@@ -50,9 +50,8 @@ impl Shelf {
     /// An empty shelf, but for the singletons, which are there from the first day.
     pub fn new(instance: &Instance, now: Timestamp) -> Self {
         let seed = u64::try_from(now.as_microsecond()).unwrap_or(1);
-        let singleton = |(resource, spec): (usize, &Resource)| {
-            spec.singleton.then(|| Thing::new(resource, spec.healthy_example.clone()))
-        };
+        let singleton =
+            |(resource, spec): (usize, &Resource)| spec.singleton.then(|| Thing::standing(resource, spec));
         let things = resources(instance).iter().enumerate().filter_map(singleton).collect();
         Self {
             things: Mutex::new(things),
@@ -93,7 +92,7 @@ impl Shelf {
             // A PUT names what it makes: there is one of that name, and it is written anew.
             (Effect::Create, Some(at)) if call.method == http::Method::PUT => {
                 things[at] = self.make(instance, route.resource, (call, incoming), &scope, now)?;
-                shown(spec, call, &things[at], &Pointer::default(), 200)
+                shown(spec, call, &things[at], &spec.place_in(call), 200)
             }
             (Effect::Create, _) => {
                 let thing = self.make(instance, route.resource, (call, incoming), &scope, now)?;
@@ -104,7 +103,7 @@ impl Shelf {
                 }
                 things.push(thing);
                 let last = things.len() - 1;
-                shown(spec, call, &things[last], &Pointer::default(), 201)
+                shown(spec, call, &things[last], &spec.place_in(call), 201)
             }
             (_, None) => gone(),
             (Effect::Read, Some(at)) => {
@@ -115,7 +114,7 @@ impl Shelf {
             (Effect::Act, Some(at)) => shown(spec, call, &things[at], &Pointer::default(), 200),
             (Effect::Merge | Effect::Repair | Effect::Renew, Some(at)) => {
                 let thing = &mut things[at];
-                if let Some(place) = fixed(spec, thing, incoming) {
+                if let Some(place) = fixed(spec, thing, incoming, &scope)? {
                     return Ok(refused(400, &format!("`{place}` cannot be changed.")));
                 }
                 thing.change(spec, call, incoming, &scope)?;
@@ -131,7 +130,7 @@ impl Shelf {
                 shown(spec, call, thing, &Pointer::default(), 200)
             }
             (Effect::Remove, Some(at)) if spec.singleton => {
-                things[at] = Thing::new(route.resource, spec.healthy_example.clone());
+                things[at] = Thing::standing(route.resource, spec);
                 Answer::empty(204)
             }
             (Effect::Remove, Some(at)) => {
@@ -162,12 +161,11 @@ impl Shelf {
         now: Timestamp,
     ) -> Result<Thing> {
         let spec = &resources(instance)[resource];
+        let desired = spec.desired.render(state)?.unwrap_or(Json::Null);
         let mut object = match (&call.body, &incoming.json) {
-            (Body::Json(_), Some(body)) => body.clone(),
+            (Body::Json(_), Some(body)) => thing::made(body, &desired),
             // A form is rarely written like the answer; `desired` is, by its definition.
-            (Body::Json(_) | Body::Empty | Body::Form(_) | Body::Text(_), _) => {
-                spec.desired.render(state)?.unwrap_or(Json::Null)
-            }
+            (Body::Json(_) | Body::Empty | Body::Form(_) | Body::Text(_), _) => desired,
         };
         merge_deep(&mut object, &spec.healthy_example);
         let mut thing = Thing::new(resource, object);
@@ -289,12 +287,14 @@ fn left_out(spec: &Resource, route: &Route, thing: &Thing, scope: &Scope) -> Opt
 }
 
 /// A place that no update can change, and that this one would.
-fn fixed(spec: &Resource, thing: &Thing, incoming: &Incoming) -> Option<String> {
-    let body = incoming.json.as_ref()?;
+fn fixed(spec: &Resource, thing: &Thing, incoming: &Incoming, state: &Scope) -> Result<Option<String>> {
+    let Some(body) = &incoming.json else { return Ok(None) };
+    let desired = spec.desired.render(state)?.unwrap_or(Json::Null);
+    let body = thing::sent(body, &desired);
     let differs = |pointer: &&Pointer| {
         pointer.resolve(body).is_some_and(|value| pointer.resolve(&thing.object) != Some(value))
     };
-    spec.immutable.iter().find(differs).map(Pointer::to_string)
+    Ok(spec.immutable.iter().find(differs).map(Pointer::to_string))
 }
 
 /// A refusal as this vendor says it: by the status, or by a body that is no success to the call's `ok`.

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::answer::Incoming;
-use super::invert::{merge_deep, merge_top, replace_equal, write, write_time};
+use super::invert::{fresh_like, merge_deep, merge_top, replace_equal, write, write_time};
 use super::routes::{self, Named};
 use crate::connector::model::{Body, Call, Due, EXPIRES_AT, RenewWay, Resource};
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
@@ -60,17 +60,34 @@ impl Thing {
         }
     }
 
-    /// Whether it is the one that a request names.
+    /// One that is always there. What a look saves of it is as the example shows it.
+    pub fn standing(resource: usize, spec: &Resource) -> Self {
+        let mut thing = Self::new(resource, spec.healthy_example.clone());
+        if let Some(check) = &spec.check {
+            for (name, pick) in &check.call.save {
+                let (Pick::Item(place) | Pick::Body(place)) = pick else { continue };
+                let own = place.0.strip_prefix(check.current.0.as_slice());
+                let example = own.and_then(|own| Pointer(own.to_vec()).resolve(&thing.object).cloned());
+                thing.saved.insert(name.clone(), example.unwrap_or_else(|| fresh_like(None, 1)));
+            }
+        }
+        thing
+    }
+
+    /// Whether it is the one that a request names: by a saved value, or by the last part of one that is a URL.
     pub fn is(&self, spec: &Resource, (resource, name, value): &Named) -> bool {
-        spec.name == *resource && self.saved.get(name).is_some_and(|saved| text(saved) == *value)
+        let is_named = |saved: &str| {
+            saved == value || saved.rsplit_once('/').is_some_and(|(_, last)| last == value.as_str())
+        };
+        spec.name == *resource && self.saved.get(name).is_some_and(|saved| is_named(&text(saved)))
     }
 
     /// Changed as the request says.
     pub fn change(&mut self, spec: &Resource, call: &Call, incoming: &Incoming, state: &Scope) -> Result<()> {
+        let desired = spec.desired.render(state)?.unwrap_or(Json::Null);
         match (&call.body, &incoming.json) {
-            (Body::Json(_), Some(body)) => merge_top(&mut self.object, body),
+            (Body::Json(_), Some(body)) => merge_top(&mut self.object, sent(body, &desired)),
             (Body::Json(_) | Body::Empty | Body::Form(_) | Body::Text(_), _) => {
-                let desired = spec.desired.render(state)?.unwrap_or(Json::Null);
                 merge_deep(&mut self.object, &desired);
             }
         }
@@ -131,6 +148,28 @@ impl Thing {
         *polls += 1;
         *polls > POLLS
     }
+}
+
+/// The resource in a body that makes or changes it: the body, or the one member of it that is written like `desired`
+/// where the body is not.
+pub fn sent<'b>(body: &'b Json, desired: &Json) -> &'b Json {
+    let (Json::Object(fields), Json::Object(desired)) = (body, desired) else { return body };
+    let is_like = |fields: &Map<String, Json>| fields.keys().any(|key| desired.contains_key(key));
+    let member = |value: &&Json| value.as_object().is_some_and(is_like);
+    if is_like(fields) { body } else { fields.values().find(member).unwrap_or(body) }
+}
+
+/// As it was made: what was sent, and what of `desired` was sent under another name.
+pub fn made(body: &Json, desired: &Json) -> Json {
+    let mut object = sent(body, desired).clone();
+    if let (Json::Object(fields), Json::Object(desired)) = (&mut object, desired) {
+        let renamed = |(key, value): &(&String, &Json)| {
+            !fields.contains_key(*key) && fields.values().any(|sent| sent == *value)
+        };
+        let renamed: Vec<_> = desired.iter().filter(renamed).collect();
+        fields.extend(renamed.into_iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    object
 }
 
 /// How long one of these lives, in milliseconds; `None`: for ever.

@@ -14,8 +14,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use self::mend::Again;
-pub use self::paths::specs;
-use self::paths::specs_of;
+pub use self::paths::{specs, specs_of};
 use crate::connector::cases::{examine_cases, examine_text};
 use crate::connector::load::{Examined, examine, examine_source, spec_file};
 use crate::connector::model::Connector;

@@ -211,6 +211,22 @@ pub struct Until {
 }
 
 impl Resource {
+    /// Where in the answer to a call the resource stands, as far as a value tells that `find` saves too: `/hook` where
+    /// the one has `/hook/id` and the other `/id`.
+    pub fn place_in(&self, call: &Call) -> Pointer {
+        let found = self.find.iter().flat_map(|find| &find.save);
+        let mut same = found.filter_map(|(name, own)| {
+            let (_, answered) = call.save.iter().find(|(saved, _)| saved == name)?;
+            match (own, answered) {
+                (Pick::Item(own) | Pick::Body(own), Pick::Item(all) | Pick::Body(all)) => {
+                    all.0.strip_suffix(own.0.as_slice()).map(|around| Pointer(around.to_vec()))
+                }
+                (_, _) => None,
+            }
+        });
+        same.next().unwrap_or_default()
+    }
+
     /// Every call of a resource's life with the name of its operation, in the order of the story.
     pub fn operations(&self) -> Vec<(&'static str, &Call)> {
         let renew: &[Step] = match &self.renew {

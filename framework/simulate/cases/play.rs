@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use super::compare::{differences, text_difference};
 use super::receiver::Receiver;
-use super::script::Script;
+use super::script::{NO_ANSWER, Script};
 use super::wrong::Wrong;
 use crate::call::Transport;
 use crate::call::caller::Caller;
@@ -152,6 +152,10 @@ impl Player<'_> {
         let script = self.script.end(outcome.is_ok() && wanted.error.is_none());
         self.wrong.extend(script.wrong);
         if script.broken {
+            // What failed before the case had no answer is the cause; that it had none is said already.
+            let cause = outcome.err().map(|error| error.to_string());
+            let cause = cause.filter(|cause| !cause.contains(NO_ANSWER));
+            self.wrong.extend(cause.map(|cause| Wrong::says(at, cause)));
             return;
         }
         match (outcome, &wanted.error) {

@@ -4,7 +4,7 @@
 //! [`Door`] is what the script knocks at while a call is open.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::provision::state::Saved;
 use crate::queue::Queue;
 use crate::receive::limits::Limits;
-use crate::receive::{Endpoint, Reach, Router, serve};
+use crate::receive::{Answered, Endpoint, Outcome, Reach, Router, Stage, Told, Witness, serve};
 use crate::spec::case::{Answer, Receive, key};
 use crate::spec::path::Path as CasePath;
 
@@ -44,10 +44,35 @@ pub struct Door {
     base: String,
     folder: PathBuf,
     loopback: Arc<dyn Transport>,
+    reasons: Arc<Reasons>,
 }
 
-/// A reply.
-pub struct Reply(Response);
+/// A reply, and why it is no success.
+pub struct Reply(Response, Vec<String>);
+
+/// Hears why requests are refused: a sender must not learn it, and who writes the case has to.
+#[derive(Default)]
+struct Reasons(Mutex<Vec<String>>);
+
+impl Reasons {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Witness for Reasons {
+    fn wants_stages(&self) -> bool {
+        true
+    }
+
+    fn told(&self, told: Told) {
+        if told.outcome == Outcome::Refused && told.stage != Stage::Reply {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(told.sentence);
+        }
+    }
+
+    fn answered(&self, _request: &Answered<'_>) {}
+}
 
 impl Receiver {
     /// Listens on a free port of loopback, and learns what is `saved` as it becomes known. Bodies that are files
@@ -61,6 +86,8 @@ impl Receiver {
     ) -> Result<Self> {
         let limits = Limits::default();
         let endpoint = Endpoint::new(instance.clone(), queue, clock, reach, &limits)?;
+        let reasons = Arc::new(Reasons::default());
+        endpoint.watched_by(reasons.clone());
         let router = Arc::new(Router::new([endpoint.clone()])?);
         let port = |e: std::io::Error| Error::new(Kind::Io, "no port of loopback is free").because(e);
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(port)?;
@@ -74,7 +101,8 @@ impl Receiver {
                 learner.learn_both(now, before);
             }
         });
-        let door = Door { path: endpoint.path.clone(), base, folder: folder.to_owned(), loopback };
+        let (path, folder) = (endpoint.path.clone(), folder.to_owned());
+        let door = Door { path, base, folder, loopback, reasons };
         Ok(Self { door, endpoint, stop, serving, learning })
     }
 
@@ -110,7 +138,8 @@ impl Door {
         }
         let body = body(request, &self.folder).map_err(|e| wrong(format!("file: {e}")))?;
         let sent = self.loopback.send(Request { method, url, headers, body }).await;
-        sent.map(Reply).map_err(|e| Error::new(Kind::Io, e.sentence).at(key(at)))
+        sent.map(|reply| Reply(reply, self.reasons.take()))
+            .map_err(|e| Error::new(Kind::Io, e.sentence).at(key(at)))
     }
 }
 
@@ -138,13 +167,16 @@ impl Reply {
         let Some(wanted) = wanted else {
             let line = format!("+ status: {status} {text}");
             let came = Some(serde_json::json!({"status": status}));
-            let wrong = Wrong::differs(at, vec!["- status: 2xx, since none is stated".to_owned(), line])?;
+            let mut lines = vec!["- status: 2xx, since none is stated".to_owned(), line];
+            lines.extend(self.why());
+            let wrong = Wrong::differs(at, lines)?;
             return (!self.0.status.is_success()).then(|| wrong.fixed(at.clone(), came));
         };
         let (mut lines, mut fixes) = (Vec::new(), Vec::new());
         if status != wanted.status {
             lines.push(format!("- status: {}", wanted.status));
             lines.push(format!("+ status: {status} {text}"));
+            lines.extend(self.why());
             fixes.push((at.join("status"), Some(Json::from(status))));
         }
         for (name, value) in &wanted.headers {
@@ -158,6 +190,12 @@ impl Reply {
         self.body_differences(at, wanted, &mut lines, &mut fixes);
         let wrong = Wrong::differs(at, lines)?;
         Some(fixes.into_iter().fold(wrong, |wrong, (at, to)| wrong.fixed(at, to)))
+    }
+
+    /// Why it is no success, as `explain-request` tells it; what it came to, the last, says less than what led to it.
+    fn why(&self) -> impl Iterator<Item = String> {
+        let told = self.1.len().saturating_sub(1).max(1);
+        self.1.iter().take(told).map(|reason| format!("  why: {}", reason.replace('\n', " ")))
     }
 
     fn body_differences(

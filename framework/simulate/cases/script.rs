@@ -18,6 +18,9 @@ use crate::call::{Request, Response, Transport, TransportError};
 use crate::spec::case::{Answer, Exchange, Receive, Wanted};
 use crate::spec::path::Path;
 
+/// What a call is told that the case has no answer to.
+pub const NO_ANSWER: &str = "the case has no answer to this call";
+
 /// The exchanges that are still to come, and what went otherwise.
 #[derive(Default)]
 pub struct Script {
@@ -141,11 +144,7 @@ impl Play {
     fn fault(&mut self, wrong: Option<Wrong>) -> TransportError {
         self.broken = true;
         self.wrong.extend(wrong);
-        TransportError {
-            sent: false,
-            passing: false,
-            sentence: "the case has no answer to this call".to_owned(),
-        }
+        TransportError { sent: false, passing: false, sentence: NO_ANSWER.to_owned() }
     }
 }
 
