@@ -244,6 +244,41 @@ fn a_difference_is_told_with_its_line() {
     assert!(said.contains("- bytes: …") && said.contains("+ bytes: …"), "{said}");
 }
 
+/// What a sender must not learn, who writes the case has to: why a request was refused, and what an answer lacks.
+#[test]
+fn the_reason_is_told_beside_the_difference() {
+    let (folder, to) = copy("github-webhooks", &["octokit", "create"]);
+    spoil(&to.join("cases/octokit.yaml"), &[("sha256=4864", "sha256=0000")]);
+    let (code, said) = test(folder.path(), &["connectors/github-webhooks/cases/octokit.yaml"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("+ status: 401") && !said.contains("mysecret"), "{said}");
+    assert!(
+        said.contains("why: hmac: what stands in the header `x-hub-signature-256` is no signature of this"),
+        "{said}"
+    );
+    let spec = to.join("connector.yaml");
+    let text = std::fs::read_to_string(&spec).unwrap();
+    let (before, create) = text.split_once("      create:").unwrap();
+    let wrapped = create.replacen("save: {id: /id}", "save: {id: /hook/id}", 1);
+    assert_ne!(create, wrapped);
+    std::fs::write(&spec, format!("{before}      create:{wrapped}")).unwrap();
+    let (code, said) = test(folder.path(), &["connectors/github-webhooks/cases/create.yaml"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("201 Created: the answer has nothing to save as `id`"), "{said}");
+}
+
+/// A folder of connectors is its connectors, as it is to `validate` and `docs`.
+#[test]
+fn a_folder_of_connectors_is_taken() {
+    let (folder, _) = copy("github-webhooks", &["ping"]);
+    let (code, said) = test(folder.path(), &["connectors", "--filter", "ping"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("github-webhooks\n  ok   ping"), "{said}");
+    let (code, said) = test(folder.path(), &["schemas"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("or a folder of connectors"), "{said}");
+}
+
 /// Bodies that are no text, a header that comes twice, and one body alone.
 #[test]
 fn a_case_sends_any_bytes_and_any_headers() {

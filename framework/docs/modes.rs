@@ -31,6 +31,7 @@ fn life(resource: &Resource) -> String {
     let mut deeds = Vec::new();
     let title = &resource.title;
     match (resource.singleton, resource.find.is_some(), resource.create.is_empty()) {
+        (true, _, _) if resource.update.is_empty() => deeds.push(format!("looks up the {title}")),
         (true, _, _) => deeds.push(format!("sets up the {title}")),
         (false, true, false) => {
             deeds.push(format!("looks for the {title}, and makes one where there is none"))

@@ -162,7 +162,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "each",
-        ask: "Where in the body is the list of events?",
+        ask: "Where in the body is the list of events, or the one event?",
         takes: Takes::PointerOrNone,
         default: none,
         only: Some(("body", &["json"])),
