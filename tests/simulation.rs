@@ -1,15 +1,24 @@
 //! The stand-in vendor: as strict as the spec, for any spec, and a whole life against it.
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
+use forebay::call::{Request, Response, Transport, TransportError};
 use forebay::connector::clock::SystemClock;
 use forebay::connector::instance::{Instance, InstanceId};
 use forebay::connector::load::load;
+use forebay::provision::state::Memory;
 use forebay::simulate::answer::Incoming;
 use forebay::simulate::configure::{self, fill};
 use forebay::simulate::faults::Faults;
+use forebay::simulate::hurry::Tempo;
+use forebay::simulate::ledger::Ledger;
+use forebay::simulate::plan::Plan;
+use forebay::simulate::sender::Sender;
 use forebay::simulate::vendor::Vendor;
+use forebay::simulate::wire::Wire;
 use serde_json::{Value as Json, json};
 
 use crate::support::{forebay, root};
@@ -420,4 +429,57 @@ fn an_endless_simulation_ends_at_a_signal_with_sums_that_agree() {
     assert_eq!(status.code(), Some(0), "{said}");
     assert_eq!(row(&said, "events sent"), row(&said, "delivered"), "{said}");
     assert!(said.contains("destroyed: log_stream"), "{said}");
+}
+
+/// A receiver and a sink in one: each record is in the sink, and seen there, before the request is answered.
+struct AtOnce {
+    ledger: Arc<Mutex<Ledger>>,
+    seen: Mutex<HashSet<String>>,
+}
+
+#[async_trait]
+impl Transport for AtOnce {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let lines = std::str::from_utf8(&request.body).unwrap().lines();
+        let items =
+            lines.filter_map(|line| serde_json::from_str::<Json>(line).ok()).flat_map(|line| match line {
+                Json::Array(items) => items,
+                item => vec![item],
+            });
+        for item in items {
+            let record = item.get("data").unwrap_or(&item).to_string();
+            if self.seen.lock().unwrap().insert(item["log_id"].to_string()) {
+                self.ledger.lock().unwrap().deliver(record.as_bytes());
+            }
+        }
+        Ok(Response { status: http::StatusCode::OK, headers: Default::default(), body: Default::default() })
+    }
+}
+
+/// Out of order, a copy may be out of the sink before what it is a copy of is sent: it was never sent, then, and the
+/// original is missing for ever, as long as only what is on its way stands in the books.
+#[tokio::test]
+async fn a_copy_that_overtakes_its_original_is_in_the_books() {
+    let instance = instance(AUTH0);
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let wire = Wire {
+        transport: Arc::new(AtOnce { ledger: ledger.clone(), seen: Mutex::default() }),
+        receiver: ([127, 0, 0, 1], 9).into(),
+        public_url: instance.receiver_url.clone().unwrap(),
+        clock: Arc::new(SystemClock),
+        memory: Memory::new(instance.id.clone(), Arc::new(crate::provisioning::bench::Remembered::default())),
+        instance: instance.clone(),
+    };
+    let sender = Arc::new(Sender {
+        wire: Arc::new(wire),
+        ledger: ledger.clone(),
+        shuffle: true,
+        tempo: Tempo::REHEARSED,
+    });
+    let mut plan = Plan::new(&instance.connector, jiff::Timestamp::now(), 10).unwrap();
+    let (_go, shutdown) = tokio::sync::watch::channel(false);
+    sender.pour(&mut plan, 400, &shutdown).await.unwrap();
+    let ledger = ledger.lock().unwrap();
+    assert!(ledger.counts.duplicates > 10, "{:?}", ledger.counts);
+    assert_eq!((ledger.counts.delivered, ledger.under_way()), (400, 0), "{:?}", ledger.counts);
 }

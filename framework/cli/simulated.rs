@@ -25,6 +25,7 @@ use crate::error::{Error, Kind, Result};
 use crate::run::config::Configuration;
 use crate::simulate::configure;
 use crate::simulate::folder::Folder;
+use crate::simulate::hurry::Tempo;
 use crate::simulate::life::{self, Simulation};
 use crate::simulate::record::Recording;
 use crate::simulate::summary::Summary;
@@ -64,6 +65,7 @@ pub(super) async fn work(mut configuration: Configuration, wishes: Wishes<'_>) -
         folder: Folder::open(&configuration.data_dir, FOLDER)?,
         events: wishes.events,
         faults: wishes.faults,
+        tempo: Tempo::SEEN,
         receive: configuration.receive,
         queue: configuration.queue,
         receiver,
@@ -108,6 +110,7 @@ pub(super) async fn rehearse(
         folder: Folder::open(scratch, FOLDER)?,
         events: REHEARSED,
         faults: true,
+        tempo: Tempo::REHEARSED,
         receive: receive::Limits::default(),
         queue: queue::limits::Limits::default(),
         receiver: bind(any).await?,

@@ -145,9 +145,9 @@ fn plan(paths: &[PathBuf], arguments: &Arguments) -> Result<Vec<Wanted>> {
 }
 
 /// Cases that are played at once.
-const CASES: usize = 4;
+const CASES: usize = 8;
 /// Lives that are lived at once.
-const LIVES: usize = 4;
+const LIVES: usize = 8;
 
 /// What it takes to play.
 struct Stage {

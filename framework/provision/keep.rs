@@ -109,7 +109,7 @@ impl Provisioner {
     fn every(&self) -> Duration {
         let Ok(Some(provision)) = provisioned(&self.instance) else { return EVERY };
         let checks = provision.resources.iter().filter_map(|resource| resource.check.as_ref());
-        checks.map(|check| check.every).min().unwrap_or(EVERY).max(FIRST)
+        checks.map(|check| check.every).min().unwrap_or(EVERY)
     }
 
     /// How long to wait after a fault that may pass: as long as the vendor asked, at least `own`. Says so.

@@ -101,6 +101,11 @@ impl Maker {
         self.build(n, at, true)
     }
 
+    /// What the id of event `n` is made of.
+    pub fn number(&self, n: u64) -> u64 {
+        self.seed.wrapping_add(n)
+    }
+
     /// Whether an event must have a request of its own: part of it stands outside the item.
     pub fn is_alone(&self) -> bool {
         let mut picks = self.id.iter().chain(self.time.iter().map(|(pick, _)| pick));
@@ -125,7 +130,7 @@ impl Maker {
 
     fn build(&self, n: u64, at: Timestamp, reused: bool) -> Event {
         let index = usize::try_from(n).unwrap_or(0) % self.samples.len();
-        let number = self.seed.wrapping_add(n);
+        let number = self.number(n);
         let mut draft = self.draft(self.samples[index].clone());
         let told = self.write_id(&mut draft, number);
         // Where no id tells two events apart, the time does.

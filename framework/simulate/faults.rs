@@ -12,6 +12,8 @@ use super::vendor::Vendor;
 /// The faults that are still to come.
 #[derive(Debug, Default)]
 pub struct Faults {
+    /// How many seconds a client that asks too often is to wait.
+    wait_seconds: u32,
     throttle_list: AtomicBool,
     throttle_create: AtomicBool,
     revoke_token: AtomicBool,
@@ -23,9 +25,10 @@ impl Faults {
         Self::default()
     }
 
-    /// Every fault, once.
-    pub fn all() -> Self {
+    /// Every fault, once. Who asks too often is told to wait so many seconds.
+    pub fn all(wait_seconds: u32) -> Self {
         Self {
+            wait_seconds,
             throttle_list: AtomicBool::new(true),
             throttle_create: AtomicBool::new(true),
             revoke_token: AtomicBool::new(true),
@@ -43,7 +46,7 @@ impl Faults {
         };
         if throttle {
             let answer = refusal(&vendor.instance.connector, 429, "Global limit has been reached");
-            return Some(answer.with_header("retry-after", "1"));
+            return Some(answer.with_header("retry-after", &self.wait_seconds.to_string()));
         }
         // The guard refuses the request itself: the token it carries is forgotten.
         if effect == Effect::Create && self.revoke_token.swap(false, Ordering::Relaxed) {

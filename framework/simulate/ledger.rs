@@ -10,6 +10,12 @@ use std::hash::Hasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::plan::Push;
+use crate::error::escaped;
+
+/// How many of each kind are named where the books do not agree.
+const NAMED: usize = 3;
+/// Characters of a record that are shown there.
+const SHOWN: usize = 200;
 
 /// A record, known by its bytes.
 pub type Mark = u128;
@@ -55,18 +61,30 @@ pub struct Counts {
 pub struct Ledger {
     /// The sums.
     pub counts: Counts,
-    good: HashMap<Mark, u32>,
-    dead: HashMap<Mark, u32>,
+    good: HashMap<Mark, Open>,
+    dead: HashMap<Mark, Open>,
+    /// The beginnings of the first records that nobody expects in the sink, and among the dead letters.
+    strange: (Vec<String>, Vec<String>),
+}
+
+/// What is sent and not seen again yet.
+#[derive(Debug, Default)]
+struct Open {
+    many: u32,
+    /// What its id was made of.
+    number: Option<u64>,
 }
 
 impl Ledger {
     /// Notes a push before it goes out.
     pub fn send(&mut self, push: &Push) {
-        for mark in &push.good {
-            *self.good.entry(*mark).or_default() += 1;
+        for (n, mark) in push.good.iter().enumerate() {
+            let open = self.good.entry(*mark).or_default();
+            open.many += 1;
+            open.number = push.numbers.get(n).copied();
         }
         for mark in &push.dead {
-            *self.dead.entry(*mark).or_default() += 1;
+            self.dead.entry(*mark).or_default().many += 1;
         }
         self.counts.events += push.good.len() as u64;
         self.counts.duplicates += push.again.len() as u64;
@@ -82,7 +100,10 @@ impl Ledger {
     pub fn deliver(&mut self, record: &[u8]) {
         match take(&mut self.good, mark_of(record)) {
             true => self.counts.delivered += 1,
-            false => self.counts.unexpected += 1,
+            false => {
+                self.counts.unexpected += 1;
+                keep(&mut self.strange.0, record);
+            }
         }
     }
 
@@ -95,7 +116,10 @@ impl Ledger {
         };
         match known {
             true => self.counts.dead += 1,
-            false => self.counts.unexpected_dead += 1,
+            false => {
+                self.counts.unexpected_dead += 1;
+                keep(&mut self.strange.1, bytes);
+            }
         }
     }
 
@@ -109,23 +133,41 @@ impl Ledger {
     pub fn disagreements(&self, removed: u64) -> Vec<String> {
         let c = &self.counts;
         let copies = c.duplicates..=c.duplicates + c.unclear;
+        let (missing, (strange, strange_dead)) = (self.missing(), &self.strange);
         [
-            (self.good.len() as u64, "records were sent and neither delivered nor dead-lettered"),
-            (self.dead.len() as u64, "broken records were sent and are in no dead letter"),
-            (c.unexpected, "records were delivered twice, or were never sent"),
-            (c.unexpected_dead, "dead letters hold what is good, or was never sent"),
-            (c.vanished, "records stood in the sink's file and are gone from it"),
-            (c.rejected, "records were refused until the sender gave up"),
+            (self.good.len() as u64, "records were sent and neither delivered nor dead-lettered", &missing),
+            (self.dead.len() as u64, "broken records were sent and are in no dead letter", &Vec::new()),
+            (c.unexpected, "records were delivered twice, or were never sent", strange),
+            (c.unexpected_dead, "dead letters hold what is good, or was never sent", strange_dead),
+            (c.vanished, "records stood in the sink's file and are gone from it", &Vec::new()),
+            (c.rejected, "records were refused until the sender gave up", &Vec::new()),
         ]
         .into_iter()
-        .filter(|(many, _)| *many > 0)
-        .map(|(many, what)| format!("{many} {what}"))
+        .filter(|(many, ..)| *many > 0)
+        .map(|(many, what, named)| match named.is_empty() {
+            true => format!("{many} {what}"),
+            false => format!("{many} {what}: {}", named.join(", ")),
+        })
         .chain(
             (!copies.contains(&removed)).then(|| {
                 format!("{} copies were sent, and {removed} were removed as duplicates", c.duplicates)
             }),
         )
         .collect()
+    }
+
+    /// The first of those that are missing, by what their ids were made of.
+    fn missing(&self) -> Vec<String> {
+        let mut numbers: Vec<u64> = self.good.values().filter_map(|open| open.number).collect();
+        numbers.sort_unstable();
+        numbers.iter().take(NAMED).map(|number| format!("the id made of {number}")).collect()
+    }
+}
+
+/// Keeps the beginning of a record, if it is one of the first.
+fn keep(first: &mut Vec<String>, record: &[u8]) {
+    if first.len() < NAMED {
+        first.push(escaped(&String::from_utf8_lossy(record), SHOWN));
     }
 }
 
@@ -137,12 +179,12 @@ impl Push {
 }
 
 /// Takes one of a mark out of the books; `false` where there is none.
-fn take(open: &mut HashMap<Mark, u32>, mark: Mark) -> bool {
+fn take(open: &mut HashMap<Mark, Open>, mark: Mark) -> bool {
     match open.get_mut(&mark) {
         None => false,
-        Some(1) => open.remove(&mark).is_some(),
-        Some(many) => {
-            *many -= 1;
+        Some(Open { many: 1, .. }) => open.remove(&mark).is_some(),
+        Some(open) => {
+            open.many -= 1;
             true
         }
     }
@@ -154,7 +196,8 @@ mod tests {
 
     fn push(good: &[&str], again: &[&str], dead: &[&str]) -> Push {
         let marks = |texts: &[&str]| texts.iter().map(|text| mark_of(text.as_bytes())).collect();
-        Push { good: marks(good), again: marks(again), dead: marks(dead), ..Push::default() }
+        let numbers = (40..).take(good.len()).collect();
+        Push { good: marks(good), numbers, again: marks(again), dead: marks(dead), ..Push::default() }
     }
 
     #[test]
@@ -166,7 +209,13 @@ mod tests {
         assert_eq!(ledger.disagreements(1).len(), 1, "b is missing");
         // As many records as were sent, but not those: the sum is right and the books are not.
         ledger.deliver(b"a");
-        assert_eq!(ledger.disagreements(1).len(), 2, "a twice, b missing");
+        assert_eq!(
+            ledger.disagreements(1),
+            [
+                "1 records were sent and neither delivered nor dead-lettered: the id made of 41",
+                "1 records were delivered twice, or were never sent: a"
+            ]
+        );
         let mut ledger = Ledger::default();
         ledger.send(&push(&["a", "b"], &["a"], &["{"]));
         ledger.deliver(b"b");

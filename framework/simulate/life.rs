@@ -14,7 +14,7 @@ use super::books::{self, Books, Checked};
 use super::faults::Faults;
 use super::folder::Folder;
 use super::handshakes::Handshakes;
-use super::hurry::hurry;
+use super::hurry::Tempo;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::record::Recording;
@@ -28,7 +28,6 @@ use crate::call::caller::Caller;
 use crate::call::retry::Pace;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Due, RenewWay};
 use crate::deliver::config::SinkConfig;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Kind, Result};
@@ -50,10 +49,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_OF_A_PUSH: u64 = 100;
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(20);
-/// How often a stream is checked where it is going to be suspended.
-const QUICK_CHECK: Duration = Duration::from_secs(1);
-/// How often a stream is renewed that is renewed at fixed times.
-const QUICK_RENEWAL: Duration = Duration::from_secs(2);
 /// Ids that come with other bytes under `--faults`.
 const REUSED: u64 = 5;
 
@@ -69,6 +64,8 @@ pub struct Simulation {
     pub events: u64,
     /// Whether the vendor misbehaves.
     pub faults: bool,
+    /// How long what only takes time may take.
+    pub tempo: Tempo,
     /// The bounds of the receiver.
     pub receive: receive::Limits,
     /// The bounds of the store.
@@ -101,7 +98,7 @@ pub async fn run(mut simulation: Simulation) -> Result<Summary> {
     let begun = Instant::now();
     let bar = Bar::new(simulation.terminal, simulation.events);
     simulation.say = bar.beside(simulation.say);
-    quicken(&mut simulation.instance, simulation.faults);
+    simulation.tempo.quicken(&mut simulation.instance, simulation.faults);
     let base = url::Url::parse(PUBLIC_URL).expect("a constant that is a URL");
     let instance = Arc::new(simulation.instance.at_base(&base)?);
     if let Some(recording) = &simulation.recording {
@@ -158,7 +155,8 @@ impl Life {
         let stand_in = simulation.stand_in.local_addr().map_err(no_port)?;
         let receiver = simulation.receiver.local_addr().map_err(no_port)?;
         let (stop_vendor, vendor_stop) = watch::channel(false);
-        let misbehaviour = if faults { Faults::all() } else { Faults::none() };
+        let misbehaviour =
+            if faults { Faults::all(simulation.tempo.throttled_seconds) } else { Faults::none() };
         let vendor = Vendor::new(instance.clone(), clock.clone(), misbehaviour, Some(say.clone()))?;
         let serving = tokio::spawn(vendor.clone().serve(simulation.stand_in, vendor_stop));
         let (sinks, checked) = simulation.folder.sinks(simulation.sinks);
@@ -183,7 +181,12 @@ impl Life {
             clock: clock.clone(),
             memory: Memory::new(member.instance.id.clone(), state.clone()),
         });
-        let sender = Arc::new(Sender { wire: wire.clone(), ledger: ledger.clone(), shuffle: faults });
+        let sender = Arc::new(Sender {
+            wire: wire.clone(),
+            ledger: ledger.clone(),
+            shuffle: faults,
+            tempo: simulation.tempo,
+        });
         let (outcomes, expected) = (Mutex::default(), Mutex::default());
         let handshakes = Arc::new(Handshakes { wire, outcomes, expected });
         vendor.shakes_hands(handshakes.clone());
@@ -396,26 +399,6 @@ impl Life {
         self.stop_vendor.send_replace(true);
         let _ = (&mut self.serving).await;
         stopped
-    }
-}
-
-/// Makes questions and renewals and, where a stream is going to be suspended, checks of every resource frequent, so that they
-/// are seen within the simulation.
-fn quicken(instance: &mut Instance, checks: bool) {
-    let Some(connector) = Arc::get_mut(&mut instance.connector) else { return };
-    hurry(connector);
-    for resource in connector.provision.iter_mut().flat_map(|provision| &mut provision.resources) {
-        if let Some(renew) = &mut resource.renew {
-            if let Due::Every(every) = &mut renew.due {
-                *every = (*every).min(QUICK_RENEWAL);
-            }
-            if let RenewWay::Replace { overlap } = &mut renew.way {
-                *overlap = (*overlap).min(QUICK_CHECK);
-            }
-        }
-        if let (Some(check), true) = (&mut resource.check, checks) {
-            check.every = check.every.min(QUICK_CHECK);
-        }
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Push {
     pub items: Option<Json>,
     /// Records that must come out of a sink.
     pub good: Vec<Mark>,
+    /// What the ids of those were made of, in their order, as far as that is known.
+    pub numbers: Vec<u64>,
     /// Copies of records that came before.
     pub again: Vec<Mark>,
     /// What must become a dead letter.
@@ -93,7 +95,7 @@ impl Plan {
     /// The next push, with events up to number `until`; `None` when there are no more.
     pub fn next(&mut self, until: u64, now: Timestamp) -> Option<Push> {
         if let Some(last) = self.last.take() {
-            return Some(Push { again: last.good.clone(), good: Vec::new(), ..last });
+            return Some(Push { again: last.good.clone(), good: Vec::new(), numbers: Vec::new(), ..last });
         }
         if self.next >= until {
             return None;
@@ -162,6 +164,7 @@ impl Plan {
             let n = self.next;
             let event = self.maker.make(n, now);
             push.good.push(mark_of(&event.record));
+            push.numbers.push(self.maker.number(n));
             events.push(event.clone());
             self.next += 1;
             if n % AGAIN_EVERY == 1 % AGAIN_EVERY && self.maker.has_ids() && !self.signed_body && !self.alone
@@ -183,7 +186,8 @@ impl Plan {
             true => Push { body: self.frame.lines(&events), ..Push::default() },
             false => self.push(events),
         };
-        push = Push { good: push.good, again: push.again, dead: push.dead, ..made };
+        let Push { good, numbers, again, dead, .. } = push;
+        let push = Push { good, numbers, again, dead, ..made };
         // Where copies cannot stand in one body with the others, every so often the whole request comes again.
         let whole = !self.maker.has_ids() || self.alone;
         if whole && !self.signed_body && (self.pushes % AGAIN_EVERY == 1) {

@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::hurry::Tempo;
 use super::ledger::{Ledger, mark_of};
 use super::plan::{Plan, Push};
 use super::sign::shape;
@@ -33,8 +34,6 @@ const WIDTH: usize = 4;
 /// How often what signing takes is looked for, and how long a look waits.
 const MOST_LOOKS: u32 = 250;
 const LOOK: Duration = Duration::from_millis(20);
-/// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Records under way at which the sender waits for the sinks.
 const MOST_UNDER_WAY: usize = 100_000;
 
@@ -46,6 +45,8 @@ pub struct Sender {
     pub ledger: Arc<Mutex<Ledger>>,
     /// Whether pushes change places on the way, where the spec promises no order.
     pub shuffle: bool,
+    /// How long it waits for what only takes time.
+    pub tempo: Tempo,
 }
 
 /// What became of one push.
@@ -68,9 +69,9 @@ impl Sender {
         let mut out = JoinSet::new();
         loop {
             while out.len() < width && !*shutdown.borrow() && self.has_room() {
-                let Some(push) = plan.next(until, self.wire.clock.now()) else { break };
+                let Some(push) = self.taken(plan.next(until, self.wire.clock.now())) else { break };
                 // Out of order: the push that comes later goes first.
-                if shuffle && let Some(later) = plan.next(until, self.wire.clock.now()) {
+                if shuffle && let Some(later) = self.taken(plan.next(until, self.wire.clock.now())) {
                     out.spawn(self.clone().push(later));
                 }
                 out.spawn(self.clone().push(push));
@@ -88,9 +89,23 @@ impl Sender {
     /// Sends these one after the other.
     pub async fn send_all(self: &Arc<Self>, pushes: Vec<Push>) -> Result<()> {
         for push in pushes {
+            self.note(&push);
             judge(Ok(self.clone().push(push).await))?;
         }
         Ok(())
+    }
+
+    /// A push of the plan, which stands in the books before a later one of the plan can: that may hold a copy of what is
+    /// in this one, and be out of the sink before this one is on its way.
+    fn taken(&self, push: Option<Push>) -> Option<Push> {
+        push.inspect(|push| self.note(push))
+    }
+
+    /// Enters a push into the books; one that is signed within once it is signed.
+    fn note(&self, push: &Push) {
+        if !shape::in_body(&self.wire.instance.connector) {
+            self.books().send(push);
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -113,11 +128,11 @@ impl Sender {
             let records = shape::records(&self.wire.instance.connector, &body);
             push.good = records.iter().map(|record| mark_of(record.as_bytes())).collect();
             once = Some(signed);
+            self.books().send(&push);
         }
-        self.books().send(&push);
         let rule = &self.wire.instance.connector.receiver.sender;
         let rounds = if rule.gives_up_after.is_some() { ROUNDS } else { 1 };
-        let attempts = rule.attempts.unwrap_or(ATTEMPTS).max(1) * rounds;
+        let attempts = rule.attempts.unwrap_or(ATTEMPTS).max(1) * rounds * self.tempo.again();
         let mut said = String::new();
         for attempt in 0..attempts {
             if attempt > 0 {
@@ -144,7 +159,7 @@ impl Sender {
                 }
             };
             if attempt + 1 < attempts {
-                tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+                tokio::time::sleep(wait.min(self.tempo.push)).await;
             }
         }
         self.books().reject(&push);

@@ -17,6 +17,8 @@ use crate::spec::mistake::{Code, Mistake, Place};
 
 /// How often a resource is looked at where the spec does not say.
 const CHECK_EVERY: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked at however short a time the spec says.
+const OFTENEST: Duration = Duration::from_secs(1);
 /// How long one that was replaced in time stays beside the new one where the spec does not say.
 const OVERLAP: Duration = Duration::from_secs(5 * 60);
 
@@ -197,7 +199,7 @@ impl Compiler {
         let every = at.get("every").map_or(Some(CHECK_EVERY), |at| self.pause(&at));
         let healthy = at.get("healthy").and_then(|at| self.condition(&at, Here::Current));
         let gone = at.get("gone").and_then(|at| self.condition(&at, Here::Answer));
-        Some(Check { call: call?, current: current?, every: every?, healthy, gone })
+        Some(Check { call: call?, current: current?, every: every?.max(OFTENEST), healthy, gone })
     }
 }
 

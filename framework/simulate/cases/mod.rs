@@ -95,8 +95,13 @@ async fn play_text(
     let place = file.display().to_string();
     let begun = Instant::now();
     let played = |title: String, wrong: Vec<Wrong>, error| {
-        let (document, _) = Document::parse(Source::new(&place, text));
-        let lines = wrong.iter().map(|wrong| document.span(&Place::value(&wrong.at)).line).collect();
+        let lines = match wrong.is_empty() {
+            true => Vec::new(),
+            false => {
+                let (document, _) = Document::parse(Source::new(&place, text));
+                wrong.iter().map(|wrong| document.span(&Place::value(&wrong.at)).line).collect()
+            }
+        };
         Played { file: file.to_owned(), title, wrong, error, took: begun.elapsed(), lines }
     };
     let case = match read(text, &place) {
