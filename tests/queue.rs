@@ -2,6 +2,7 @@
 
 mod letters;
 mod order;
+mod recent;
 mod restarts;
 mod room;
 mod window;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::bench::Bench;
 use crate::forebay::Forebay;
 use crate::measure;
-use crate::round::{Shape, round};
+use crate::round::{Figures, Shape, round};
 use crate::table::{Table, median, short};
 
 /// How long a process is left alone before its memory is looked at.
@@ -32,18 +32,21 @@ pub fn instances(bench: &Bench, events: u64) -> io::Result<f64> {
 
 fn flat(bench: &Bench, title: &str, cases: Vec<(String, usize, u64)>) -> io::Result<f64> {
     let mut table = Table::new([title, "CPU us/event", "runs", "events/s", "peak MB"]);
-    let mut costs = Vec::new();
-    for (name, instances, events) in cases {
-        let mut runs = Vec::new();
-        for run in 1..=bench.runs {
+    // A run of each in turn, so that a slow minute of the machine is everybody's.
+    let mut runs: Vec<Vec<Figures>> = cases.iter().map(|_| Vec::new()).collect();
+    for run in 1..=bench.runs {
+        for ((name, instances, events), runs) in cases.iter().zip(&mut runs) {
             bench.note(&format!("{name}, run {run}"));
             let folder = bench.scratch.folder()?;
-            let forebay = Forebay::to_files(&bench.binary, folder.path().to_owned(), instances);
+            let forebay = Forebay::to_files(&bench.binary, folder.path().to_owned(), *instances);
             let server = forebay.start()?;
-            let shape = Shape { batch: 100, connections: 8, events, seconds: 0.0 };
+            let shape = Shape { batch: 100, connections: 8, events: *events, seconds: 0.0 };
             runs.push(round(&server, &forebay.files(), shape, &bench.events)?);
             server.stop()?;
         }
+    }
+    let mut costs = Vec::new();
+    for ((name, ..), runs) in cases.into_iter().zip(runs) {
         let cpu = median(runs.iter().map(|f| f.cpu));
         let (least, most) = runs.iter().fold((f64::MAX, 0_f64), |(l, m), f| (l.min(f.cpu), m.max(f.cpu)));
         let (rate, peak) = (median(runs.iter().map(|f| f.rate)), median(runs.iter().map(|f| f.peak)));

@@ -200,7 +200,7 @@ impl Plan {
         let mut insert =
             tx.prepare_cached("INSERT INTO blocks(key, count, at, checksum, body) VALUES (?, ?, ?, ?, ?)")?;
         for (sealed, _) in &self.blocks {
-            insert.execute((sealed.key, sealed.count, now, sealed.checksum, &sealed.body))?;
+            insert.execute((sealed.key, sealed.count, now, sealed.checksum, &sealed.body[..]))?;
         }
         for (number, letter) in &self.letters {
             letters::insert(tx, *number, letter)?;
@@ -221,9 +221,9 @@ impl Plan {
         !self.letters.is_empty()
     }
 
-    /// The blocks that were written, by their keys.
-    pub(super) fn into_blocks(self) -> Vec<(i64, Block)> {
-        self.blocks.into_iter().map(|(sealed, block)| (sealed.key, block)).collect()
+    /// The blocks that were written.
+    pub(super) fn into_blocks(self) -> Vec<(Sealed, Block)> {
+        self.blocks
     }
 }
 

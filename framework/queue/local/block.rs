@@ -12,12 +12,13 @@ use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_outpu
 pub(super) const FULL: usize = 1 << 20;
 
 /// A block as stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sealed {
     pub(super) key: i64,
     pub(super) count: u32,
     pub(super) checksum: u32,
-    pub(super) body: Vec<u8>,
+    /// The size of the payload in four bytes, then the payload as one LZ4 block.
+    pub(super) body: Bytes,
 }
 
 /// A block as read.
@@ -34,7 +35,7 @@ pub(super) struct Block {
 /// Records, compressed. Where in the log they will stand is not known yet.
 #[derive(Debug)]
 pub(super) struct Packed {
-    body: Vec<u8>,
+    body: Bytes,
     bytes: Bytes,
     ends: Vec<usize>,
 }
@@ -52,7 +53,7 @@ pub(super) fn pack<'a>(records: impl Iterator<Item = &'a Bytes> + Clone) -> Pack
         payload.extend_from_slice(record);
         ends.push(payload.len() - lengths);
     }
-    Packed { body: compressed(&payload), bytes: Bytes::from(payload).slice(lengths..), ends }
+    Packed { body: compressed(&payload).into(), bytes: Bytes::from(payload).slice(lengths..), ends }
 }
 
 thread_local! {
@@ -76,6 +77,14 @@ fn compressed(payload: &[u8]) -> Vec<u8> {
         let raw = u32::try_from(payload.len()).expect("it is shorter than two blocks");
         [&raw.to_le_bytes()[..], room.get(..size).unwrap_or_default()].concat()
     })
+}
+
+impl Sealed {
+    /// How many bytes it is when it is read, by its own word.
+    pub(super) fn raw(&self) -> usize {
+        let size = self.body.first_chunk().map_or(0, |size| u32::from_le_bytes(*size));
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }
 }
 
 impl Packed {

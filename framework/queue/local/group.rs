@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::append::{Plan, judge, unjudge};
-use super::block::Block;
+use super::block::{Block, Sealed};
 use super::fault::{Fault, FaultKind};
 use super::job::{Append, Job, Work};
 use super::known::Memory;
@@ -51,8 +51,8 @@ pub(super) fn refusal(fault: &Fault) -> Refusal {
 /// What a group became.
 #[derive(Debug)]
 pub(super) struct Committed {
-    /// Its records, by the keys of their blocks.
-    pub(super) blocks: Vec<(i64, Block)>,
+    /// Its records.
+    pub(super) blocks: Vec<(Sealed, Block)>,
     /// Whether it brought dead letters.
     pub(super) letters: bool,
 }

@@ -292,7 +292,11 @@ impl Queue for Local {
             let found = match self.shared.recent.next(sink, max_records, max_bytes) {
                 Ready::Chunk(chunk) => return Ok(Some(chunk)),
                 Ready::Nothing => Ok(None),
-                Ready::Unknown => {
+                Ready::Due => {
+                    let key = sink.clone();
+                    self.try_read(move |db| reader::look(db, &key, max_records, max_bytes).map(Some)).await
+                }
+                Ready::Behind => {
                     let key = sink.clone();
                     self.try_read(move |db| reader::next(db, &key, max_records, max_bytes).map(Some)).await
                 }
@@ -309,6 +313,10 @@ impl Queue for Local {
                     continue;
                 }
                 Ok(Some(Found::Unregistered)) => return Err(unregistered(sink)),
+                Ok(Some(Found::More(stand))) => {
+                    self.shared.recent.looked(sink, stand);
+                    continue;
+                }
                 Ok(Some(Found::Nothing(stand))) => self.shared.recent.looked(sink, stand),
                 Err(fault) if fault.kind == FaultKind::Damaged => self.inspect().await,
                 Err(fault) => return Err(fault.into()),

@@ -20,6 +20,8 @@ pub(super) enum Found {
         /// Where the sink stands.
         stand: Stand,
     },
+    /// Records of the log, which were not asked for.
+    More(Stand),
     /// Nothing yet.
     Nothing(Stand),
     /// A block whose checksum is wrong stands in the way.
@@ -49,8 +51,21 @@ impl Stand {
     }
 }
 
-/// Looks for the next records of a sink.
+/// Looks for the next records of a sink: letters that it gets again, then the log.
 pub(super) fn next(
+    db: &Connection,
+    sink: &SinkKey,
+    max_records: usize,
+    max_bytes: usize,
+) -> Result<Found, Fault> {
+    match look(db, sink, max_records, max_bytes)? {
+        Found::More(stand) => read(db, stand, max_records.max(1), max_bytes),
+        found => Ok(found),
+    }
+}
+
+/// Looks where a sink stands and for letters that it gets again; records of the log are left alone.
+pub(super) fn look(
     db: &Connection,
     sink: &SinkKey,
     max_records: usize,
@@ -63,10 +78,7 @@ pub(super) fn next(
         return Ok(Found::Retry(retried(again, max_records, max_bytes)));
     }
     let stand = Stand { number: known.number, position: cursor.position.0, end: known.next };
-    if stand.position >= stand.end {
-        return Ok(Found::Nothing(stand));
-    }
-    read(db, stand, max_records.max(1), max_bytes)
+    Ok(if stand.position < stand.end { Found::More(stand) } else { Found::Nothing(stand) })
 }
 
 /// Reads from the log. The chunk ends where records are missing (a block that was set aside).
@@ -81,8 +93,12 @@ fn read(db: &Connection, stand: Stand, max_records: usize, max_bytes: usize) -> 
     let mut rows = statement.query((low, high, key(number, from)))?;
     let mut cut = Cut::default();
     while let Some(row) = rows.next()? {
-        let sealed =
-            Sealed { key: row.get(0)?, count: row.get(1)?, checksum: row.get(2)?, body: row.get(3)? };
+        let sealed = Sealed {
+            key: row.get(0)?,
+            count: row.get(1)?,
+            checksum: row.get(2)?,
+            body: row.get::<_, Vec<u8>>(3)?.into(),
+        };
         let first = position_of(sealed.key);
         if cut.next.is_some_and(|next| next != first) {
             break;

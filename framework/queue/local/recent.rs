@@ -1,24 +1,26 @@
 //! The newest blocks, still in memory, and where each sink stands: a sink that keeps up is served from here.
 //!
 //! The writer puts in what it committed, readers ask before they look into the database. Only what is safe on
-//! disk is here, and everything here is in the database too: it may be emptied at any time.
+//! disk is here, and everything here is in the database too: it may be emptied at any time. The newest blocks are kept as
+//! they are read. Many sinks come for theirs less often: for them older ones are kept as they are stored, which is less.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::LOOK;
-use super::block::Block;
+use super::block::{Block, Sealed, unseal};
 use super::known::{key, position_of};
 use super::reader::{Cut, Stand};
 use crate::queue::{Chunk, SinkKey};
 
-/// Bytes of blocks that are kept for one sink. A sink that is further behind reads from the database.
-const KEPT: usize = 8 << 20;
-/// Bytes more for each further sink: the more there are, the less often each comes for its records.
-const KEPT_MORE: usize = 1 << 20;
-/// Bytes that are kept at most, however many sinks there are.
-const KEPT_MOST: usize = 32 << 20;
+/// Bytes of blocks that are kept as they are read.
+const OPEN: usize = 8 << 20;
+/// Bytes of blocks that are kept as they are stored, for each sink but the first. A sink that is further behind reads from
+/// the database.
+const SEALED_EACH: usize = 256 << 10;
+/// Bytes of those at most, however many sinks there are.
+const SEALED_MOST: usize = 24 << 20;
 
 /// What is known without the database.
 #[derive(Debug, Default)]
@@ -27,12 +29,25 @@ pub(super) struct Recent(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// By their keys: instance, then position.
-    blocks: BTreeMap<i64, Block>,
-    /// Their keys, oldest commit first.
-    order: VecDeque<i64>,
-    bytes: usize,
+    blocks: BTreeMap<i64, Kept>,
+    open: Queued,
+    sealed: Queued,
     /// Where each stands, and when the database was asked last: only that shows letters that a person sent again.
     sinks: HashMap<SinkKey, (Stand, Instant)>,
+}
+
+/// Keys of blocks, oldest commit first, and how many bytes those take. Keys of blocks that are gone may be among them.
+#[derive(Debug, Default)]
+struct Queued {
+    keys: VecDeque<i64>,
+    bytes: usize,
+}
+
+/// A block as it is stored, and while it is one of the newest as it is read.
+#[derive(Debug, Clone)]
+struct Kept {
+    sealed: Sealed,
+    open: Option<Block>,
 }
 
 /// What there is for a sink.
@@ -41,8 +56,10 @@ pub(super) enum Ready {
     Chunk(Chunk),
     /// It has everything.
     Nothing,
-    /// The database must be asked.
-    Unknown,
+    /// The database is to be asked where the sink stands, and whether a person sent letters again.
+    Due,
+    /// Its next records are in the database alone.
+    Behind,
 }
 
 impl Recent {
@@ -51,26 +68,21 @@ impl Recent {
     }
 
     /// Keeps blocks that were committed.
-    pub(super) fn keep(&self, blocks: Vec<(i64, Block)>) {
+    pub(super) fn keep(&self, blocks: Vec<(Sealed, Block)>) {
         let mut inner = self.inner();
-        for (place, block) in blocks {
+        for (sealed, block) in blocks {
+            let place = sealed.key;
             for (stand, _) in inner.sinks.values_mut() {
                 if stand.keys().contains(&place) {
                     stand.end = stand.end.max(block.end());
                 }
             }
-            inner.bytes += block.bytes.len();
-            inner.order.push_back(place);
-            if let Some(old) = inner.blocks.insert(place, block) {
-                inner.bytes -= old.bytes.len();
-            }
+            inner.forget(place);
+            inner.open.keys.push_back(place);
+            inner.open.bytes += block.bytes.len();
+            inner.blocks.insert(place, Kept { sealed, open: Some(block) });
         }
-        let more = KEPT_MORE * inner.sinks.len().saturating_sub(1);
-        while inner.bytes > (KEPT + more).min(KEPT_MOST)
-            && let Some(oldest) = inner.order.pop_front()
-        {
-            inner.forget(oldest);
-        }
+        inner.make_room();
     }
 
     /// Notes where a sink stands by the database, and how far its log goes.
@@ -100,10 +112,7 @@ impl Recent {
         for place in done {
             inner.forget(place);
         }
-        // Keys of blocks that are gone stand in front once every older one is gone too.
-        while inner.order.front().is_some_and(|place| !inner.blocks.contains_key(place)) {
-            inner.order.pop_front();
-        }
+        inner.skip_gone();
     }
 
     /// Everything may be different now.
@@ -115,33 +124,95 @@ impl Recent {
     pub(super) fn next(&self, sink: &SinkKey, max_records: usize, max_bytes: usize) -> Ready {
         let inner = self.inner();
         let Some((stand, _)) = inner.sinks.get(sink).filter(|(_, looked)| looked.elapsed() < LOOK) else {
-            return Ready::Unknown;
+            return Ready::Due;
         };
-        if stand.position >= stand.end {
+        let Stand { position, end, .. } = *stand;
+        if position >= end {
             return Ready::Nothing;
         }
-        let keys = stand.keys();
-        let first = inner.blocks.range(keys.start..=key(stand.number, stand.position)).next_back();
-        let Some((first, _)) = first.filter(|(_, block)| block.end() > stand.position) else {
-            return Ready::Unknown;
-        };
+        let run = inner.run(*stand, max_records, max_bytes);
+        // The writer does not wait until they are opened.
+        drop(inner);
         let mut cut = Cut::default();
-        let mut next = *first;
-        for (place, block) in inner.blocks.range(*first..keys.end) {
-            if *place != next || cut.take(block, stand.position.max(block.first), max_records, max_bytes) {
+        for kept in run {
+            // One that cannot be opened is read from the database, which says what is wrong with it.
+            let Some(block) = kept.into_block() else { break };
+            if cut.take(&block, position.max(block.first), max_records, max_bytes) {
                 break;
             }
-            next = key(stand.number, block.end());
         }
-        cut.chunk().map_or(Ready::Unknown, Ready::Chunk)
+        cut.chunk().map_or(Ready::Behind, Ready::Chunk)
     }
 }
 
 impl Inner {
-    fn forget(&mut self, place: i64) {
-        if let Some(block) = self.blocks.remove(&place) {
-            debug_assert_eq!(position_of(place), block.first, "a block stands under its own key");
-            self.bytes -= block.bytes.len();
+    /// The blocks from where a sink stands on, one behind the other, as many as fill a chunk.
+    fn run(&self, stand: Stand, max_records: usize, max_bytes: usize) -> Vec<Kept> {
+        let keys = stand.keys();
+        let first = self.blocks.range(keys.start..=key(stand.number, stand.position)).next_back();
+        let Some((first, _)) = first.filter(|(_, kept)| kept.end() > stand.position) else {
+            return Vec::new();
+        };
+        let (mut run, mut next, mut bytes) = (Vec::new(), *first, 0);
+        for (place, kept) in self.blocks.range(*first..keys.end) {
+            let records = usize::try_from(position_of(next).saturating_sub(stand.position));
+            if *place != next || records.is_ok_and(|records| records >= max_records) || bytes >= max_bytes {
+                break;
+            }
+            next = key(stand.number, kept.end());
+            // Of the first block the sink may have a part.
+            bytes += if run.is_empty() { 0 } else { kept.sealed.raw() };
+            run.push(kept.clone());
         }
+        run
+    }
+
+    /// Keeps what is too much as it is stored only, and no more of that than the sinks need.
+    fn make_room(&mut self) {
+        while self.open.bytes > OPEN
+            && let Some(place) = self.open.keys.pop_front()
+        {
+            if let Some(kept) = self.blocks.get_mut(&place)
+                && let Some(block) = kept.open.take()
+            {
+                self.open.bytes -= block.bytes.len();
+                self.sealed.bytes += kept.sealed.body.len();
+                self.sealed.keys.push_back(place);
+            }
+        }
+        let most = (SEALED_EACH * self.sinks.len().saturating_sub(1)).min(SEALED_MOST);
+        while self.sealed.bytes > most
+            && let Some(place) = self.sealed.keys.pop_front()
+        {
+            self.forget(place);
+        }
+    }
+
+    fn forget(&mut self, place: i64) {
+        match self.blocks.remove(&place) {
+            Some(Kept { open: Some(block), .. }) => self.open.bytes -= block.bytes.len(),
+            Some(Kept { sealed, open: None }) => self.sealed.bytes -= sealed.body.len(),
+            None => {}
+        }
+    }
+
+    /// Keys of blocks that are gone stand in front once every older one is gone too.
+    fn skip_gone(&mut self) {
+        for queued in [&mut self.open, &mut self.sealed] {
+            while queued.keys.front().is_some_and(|place| !self.blocks.contains_key(place)) {
+                queued.keys.pop_front();
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// The position after its last record.
+    fn end(&self) -> u64 {
+        position_of(self.sealed.key) + u64::from(self.sealed.count)
+    }
+
+    fn into_block(self) -> Option<Block> {
+        self.open.or_else(|| unseal(&self.sealed, position_of(self.sealed.key)))
     }
 }

@@ -199,14 +199,18 @@ fn copy_letters(old: &Connection, tx: &Connection) -> Result<u64, Fault> {
 fn copy_blocks(old: &Connection, tx: &Connection) -> Result<BTreeMap<i64, Vec<(u64, u64)>>, Fault> {
     let mut found: BTreeMap<i64, BTreeMap<u64, u64>> = BTreeMap::new();
     each(old, "SELECT key, count, at, checksum, body FROM blocks", "key", &mut |row| {
-        let sealed =
-            Sealed { key: row.get(0)?, count: row.get(1)?, checksum: row.get(3)?, body: row.get(4)? };
+        let sealed = Sealed {
+            key: row.get(0)?,
+            count: row.get(1)?,
+            checksum: row.get(3)?,
+            body: row.get::<_, Vec<u8>>(4)?.into(),
+        };
         let first = position_of(sealed.key);
         unseal(&sealed, first).ok_or(Taken::Bad)?;
         let at: i64 = row.get(2)?;
         found.entry(sealed.key >> POSITION_BITS).or_default().insert(first, u64::from(sealed.count));
         let insert = "INSERT OR IGNORE INTO blocks(key, count, at, checksum, body) VALUES (?, ?, ?, ?, ?)";
-        write(tx, insert, (sealed.key, sealed.count, at, sealed.checksum, sealed.body))
+        write(tx, insert, (sealed.key, sealed.count, at, sealed.checksum, &sealed.body[..]))
     })?;
     Ok(found.into_iter().map(|(number, runs)| (number, runs.into_iter().collect())).collect())
 }
