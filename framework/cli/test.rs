@@ -80,15 +80,16 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     for ((one, cases), life) in plan.iter().zip(cases).zip(lives) {
         stage.say(&one.connector.name);
         let mut suite = Suite { name: one.connector.name.clone(), cases: Vec::new() };
-        for case in cases {
-            suite.cases.push(stage.told(&runtime, case)?);
+        for (case, file) in cases.into_iter().zip(&one.files) {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            suite.cases.push(stage.told(&runtime, case, format!("{}: {name}", one.connector.name))?);
         }
         if one.bare {
             bare = true;
             stage.say(&without_cases(one));
         }
         if let Some(life) = life {
-            suite.cases.push(stage.told(&runtime, life)?);
+            suite.cases.push(stage.told(&runtime, life, format!("{}: {LIFE}", one.connector.name))?);
         }
         suites.push(suite);
     }
@@ -168,8 +169,14 @@ impl Stage {
         self.bar.suspend(|| println!("{}", text.trim_end_matches('\n')));
     }
 
-    /// Waits for a case or a life, and says what came of it.
-    fn told(&self, runtime: &Runtime, playing: JoinHandle<Result<Outcome>>) -> Result<junit::Case> {
+    /// Waits for a case or a life, which the bar names meanwhile, and says what came of it.
+    fn told(
+        &self,
+        runtime: &Runtime,
+        playing: JoinHandle<Result<Outcome>>,
+        awaited: String,
+    ) -> Result<junit::Case> {
+        self.bar.set_message(awaited);
         let played = runtime.block_on(playing);
         let (said, case) =
             played.map_err(|e| Error::new(Kind::Io, "a case ended by a panic").because(e))??;
@@ -186,7 +193,6 @@ impl Stage {
     async fn case(self: Arc<Self>, connector: Arc<Connector>, file: PathBuf) -> Result<Outcome> {
         let _turn = self.turns.0.acquire().await;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        self.bar.set_message(format!("{} {name}", connector.name));
         let play = || cases::play_file(&connector, &file, self.scratch.path(), self.loopback.clone());
         let mut played = play().await?;
         let mut said = String::new();
@@ -273,7 +279,7 @@ fn bar(all: usize) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(all as u64);
-    if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(200));

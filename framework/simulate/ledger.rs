@@ -63,6 +63,8 @@ pub struct Ledger {
     pub counts: Counts,
     good: HashMap<Mark, Open>,
     dead: HashMap<Mark, Open>,
+    /// Dead letters that may come once more: their request was sent again, and the first one may have arrived.
+    perhaps: HashMap<Mark, Open>,
     /// The beginnings of the first records that nobody expects in the sink, and among the dead letters.
     strange: (Vec<String>, Vec<String>),
 }
@@ -91,6 +93,14 @@ impl Ledger {
         self.counts.broken += push.dead.len() as u64;
     }
 
+    /// Notes that nobody can say whether a request with this push arrived.
+    pub fn doubt(&mut self, push: &Push) {
+        self.counts.unclear += push.records();
+        for mark in &push.dead {
+            self.perhaps.entry(*mark).or_default().many += 1;
+        }
+    }
+
     /// Notes that a push was given up.
     pub fn reject(&mut self, push: &Push) {
         self.counts.rejected += push.records();
@@ -116,6 +126,7 @@ impl Ledger {
         };
         match known {
             true => self.counts.dead += 1,
+            false if !refused_by_sink && take(&mut self.perhaps, mark) => {}
             false => {
                 self.counts.unexpected_dead += 1;
                 keep(&mut self.strange.1, bytes);
@@ -223,5 +234,18 @@ mod tests {
         ledger.bury(b"{", false);
         assert_eq!(ledger.disagreements(1), Vec::<String>::new());
         assert_eq!(ledger.disagreements(0).len(), 1, "the copy was not removed");
+    }
+
+    #[test]
+    fn a_dead_letter_may_come_twice_where_its_request_was_sent_twice() {
+        let (mut ledger, broken) = (Ledger::default(), push(&[], &[], &["{"]));
+        ledger.send(&broken);
+        ledger.doubt(&broken);
+        ledger.bury(b"{", false);
+        assert_eq!(ledger.disagreements(0), Vec::<String>::new(), "it need not");
+        ledger.bury(b"{", false);
+        assert_eq!(ledger.disagreements(0), Vec::<String>::new());
+        ledger.bury(b"{", false);
+        assert_eq!(ledger.disagreements(0).len(), 1, "three times is once too many");
     }
 }

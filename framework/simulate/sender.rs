@@ -154,7 +154,7 @@ impl Sender {
                 }
                 Err(why) => {
                     said = why;
-                    self.books().counts.unclear += push.records();
+                    self.books().doubt(&push);
                     backoff(attempt)
                 }
             };
