@@ -46,7 +46,7 @@ impl Faults {
         };
         if throttle {
             let answer = refusal(&vendor.instance.connector, 429, "Global limit has been reached");
-            return Some(answer.with_header("retry-after", &self.wait_seconds.to_string()));
+            return Some(answer.with_header("retry-after", self.wait_seconds.to_string()));
         }
         // The guard refuses the request itself: the token it carries is forgotten.
         if effect == Effect::Create && self.revoke_token.swap(false, Ordering::Relaxed) {
