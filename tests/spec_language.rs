@@ -98,7 +98,8 @@ fn keys(schema: &Json, pointer: &str, found: &mut Vec<(String, Json)>) {
     }
 }
 
-fn all_keys() -> Vec<(String, Json)> {
+/// Every key of the language's definition, each with what it says.
+pub fn all_keys() -> Vec<(String, Json)> {
     let mut found = Vec::new();
     keys(&LANGUAGE, "", &mut found);
     // The branch for singletons says only that a key is forbidden or wanted.
@@ -118,75 +119,6 @@ fn every_key_of_the_language_has_a_description_and_an_example() {
         .filter(|pointer| !pointer.contains("/if/") && !pointer.ends_with("/then/properties/find"))
         .collect();
     assert!(bare.is_empty(), "{bare:#?}");
-}
-
-/// A value as an editor puts it into a file: block style, and nothing in quotes that does not bring its own.
-fn put_in(value: &Json, indent: usize, out: &mut String) {
-    let begin = format!("\n{:indent$}", "");
-    let mut part = |lead: String, value: &Json| {
-        out.push_str(&format!("{begin}{lead}"));
-        put_in(value, indent + 2, out);
-    };
-    match value {
-        Json::Object(map) => map.iter().for_each(|(key, value)| part(format!("{key}: "), value)),
-        Json::Array(list) => list.iter().for_each(|value| part("- ".to_owned(), value)),
-        Json::String(text) => out.push_str(text),
-        Json::Null | Json::Bool(_) | Json::Number(_) => out.push_str(&value.to_string()),
-    }
-}
-
-/// What YAML makes of a value that is put in so; a number and its text are the same to the language.
-fn read_back(value: &Json) -> Option<Json> {
-    let mut text = "value: ".to_owned();
-    put_in(value, 2, &mut text);
-    let (document, mistakes) = Document::parse(Source::new("put-in", &text));
-    mistakes.is_empty().then(|| as_texts(&document.values["value"]))
-}
-
-fn as_texts(value: &Json) -> Json {
-    match value {
-        Json::Object(map) => map.iter().map(|(key, value)| (key.clone(), as_texts(value))).collect(),
-        Json::Array(list) => list.iter().map(as_texts).collect(),
-        Json::Number(number) => Json::from(number.to_string()),
-        Json::Null | Json::Bool(_) | Json::String(_) => value.clone(),
-    }
-}
-
-/// The text that a snippet's body stands for: `$` and `\` are escaped in it.
-fn snippet(body: &Json) -> Json {
-    match body {
-        Json::Object(map) => map.iter().map(|(key, value)| (key.clone(), snippet(value))).collect(),
-        Json::Array(list) => list.iter().map(snippet).collect(),
-        Json::String(text) => Json::from(text.replace("\\$", "$").replace("\\\\", "\\")),
-        Json::Null | Json::Bool(_) | Json::Number(_) => body.clone(),
-    }
-}
-
-/// Editors put maps and lists into a file as they stand in the definition: YAML must read there what is meant. Where it
-/// would not, the examples have a word that editors do not know, and snippets in quotes.
-#[test]
-fn what_an_editor_puts_in_is_what_the_example_says() {
-    let mut wrong = Vec::new();
-    let parts = LANGUAGE["$defs"].as_object().unwrap().iter();
-    let parts = parts.map(|(name, part)| (format!("/$defs/{name}"), part.clone()));
-    for (pointer, schema) in all_keys().into_iter().chain(parts) {
-        let list = |word: &str| schema[word].as_array().cloned().unwrap_or_default();
-        let (offered, hidden, snippets) = (list("examples"), list("x-examples"), list("defaultSnippets"));
-        for example in offered.iter().filter(|example| example.is_object() || example.is_array()) {
-            if read_back(example).as_ref() != Some(&as_texts(example)) {
-                wrong.push(format!("{pointer}: {example} is read otherwise"));
-            }
-        }
-        let bodies: Vec<Option<Json>> =
-            snippets.iter().map(|one| read_back(&snippet(&one["body"]))).collect();
-        let meant: Vec<Option<Json>> = hidden.iter().map(|example| Some(as_texts(example))).collect();
-        // Lists of maps are what the language server cannot put in at all.
-        let maps = hidden.iter().any(|example| example.as_array().is_some_and(|list| list[0].is_object()));
-        if bodies != meant && !(maps && bodies.is_empty()) {
-            wrong.push(format!("{pointer}: snippets {bodies:?} for {meant:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

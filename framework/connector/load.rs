@@ -131,6 +131,13 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
     shape.retain(|s| s.code != Code::Malformed || meaning.iter().all(|m| m.place.path != s.place.path));
     meaning
         .retain(|m| shape.iter().all(|s| s.place.part != Part::Value || !m.place.path.within(&s.place.path)));
+    // A choice with a slip in it is why the default seems to be none.
+    let slipped: Vec<_> = meaning
+        .iter()
+        .filter(|m| m.code == Code::AuthChoice)
+        .map(|m| m.place.path.parent().parent())
+        .collect();
+    meaning.retain(|m| m.code != Code::BadDefault || !slipped.contains(&m.place.path.parent()));
     // Samples are held against a receiver that is whole.
     let receives = |m: &Mistake| {
         m.code != Code::BadSample && m.place.path.0.first().is_some_and(|key| key == "receiver")

@@ -211,6 +211,8 @@ impl Findings {
                 let (mistake, meant) = unknown_key(path, key, value, &free);
                 if let (Some(meant), Some(missing)) = (meant, self.missing.get_mut(path)) {
                     missing.remove(meant);
+                    // A singleton need not be made, found or removed.
+                    missing.retain(|_| meant != "singleton");
                 }
                 mistakes.push(mistake);
             }

@@ -79,7 +79,8 @@ impl Compiler {
         let setting = name.strip_prefix("settings.")?;
         let kind = self.defined.kinds.get(setting)?;
         if let Some(choices) = kind.get("enum").and_then(Json::as_array) {
-            if choices.contains(value) || value.is_null() {
+            // A default outside the list is said there, once.
+            if choices.contains(value) || value.is_null() || kind.get("default") == Some(value) {
                 return None;
             }
             let choices: Vec<&str> = choices.iter().filter_map(Json::as_str).collect();

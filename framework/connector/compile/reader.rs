@@ -177,6 +177,11 @@ impl Compiler {
         self.mistakes.iter().all(|m| m.code.severity() != Severity::Error)
     }
 
+    /// Whether something was found wrong with the value at a path.
+    pub fn has_mistake_at(&self, path: &Path) -> bool {
+        self.mistakes.iter().any(|known| known.place.path == *path)
+    }
+
     /// What was found.
     pub fn into_mistakes(self) -> Vec<Mistake> {
         self.mistakes

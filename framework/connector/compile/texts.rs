@@ -82,7 +82,7 @@ impl Compiler {
                     self.check_text(Checked { at, start: 0, here }, &text);
                 }
             }
-            Json::String(source) => self.single_braces(at, source, 0),
+            Json::String(source) => drop(self.single_braces(at, source, 0)),
             Json::Array(_) => at.items().for_each(|at| self.check_leaves(&at, here)),
             Json::Object(_) => at.entries().for_each(|(_, at)| self.check_leaves(&at, here)),
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
@@ -90,8 +90,8 @@ impl Compiler {
     }
 
     /// A name in single braces is no mistake to a template: it would be sent as it stands.
-    fn single_braces(&mut self, at: &At<'_>, source: &str, start: usize) {
-        let Some(found) = SINGLE.captures(source).and_then(|found| found.get(1)) else { return };
+    pub fn single_braces(&mut self, at: &At<'_>, source: &str, start: usize) -> bool {
+        let Some(found) = SINGLE.captures(source).and_then(|found| found.get(1)) else { return false };
         let bytes = start + found.start()..start + found.end();
         let name = found.as_str().trim_matches(|c: char| c == '{' || c == '}' || c.is_whitespace());
         self.report(
@@ -106,6 +106,7 @@ impl Compiler {
                 format!("{{{{ {name} }}}}"),
             )),
         );
+        true
     }
 
     /// A bare expression.

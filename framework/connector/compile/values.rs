@@ -9,16 +9,18 @@ use super::reader::{At, Compiler};
 use super::urls::bad_header;
 use crate::connector::model::{BySetting, StatusRange};
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
+use crate::connector::template::Text;
 use crate::connector::units;
 use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::path::Path;
 
 impl Compiler {
     /// The text of a place: as it is written, or as a setting says. `None`: that setting was not given.
     pub fn place_text(&mut self, at: &At<'_>) -> Option<String> {
         let written = at.text()?;
         if !written.contains("{{") {
-            return Some(written.to_owned());
+            return (!self.single_braces(at, written, 0)).then(|| written.to_owned());
         }
         let name = self.text(at, Here::Settings)?.lone_name();
         let setting = name.as_deref().and_then(|name| name.strip_prefix("settings."));
@@ -33,11 +35,33 @@ impl Compiler {
             Some(Some(_)) => "a place is a text, and this setting is none",
             None => "a place is written out, or left to one setting",
         };
-        self.report(
-            Mistake::new(Code::Malformed, Place::value(&at.path), message)
-                .help("`{{ settings.header }}` and nothing around it: what a place is cannot be built"),
-        );
+        let mistake = Mistake::new(Code::Malformed, Place::value(&at.path), message)
+            .help("`{{ settings.header }}` and nothing around it: what a place is cannot be built");
+        self.report_place(at, mistake);
         None
+    }
+
+    /// Reports what is wrong with the text of a place. Where a setting's default says it, that is wrong, once for all places
+    /// that it decides, and not where it has been found wrong already.
+    fn report_place(&mut self, at: &At<'_>, mut mistake: Mistake) {
+        if let Some(default) = self.default_behind(at) {
+            if self.has_mistake_at(&default) {
+                return;
+            }
+            mistake.related.push((mistake.place, "it says what stands here".to_owned()));
+            mistake.place = Place::value(&default);
+            mistake.fix = None;
+        }
+        self.report(mistake);
+    }
+
+    /// The default that a place's text comes from, where it does.
+    fn default_behind(&self, at: &At<'_>) -> Option<Path> {
+        let name = Text::compile(at.text()?).ok()?.lone_name()?;
+        let setting = name.strip_prefix("settings.")?;
+        let default = self.defined.kinds.get(setting)?.get("default")?;
+        let told = self.given.get(setting) == Some(default);
+        told.then(|| Path(["settings", setting, "default"].map(str::to_owned).to_vec()))
     }
 
     /// A JSON Pointer.
@@ -47,13 +71,9 @@ impl Compiler {
             Err(wrong) => {
                 let message = format!("this is no JSON Pointer: {wrong}");
                 let fix = at.text().and_then(|text| pointer_meant(text, Place::value(&at.path)));
-                self.report(
-                    Mistake::new(Code::BadPointer, Place::value(&at.path), message)
-                        .help(
-                            "a pointer names the keys that lead to a value: `/data/date`; the whole is \"\"",
-                        )
-                        .fix(fix),
-                );
+                let help = "a pointer names the keys that lead to a value: `/data/date`; the whole is \"\"";
+                let mistake = Mistake::new(Code::BadPointer, Place::value(&at.path), message);
+                self.report_place(at, mistake.help(help).fix(fix));
                 None
             }
         }
@@ -178,7 +198,7 @@ impl Compiler {
         if http::HeaderName::from_bytes(name.as_bytes()).is_ok() {
             return Some(name);
         }
-        self.report(bad_header(&name, Place::value(&at.path)));
+        self.report_place(at, bad_header(&name, Place::value(&at.path)));
         None
     }
 }
