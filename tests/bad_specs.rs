@@ -156,7 +156,7 @@ fn mending_what_is_shown_makes_it_valid() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(mended >= 150, "only {mended} kinds of mistakes have a mend");
+    assert!(mended >= 190, "only {mended} kinds of mistakes have a mend");
     assert!(mutated >= 20, "only {mutated} of them are mutations of specs that were good");
 }
 
@@ -171,8 +171,12 @@ fn what_is_mended_without_asking_is_right() {
             continue;
         }
         mended += 1;
-        let fixed = apply(&examined.source.text, &examined.diagnostics, false).text;
-        let good = examine_source(Source::new(case.display().to_string(), &fixed), &case);
+        // What YAML could not read may lay open one thing more that is sure.
+        let mut good = examine(&case).unwrap();
+        for _ in 0..3 {
+            let fixed = apply(&good.source.text, &good.diagnostics, false).text;
+            good = examine_source(Source::new(case.display().to_string(), &fixed), &case);
+        }
         if !good.diagnostics.is_empty() || good.connector.is_none() {
             let left: Vec<&str> = good.diagnostics.iter().map(|d| d.message.as_str()).collect();
             wrong.push(format!("{}: {left:#?}", case.display()));

@@ -152,6 +152,10 @@ fn without_echoes(mut shape: Vec<Mistake>, mut meaning: Vec<Mistake>) -> Vec<Mis
     let unread: Vec<_> = meaning.iter().filter(|m| is_unread(m)).flat_map(places).collect();
     let var = meaning.iter().any(|m| is_unread(m) && m.place.path.0.first().is_some_and(|key| key == "vars"));
     meaning.retain(|m| !m.code.id().starts_with("FB5") || !(var || unread.contains(&m.place.path)));
+    // Nothing goes to a URL that cannot be called.
+    let uncalled: Vec<_> =
+        meaning.iter().filter(|m| m.code == Code::BadUrl).map(|m| m.place.path.clone()).collect();
+    meaning.retain(|m| m.code != Code::SecretAstray || !uncalled.contains(&m.place.path));
     // A one-line map that YAML tore in two says nothing by its first half.
     let torn: Vec<_> = shape
         .iter()

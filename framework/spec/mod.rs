@@ -20,4 +20,6 @@ pub mod rewrite;
 pub mod shape;
 pub mod source;
 pub mod syntax;
+mod traps;
 mod tree;
+mod unfit;

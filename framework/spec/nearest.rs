@@ -1,5 +1,7 @@
 //! The name that was probably meant.
 
+use std::collections::BTreeSet;
+
 /// The candidate nearest to a name, where one is near enough to be a slip of the pen.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     near(name, candidates).first().map(|(_, candidate)| *candidate)
@@ -46,6 +48,11 @@ fn near<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<(u
 fn distance(a: &str, b: &str) -> usize {
     let plain = |text: &str| text.replace(['-', ' ', '.'], "_");
     let (a, b) = (plain(a), plain(b));
+    let words = |text: &str| -> BTreeSet<String> { text.split('_').map(str::to_owned).collect() };
+    if a != b && a.len() == b.len() && words(&a) == words(&b) {
+        // The same words in another order.
+        return 1;
+    }
     let edits = strsim::damerau_levenshtein(&a, &b);
     let (short, long) = if a.len() < b.len() { (&a, &b) } else { (&b, &a) };
     if short.len() >= 4 && (long.starts_with(short.as_str()) || long.ends_with(short.as_str())) {
@@ -78,6 +85,7 @@ mod tests {
         assert_eq!(nearest("elephant", keys), None);
         assert_eq!(meant("reciever", keys), Some(Meant { name: "receiver", sure: true }));
         assert_eq!(meant("elephant", keys), None);
+        assert_eq!(nearest("url_join", ["join", "join_url"]), Some("join_url"));
         assert_eq!(meant("eat", ["at", "east"]), Some(Meant { name: "at", sure: false }));
         assert_eq!(meant("key_1", ["key_2"]), Some(Meant { name: "key_2", sure: false }));
         assert_eq!(meant("sha265", ["sha256"]), Some(Meant { name: "sha256", sure: true }));

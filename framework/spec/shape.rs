@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value as Json;
 
@@ -14,7 +14,8 @@ use super::misplaced::{many_unknown, names_missing};
 use super::mistake::{Code, Mistake, Place};
 use super::nearest::{Meant, listed, meant};
 use super::path::Path;
-use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
+use super::syntax::ONE_LINE_MAP;
+use super::unfit::in_words;
 
 /// The validator, from the first spec that is checked on.
 static VALIDATOR: Mutex<Option<Arc<Validator>>> = Mutex::new(None);
@@ -37,7 +38,7 @@ pub fn done() {
 pub fn check(spec: &Json) -> Vec<Mistake> {
     let mut findings = Findings::default();
     for error in validator().iter_errors(spec) {
-        findings.take(&error, spec);
+        findings.take(&error);
     }
     findings.into_mistakes(spec)
 }
@@ -57,7 +58,7 @@ struct Findings {
 }
 
 impl Findings {
-    fn take(&mut self, error: &ValidationError<'_>, spec: &Json) {
+    fn take(&mut self, error: &ValidationError<'_>) {
         let path = Path::from_pointer(error.instance_path().as_str());
         let schema = error.schema_path().as_str().to_owned();
         let value = error.instance();
@@ -80,7 +81,7 @@ impl Findings {
             }
             ValidationErrorKind::AnyOf { .. } => self.any_of(&path, &schema),
             ValidationErrorKind::PropertyNames { error } => self.bad_name(&path, error),
-            kind => self.mistakes.push(in_words(kind, path, value, spec)),
+            kind => self.mistakes.push(in_words(kind, path, value)),
         }
     }
 
@@ -239,11 +240,26 @@ fn unknown_key<'a>(
         .and_then(|now| known.iter().copied().find(|k| *k == now))
         .map(|name| Meant { name, sure: true })
         .or_else(|| meant(key, known.iter().copied()));
+    if let Some((key, rest)) = key.split_once(':').filter(|_| value.is_some()) {
+        // YAML takes a colon for part of the name where no blank is behind it.
+        let fix = Fix::yaml(place.clone(), format!("{key}: {rest}"));
+        let fix = if rest.starts_with(['{', '[']) { fix.suggested() } else { fix };
+        let mistake = Mistake::new(
+            Code::UnknownKey,
+            place,
+            format!("`{shown}` is no key: its colon has no blank behind it"),
+        );
+        let known = known.iter().copied().find(|known| *known == key);
+        return (mistake.help("between a key and its value stand a colon and a blank").fix(fix), known);
+    }
     let torn =
         value.is_some_and(Json::is_null) && key.contains(['(', ')', '[', ']', '\'', '"', '=', '|', ' ']);
     let help = match meant {
         _ if torn => ONE_LINE_MAP.to_owned(),
         Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
+        None if let Some(home) = home_above(path, key) => {
+            format!("it is a key of {home}: is it indented too much?")
+        }
         None if known.is_empty() => "no key can be added here".to_owned(),
         None => format!("known here: {}", listed(known.iter().copied())),
     };
@@ -253,6 +269,18 @@ fn unknown_key<'a>(
     };
     let fix = meant.filter(|_| !torn).map(|meant| Fix::meant(place.clone(), meant));
     (Mistake::new(Code::UnknownKey, place, message).help(help).fix(fix), meant.map(|meant| meant.name))
+}
+
+/// The nearest map around a path that knows a key.
+fn home_above(path: &Path, key: &str) -> Option<String> {
+    let mut at = path.clone();
+    while !at.0.is_empty() {
+        at = at.parent();
+        if description(&at, key).is_some() {
+            return Some(at.last().map_or_else(|| "the spec itself".to_owned(), |_| format!("`{at}`")));
+        }
+    }
+    None
 }
 
 /// Words that other tools and earlier drafts use, and what they are called here.
@@ -270,21 +298,7 @@ fn renamed(key: &str) -> Option<&'static str> {
         "variables" => "vars",
         "algorithm" => "hash",
         "secret" => "key",
-        _ => return None,
-    })
-}
-
-/// Values that other tools use, and what they are called here.
-fn renamed_value(value: &str) -> Option<&'static str> {
-    Some(match value.to_lowercase().as_str() {
-        "jsonl" | "ndjson" | "jsonlines" | "json-lines" => "json_lines",
-        "oauth2" | "oauth" | "client_credentials" => "oauth2_client_credentials",
-        "api_key" | "apikey" | "header" => "token",
-        "signature" | "hmac-sha256" | "hmac_sha256" => "hmac",
-        "bool" => "boolean",
-        "int" => "integer",
-        "list" => "array",
-        "map" => "object",
+        "version" => "forebay",
         _ => return None,
     })
 }
@@ -344,128 +358,6 @@ fn exclusive_keys(path: &Path, keys: &BTreeSet<String>, spec: &Json) -> Mistake 
         .related(Place::key(&path.join(first)), "the other one")
 }
 
-/// A mistake in a value.
-fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json, spec: &Json) -> Mistake {
-    let name = path.last().map_or_else(|| "the spec".to_owned(), |_| format!("`{path}`"));
-    let place = Place::value(&path);
-    match kind {
-        ValidationErrorKind::Type { kind } => wrong_type(kind, &path, value),
-        ValidationErrorKind::Enum { options } => {
-            let options: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
-            let given = plain(value);
-            let renamed = renamed_value(&given).filter(|name| options.iter().any(|option| option == name));
-            let renamed = renamed.map(|name| Meant { name, sure: true });
-            let meant = renamed.or_else(|| meant(&given, options.iter().map(String::as_str)));
-            let help = match meant {
-                Some(Meant { name, .. }) => format!("did you mean `{name}`? There are: {}", all(&options)),
-                None => format!("there are: {}", all(&options)),
-            };
-            let fix = meant.map(|meant| Fix::meant(place.clone(), meant));
-            let what = path.last().filter(|key| matches!(*key, "kind" | "format")).unwrap_or("value");
-            Mistake::new(Code::NotInList, place, format!("there is no {what} `{}`", short(&given)))
-                .help(help)
-                .fix(fix)
-        }
-        ValidationErrorKind::Constant { expected_value } => {
-            let quoted = value.is_string() && plain(value) == plain(expected_value);
-            let help = match quoted {
-                true => "write it without quotes".to_owned(),
-                false => format!("write `{}`", plain(expected_value)),
-            };
-            Mistake::new(Code::NotInList, place, format!("{name} cannot be `{}`", short(&plain(value))))
-                .help(help)
-        }
-        ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Not { .. } => {
-            Mistake::new(Code::Malformed, place, format!("{name} is not written as it must be"))
-                .help(written(&path, spec))
-        }
-        other => Mistake::new(Code::OutOfBounds, place, format!("{name}: {}", bounds(other)))
-            .help(description(&path.parent(), path.last().unwrap_or_default()).unwrap_or_default()),
-    }
-}
-
-fn bounds(kind: &ValidationErrorKind) -> String {
-    match kind {
-        ValidationErrorKind::MinItems { limit } => format!("the list needs at least {limit}"),
-        ValidationErrorKind::MinProperties { limit } => format!("the map needs at least {limit} key"),
-        ValidationErrorKind::MinLength { .. } => "the text is empty".to_owned(),
-        ValidationErrorKind::Minimum { limit } => format!("the number must be at least {limit}"),
-        ValidationErrorKind::Maximum { limit } => format!("the number must be at most {limit}"),
-        ValidationErrorKind::UniqueItems => "a value stands twice in the list".to_owned(),
-        other => format!("the rule `{}` does not hold", other.keyword()),
-    }
-}
-
-fn wrong_type(kind: &TypeKind, path: &Path, value: &Json) -> Mistake {
-    let wanted = match kind {
-        TypeKind::Single(one) => type_name(one.as_str()).to_owned(),
-        TypeKind::Multiple(many) => {
-            many.iter().map(|one| type_name(one.as_str())).collect::<Vec<_>>().join(" or ")
-        }
-    };
-    let name = path.last().map_or_else(|| "the spec".to_owned(), |_| format!("`{path}`"));
-    let found = match value {
-        Json::Null => "nothing",
-        Json::Bool(_) => "a flag",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "a map",
-    };
-    let braces = value.as_object().is_some_and(|map| map.values().all(Json::is_null) && map.len() == 1);
-    let help = if path.0.is_empty() {
-        "a spec begins with `forebay: 1`".to_owned()
-    } else if braces && wanted.contains("text") {
-        UNQUOTED_BRACES.to_owned()
-    } else if wanted.contains("text") && matches!(value, Json::Number(_) | Json::Bool(_)) {
-        format!("write it in quotes: \"{value}\"")
-    } else {
-        description(&path.parent(), path.last().unwrap_or_default())
-            .unwrap_or_else(|| format!("write {wanted}"))
-    };
-    Mistake::new(Code::WrongType, Place::value(path), format!("{name} must be {wanted}, and is {found}"))
-        .help(help)
-}
-
-fn type_name(name: &str) -> &'static str {
-    match name {
-        "string" => "a text",
-        "number" => "a number",
-        "integer" => "a whole number",
-        "boolean" => "true or false",
-        "array" => "a list",
-        "object" => "a map",
-        _ => "nothing",
-    }
-}
-
-/// How a text at this path is written.
-fn written(path: &Path, _spec: &Json) -> String {
-    match path.last() {
-        Some("call") => "write METHOD and URL: GET {{ vars.streams }}; the methods are GET, HEAD, POST, PUT, PATCH and DELETE",
-        Some("name") if path.0.len() == 1 => "small letters, digits and `-`, as the folder is called: acme-audit-log",
-        Some("run") => "write RESOURCE.OPERATION, as in `subscription.renew`, or a map with a `call`",
-        Some("left") => "write a percentage: 50%",
-        Some("when" | "where" | "ok" | "healthy" | "gone" | "until" | "required_when") => {
-            "this key decides: write a bare expression, without braces"
-        }
-        _ => "look at the examples in schemas/connector.json",
-    }
-    .to_owned()
-}
-
 fn pointer(path: &Path) -> String {
     path.0.iter().map(|token| format!("/{}", token.replace('~', "~0").replace('/', "~1"))).collect()
-}
-
-fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn short(text: &str) -> String {
-    crate::error::escaped(text, 40)
-}
-
-fn all(options: &[String]) -> String {
-    options.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ")
 }

@@ -9,8 +9,10 @@ use super::reader::{At, Compiler};
 use crate::connector::model::{Envelope, Output, Proof, Receiver, Verify};
 use crate::connector::pick::{EventPick, Pick};
 use crate::connector::schema::RecordSchema;
+use crate::spec::fix::Fix;
 use crate::spec::load;
 use crate::spec::mistake::{Code, Mistake, Place};
+use crate::spec::nearest::{Meant, meant};
 use crate::spec::source::read_bounded;
 
 /// The most that another file of a connector may hold.
@@ -186,11 +188,34 @@ impl Compiler {
 
     fn bad_file(&mut self, at: &At<'_>, why: &str) {
         let name = at.text().unwrap_or_default();
-        self.report(
-            Mistake::new(Code::BadFile, Place::value(&at.path), format!("`{name}` cannot be used: {why}"))
-                .help("files are named from the folder that the spec stands in"),
-        );
+        let place = Place::value(&at.path);
+        let (folder, file) = name.rsplit_once('/').map_or(("", name), |(folder, file)| (folder, file));
+        let there = files(&self.folder.join(folder));
+        // Of another kind of file nobody makes a slip.
+        let kind = |name: &str| FilePath::new(name).extension().map(std::ffi::OsStr::to_owned);
+        let alike =
+            there.iter().map(String::as_str).filter(|other| *other != file && kind(other) == kind(file));
+        let near = meant(file, alike);
+        let help = match near {
+            Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
+            None => "files are named from the folder that the spec stands in".to_owned(),
+        };
+        let fix = near.map(|Meant { name: near, sure }| {
+            let path = &name[..name.len() - file.len()];
+            Fix::text(place.clone(), format!("{path}{near}")).safe_if(sure)
+        });
+        let message = format!("`{name}` cannot be used: {why}");
+        self.report(Mistake::new(Code::BadFile, place, message).help(help).fix(fix));
     }
+}
+
+/// The names of the files in a folder.
+fn files(folder: &FilePath) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(std::result::Result::ok);
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
 }
 
 /// Whether a place of a request holds what proves the sender.

@@ -18,7 +18,7 @@ use crate::spec::path::Path;
 static SINGLE: LazyLock<Regex> = LazyLock::new(|| {
     let name = r"(?:settings|secrets|vars|instance|state|receiver|auth|request|response|item|current|desired|batch)\.[\w.]+";
     Regex::new(&format!(
-        r"(?:^|[^{{])(\{{\s*{name}[^{{}}]*\}}{{1,2}}|\{{[^{{}}\x22]*\b{name}[^{{}}\x22]*\}}\}})"
+        r"(?:^|[^{{$])(\$?\{{\s*{name}[^{{}}]*\}}{{1,2}}|\{{[^{{}}\x22]*\b{name}[^{{}}\x22]*\}}\}})"
     ))
     .expect("it is fixed")
 });
@@ -93,7 +93,7 @@ impl Compiler {
     pub fn single_braces(&mut self, at: &At<'_>, source: &str, start: usize) -> bool {
         let Some(found) = SINGLE.captures(source).and_then(|found| found.get(1)) else { return false };
         let bytes = start + found.start()..start + found.end();
-        let name = found.as_str().trim_matches(|c: char| c == '{' || c == '}' || c.is_whitespace());
+        let name = found.as_str().trim_matches(|c: char| matches!(c, '{' | '}' | '$') || c.is_whitespace());
         self.report(
             Mistake::new(
                 Code::TemplateSyntax,
@@ -116,13 +116,17 @@ impl Compiler {
             let end = source.rfind("}}").or_else(|| source.rfind("%}")).map_or(source.len(), |end| end + 2);
             let inner = source.replace("{{", " ").replace("}}", " ");
             let inner = inner.split_whitespace().collect::<Vec<_>>().join(" ");
+            let whole = source.trim().starts_with("{{") && source.trim().ends_with("}}");
+            let alone = whole && source.matches("{{").count() == 1 && Condition::compile(&inner).is_ok();
+            let fix = Fix::text(Place::value(&at.path), inner.clone()).safe_if(alone);
             self.report(
                 Mistake::new(
                     Code::Braces,
                     Place::within(&at.path, braces..end.max(braces)),
                     "this key decides: it takes a bare expression, without braces",
                 )
-                .help(format!("write it bare: `{inner}`")),
+                .help(format!("write it bare: `{inner}`"))
+                .fix(fix),
             );
             return None;
         }
@@ -174,11 +178,16 @@ impl Compiler {
     }
 
     fn syntax(&mut self, code: Code, path: &Path, source: &str, start: usize, wrong: &SyntaxError) {
-        let bytes = around(source, wrong.offset);
+        let operator = foreign_operator(source, wrong.offset);
+        let bytes =
+            operator.as_ref().map_or_else(|| around(source, wrong.offset), |(bytes, _)| bytes.clone());
         let place = Place::within(path, start + bytes.start..start + bytes.end);
-        let fix = wrong.meant.map(|meant| Fix::meant(place.clone(), meant));
+        let ours = operator.map(|(_, ours)| ours);
+        let fix = ours.clone().map(|ours| Fix::text(place.clone(), ours));
+        let fix = fix.or_else(|| wrong.meant.map(|meant| Fix::meant(place.clone(), meant)));
         let mut mistake = Mistake::new(code, place, wrong.message.clone()).fix(fix);
-        mistake.help = Some(wrong.help.clone().unwrap_or_else(|| {
+        let written = ours.map(|ours| format!("write `{}`", ours.trim()));
+        mistake.help = Some(written.or_else(|| wrong.help.clone()).unwrap_or_else(|| {
             match code {
                 Code::ExpressionSyntax => "a condition is written like `current.status == 'active'`",
                 _ => "a value is put in with `{{ settings.name }}`; filters follow a bar: `{{ x | urlencode }}`",
@@ -187,6 +196,39 @@ impl Compiler {
         }));
         self.report(mistake);
     }
+}
+
+/// Operators of other languages, and how they are written here; the longer ones first.
+const OPERATORS: &[(&str, &str)] =
+    &[("===", "=="), ("!==", "!="), ("&&", "and"), ("||", "or"), ("<>", "!="), ("=", "=="), ("!", "not ")];
+
+/// What another language or a word processor would write where a text could not be read on, and what is meant by it.
+fn foreign_operator(source: &str, offset: usize) -> Option<(Range<usize>, String)> {
+    let rest = source.get(offset..)?;
+    let at = offset + rest.len() - rest.trim_start().len();
+    let curly = ['\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
+    if let Some(inside) = source.get(at..)?.strip_prefix(curly)
+        && let Some(close) = inside.find(curly)
+    {
+        let end = source.len() - inside.len() + close;
+        let end = end + source.get(end..)?.chars().next().map_or(0, char::len_utf8);
+        return Some((at..end, format!("'{}'", inside.get(..close)?)));
+    }
+    // What was read of it stands before the place.
+    [at.saturating_sub(2), at.saturating_sub(1), at].into_iter().find_map(|at| {
+        let found =
+            |(theirs, _): &&(&str, &str)| source.get(at..).is_some_and(|rest| rest.starts_with(theirs));
+        let (theirs, ours) = OPERATORS.iter().find(found)?;
+        let whole = at + theirs.len() > offset && !matches!(*theirs, "=" | "!") || is_alone(source, at);
+        whole.then(|| (at..at + theirs.len(), (*ours).to_owned()))
+    })
+}
+
+/// Whether the `=` or `!` at a byte is no part of an operator that there is.
+fn is_alone(source: &str, at: usize) -> bool {
+    let before = source[..at].chars().next_back();
+    let after = source[at + 1..].chars().next();
+    !before.is_some_and(|c| "=!<>".contains(c)) && after != Some('=')
 }
 
 /// The word that begins at a byte, or the one character there.

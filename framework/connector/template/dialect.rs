@@ -345,6 +345,16 @@ impl<'a> Writer<'a> {
         {
             self.listed(expr, "filter", inner.value.as_str().unwrap_or("?"), &filters::names())?;
         }
+        if filter.args.len() < filters::wanted(filter.name) {
+            let words = if filter.args.is_empty() { "none" } else { "one" };
+            let message = format!("the filter `{}` lacks an argument: it has {words}", filter.name);
+            let help = match filter.name {
+                "hmac" => "name the hash and the key: `x | hmac('sha256', secrets.key)`".to_owned(),
+                "replace" => "say what becomes what: `x | replace('a', 'b')`".to_owned(),
+                name => format!("it stands in parentheses behind the name: `x | {name}('…')`"),
+            };
+            return Err(self.refuse(expr, message).help(Some(help)));
+        }
         for argument in &filter.args {
             if let ast::CallArg::Pos(argument) = argument {
                 self.note_literal(Beside::Filter(filter.name.to_owned()), argument);

@@ -87,6 +87,15 @@ const FILTERS: &[(&str, Filter)] = &[
     }),
 ];
 
+/// How many arguments a filter must be given.
+pub(super) fn wanted(name: &str) -> usize {
+    match name {
+        "hmac" | "replace" => 2,
+        "default" | "join_url" | "split" | "map" | "merge" | "plus" | "regex_match" => 1,
+        _ => 0,
+    }
+}
+
 /// The names of all filters.
 pub(super) fn names() -> Vec<&'static str> {
     FILTERS.iter().map(|(name, _)| *name).collect()
