@@ -259,3 +259,22 @@ fn hosts_and_scopes_are_notices_on_a_pull_request() {
     let said = validate(&["--format", "github", "tests/bad-specs/pointer.yaml"]);
     assert!(said.out.starts_with("::error ") && !said.out.contains("::notice"), "{}", said.out);
 }
+
+/// Editors and commit hooks name the file that was changed.
+#[test]
+fn a_case_is_checked_with_its_connector() {
+    let (_outer, file) = connector();
+    let cases = file.parent().unwrap().join("cases");
+    std::fs::create_dir(&cases).unwrap();
+    let case = cases.join("one.yaml");
+    std::fs::write(
+        &case,
+        "title: One\nsettings: {base_ulr: https://a.example/}\nsteps: [{clock: 2026-01-01T00:00:00Z}]\n",
+    )
+    .unwrap();
+    let said = validate(&["--format", "json", shown(&case), shown(&file)]);
+    assert_eq!((said.code, said.err.as_str()), (Some(1), ""));
+    let found: Json = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(found.as_array().unwrap().len(), 1, "{found}");
+    assert_eq!((&found[0]["code"], &found[0]["file"]), (&json!("FB412"), &json!(shown(&case))));
+}

@@ -83,7 +83,7 @@ fn wrong_type(kind: &TypeKind, path: &Path, value: &Json) -> Mistake {
     let braces = value.as_object().is_some_and(|map| map.values().all(Json::is_null) && map.len() == 1);
     let place = Place::value(path);
     let text = value.as_str().filter(|text| !text.contains('\n'));
-    let flag = text.and_then(|text| flag(text)).filter(|_| wanted == "true or false");
+    let flag = text.and_then(flag).filter(|_| wanted == "true or false");
     let fix = match text {
         Some(_) if flag.is_some() => flag.map(|flag| Fix::yaml(place.clone(), flag.to_string())),
         Some(text) if wanted == "a list" => Some(match text.strip_prefix('-') {

@@ -26,7 +26,7 @@ use crate::spec::render;
 /// Its flags.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Connector folders, their connector.yaml files, or folders of connectors
+    /// Connector folders, their connector.yaml files or cases, or folders of connectors
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// How findings are written

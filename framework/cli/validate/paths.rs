@@ -19,10 +19,11 @@ pub fn specs(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The specs that one path means: the file itself, a connector's folder, or the connectors in another folder.
+/// The specs that one path means: the file itself, that of a case, a connector's folder, or the connectors in another
+/// folder.
 pub fn specs_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return Ok(vec![spec_of_case(path).unwrap_or_else(|| path.to_owned())]);
     }
     let mut found = Vec::new();
     search(path, MAX_DEPTH, &mut found);
@@ -32,6 +33,12 @@ pub fn specs_of(path: &Path) -> Result<Vec<PathBuf>> {
             .help("name a connector's folder, its connector.yaml, or a folder of connectors"));
     }
     Ok(found)
+}
+
+/// The spec whose case a file is.
+fn spec_of_case(file: &Path) -> Option<PathBuf> {
+    let cases = file.parent().filter(|folder| folder.ends_with("cases"))?;
+    Some(cases.parent()?.join("connector.yaml")).filter(|spec| spec.is_file())
 }
 
 fn search(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
