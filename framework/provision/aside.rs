@@ -117,7 +117,7 @@ impl Provisioner {
         let document = self.memory.read().await?;
         let state = document.resource(&resource.name);
         let Some(gone) = &state.gone else { return Ok(()) };
-        if gone.pending.is_some_and(|pending| pending.is(Operation::Delete)) {
+        if gone.is_being_removed() {
             return Ok(());
         }
         let names = self.moment_of(resource, &document)?.names.with("current", &current(gone));

@@ -239,6 +239,13 @@ impl Document {
     }
 }
 
+impl ResourceState {
+    /// Whether its removal was begun.
+    pub(super) fn is_being_removed(&self) -> bool {
+        self.pending.is_some_and(|pending| pending.is(Operation::Delete))
+    }
+}
+
 impl Document {
     /// The same with the values of what was replaced, or said to be gone; `None` where nothing was, or it is
     /// removed.
@@ -247,7 +254,7 @@ impl Document {
         let mut any = false;
         for (name, resource) in &self.resources {
             let old = resource.old.as_ref().map(|old| old.saved.clone());
-            let gone = resource.gone.as_ref().filter(|gone| gone.pending.is_none());
+            let gone = resource.gone.as_ref().filter(|gone| !gone.is_being_removed());
             if let Some(before) = old.or_else(|| Some(gone?.known())) {
                 names[name] = Json::Object(before);
                 any = true;
@@ -355,5 +362,27 @@ impl Keep for Memory {
         })
         .await?;
         Ok(replaced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_to_be_gone_is_heard_until_it_is_removed() {
+        let saved = |key: &str| Map::from_iter([("key".to_owned(), json!(key))]);
+        let mut gone = ResourceState { saved: saved("first"), ..ResourceState::default() };
+        let before = |gone: &ResourceState| {
+            let state = ResourceState { gone: Some(Box::new(gone.clone())), ..ResourceState::default() };
+            let mut document = Document::new().expect("a key");
+            document.resources.insert("hook".to_owned(), state);
+            document.names_before()
+        };
+        assert_eq!(before(&gone), Some(json!({"hook": {"key": "first"}})));
+        gone.pending = Some(Pending { operation: Operation::Update, done: 1, since_seconds: 0 });
+        assert_eq!(before(&gone), Some(json!({"hook": {"key": "first"}})));
+        gone.pending = Some(Pending { operation: Operation::Delete, done: 0, since_seconds: 0 });
+        assert_eq!(before(&gone), None);
     }
 }
