@@ -15,10 +15,9 @@ use super::reader::{Cut, Stand};
 use crate::queue::{Chunk, SinkKey};
 
 /// Bytes of blocks that are kept as they are read.
-const OPEN: usize = 8 << 20;
-/// Bytes of blocks that are kept as they are stored, for each sink but the first. A sink that is further behind reads from
-/// the database.
-const SEALED_EACH: usize = 256 << 10;
+const OPEN: usize = 6 << 20;
+/// Bytes of blocks that are kept as they are stored, for each sink. A sink that is further behind reads from the database.
+const SEALED_EACH: usize = 512 << 10;
 /// Bytes of those at most, however many sinks there are.
 const SEALED_MOST: usize = 24 << 20;
 
@@ -180,7 +179,7 @@ impl Inner {
                 self.sealed.keys.push_back(place);
             }
         }
-        let most = (SEALED_EACH * self.sinks.len().saturating_sub(1)).min(SEALED_MOST);
+        let most = SEALED_EACH.saturating_mul(self.sinks.len()).min(SEALED_MOST);
         while self.sealed.bytes > most
             && let Some(place) = self.sealed.keys.pop_front()
         {
