@@ -4,7 +4,7 @@
 //! disk is here, and everything here is in the database too: it may be emptied at any time. The newest blocks are kept as
 //! they are read. Many sinks come for theirs less often: for them older ones are kept as they are stored, which is less.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -31,20 +31,23 @@ struct Inner {
     blocks: BTreeMap<i64, Kept>,
     open: Queued,
     sealed: Queued,
+    /// The number of the next block: the oldest has the least.
+    next: u64,
     /// Where each stands, and when the database was asked last: only that shows letters that a person sent again.
     sinks: HashMap<SinkKey, (Stand, Instant)>,
 }
 
-/// Keys of blocks, oldest commit first, and how many bytes those take. Keys of blocks that are gone may be among them.
+/// Keys of blocks by their numbers, and how many bytes those take.
 #[derive(Debug, Default)]
 struct Queued {
-    keys: VecDeque<i64>,
+    keys: BTreeMap<u64, i64>,
     bytes: usize,
 }
 
 /// A block as it is stored, and while it is one of the newest as it is read.
 #[derive(Debug, Clone)]
 struct Kept {
+    number: u64,
     sealed: Sealed,
     open: Option<Block>,
 }
@@ -77,9 +80,11 @@ impl Recent {
                 }
             }
             inner.forget(place);
-            inner.open.keys.push_back(place);
+            let number = inner.next;
+            inner.next += 1;
+            inner.open.keys.insert(number, place);
             inner.open.bytes += block.bytes.len();
-            inner.blocks.insert(place, Kept { sealed, open: Some(block) });
+            inner.blocks.insert(place, Kept { number, sealed, open: Some(block) });
         }
         inner.make_room();
     }
@@ -111,7 +116,6 @@ impl Recent {
         for place in done {
             inner.forget(place);
         }
-        inner.skip_gone();
     }
 
     /// Everything may be different now.
@@ -169,39 +173,32 @@ impl Inner {
     /// Keeps what is too much as it is stored only, and no more of that than the sinks need.
     fn make_room(&mut self) {
         while self.open.bytes > OPEN
-            && let Some(place) = self.open.keys.pop_front()
+            && let Some((number, place)) = self.open.keys.pop_first()
         {
             if let Some(kept) = self.blocks.get_mut(&place)
                 && let Some(block) = kept.open.take()
             {
                 self.open.bytes -= block.bytes.len();
                 self.sealed.bytes += kept.sealed.body.len();
-                self.sealed.keys.push_back(place);
+                self.sealed.keys.insert(number, place);
             }
         }
         let most = SEALED_EACH.saturating_mul(self.sinks.len()).min(SEALED_MOST);
         while self.sealed.bytes > most
-            && let Some(place) = self.sealed.keys.pop_front()
+            && let Some((_, place)) = self.sealed.keys.first_key_value()
         {
-            self.forget(place);
+            self.forget(*place);
         }
     }
 
     fn forget(&mut self, place: i64) {
-        match self.blocks.remove(&place) {
-            Some(Kept { open: Some(block), .. }) => self.open.bytes -= block.bytes.len(),
-            Some(Kept { sealed, open: None }) => self.sealed.bytes -= sealed.body.len(),
-            None => {}
-        }
-    }
-
-    /// Keys of blocks that are gone stand in front once every older one is gone too.
-    fn skip_gone(&mut self) {
-        for queued in [&mut self.open, &mut self.sealed] {
-            while queued.keys.front().is_some_and(|place| !self.blocks.contains_key(place)) {
-                queued.keys.pop_front();
-            }
-        }
+        let Some(Kept { number, sealed, open }) = self.blocks.remove(&place) else { return };
+        let (queued, bytes) = match open {
+            Some(block) => (&mut self.open, block.bytes.len()),
+            None => (&mut self.sealed, sealed.body.len()),
+        };
+        queued.keys.remove(&number);
+        queued.bytes -= bytes;
     }
 }
 
@@ -213,5 +210,35 @@ impl Kept {
 
     fn into_block(self) -> Option<Block> {
         self.open.or_else(|| unseal(&self.sealed, position_of(self.sealed.key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::block::pack;
+    use super::*;
+    use crate::connector::instance::InstanceId;
+
+    /// The block that begins there in the log of an instance, with one record.
+    fn block(instance: i64, first: u64) -> (Sealed, Block) {
+        pack([Bytes::from_static(b"{}")].iter()).seal(key(instance, first), first)
+    }
+
+    #[test]
+    fn nothing_piles_up_behind_a_sink_that_is_held() {
+        let recent = Recent::default();
+        let sink =
+            |id: &str| SinkKey { instance: InstanceId::parse(id).expect("an id"), sink: "file".to_owned() };
+        recent.looked(&sink("held"), Stand { number: 1, position: 0, end: 0 });
+        recent.looked(&sink("well"), Stand { number: 2, position: 0, end: 0 });
+        recent.keep(vec![block(1, 0)]);
+        for first in 0..1000 {
+            recent.keep(vec![block(2, first)]);
+            recent.moved(&sink("well"), first + 1);
+        }
+        let inner = recent.inner();
+        assert_eq!((inner.blocks.len(), inner.open.keys.len(), inner.open.bytes), (1, 1, 2));
     }
 }
