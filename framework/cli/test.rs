@@ -317,15 +317,9 @@ fn meant(arguments: &Arguments) -> Result<Vec<PathBuf>> {
 
 fn every_connector() -> Result<Vec<PathBuf>> {
     let folder = Path::new("connectors");
-    let entries = std::fs::read_dir(folder).map_err(|e| {
-        Error::new(Kind::Configuration, "there is no folder `connectors` here")
-            .because(e)
-            .help("name connectors: forebay test PATH...")
-    })?;
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join("connector.yaml").is_file())
-        .collect();
-    found.sort();
-    Ok(found)
+    if !folder.is_dir() {
+        return Err(Error::new(Kind::Configuration, "there is no folder `connectors` here")
+            .help("name connectors: forebay test PATH..."));
+    }
+    specs_of(folder)
 }

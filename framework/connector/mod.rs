@@ -10,6 +10,7 @@ pub mod layers;
 pub mod load;
 pub mod model;
 pub mod node;
+pub mod overlay;
 pub mod pick;
 pub mod record;
 pub(crate) mod scan;

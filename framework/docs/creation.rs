@@ -7,6 +7,7 @@ use super::markdown::{block, code, joined, list};
 use super::{proof, words};
 use crate::call::curl::curl;
 use crate::connector::model::{Body, Call, Connector, Provision, Resource, ResponseFormat};
+use crate::connector::overlay::{merge_deep, write};
 use crate::connector::pick::Pick;
 use crate::connector::template::Scope;
 
@@ -118,11 +119,13 @@ fn answer(resource: &Resource, scope: &Scope) -> Option<Json> {
     let mut all: Map<String, Json> = added.iter().filter(|(key, _)| *key == "id").map(pair).collect();
     all.extend(own.as_object()?.iter().map(pair));
     let mut all = Json::Object(all);
-    lay_over(&mut all, &resource.healthy_example);
+    merge_deep(&mut all, &resource.healthy_example);
     let mut answer = around.0.iter().rev().fold(all, |inner, key| json!({ key: inner }));
     for (name, pick) in &call.save {
-        if let Pick::Item(at) | Pick::Body(at) = pick {
-            put(&mut answer, &at.0, &format!("{{{name}}}"));
+        if let Pick::Item(at) | Pick::Body(at) = pick
+            && at.resolve(&answer).is_none()
+        {
+            write(&mut answer, at, Json::from(format!("{{{name}}}")));
         }
     }
     Some(answer)
@@ -147,29 +150,6 @@ fn seen(resource: &Resource, sent: &Json, scope: &Scope) -> Option<Json> {
         }
     }
     Some(seen)
-}
-
-/// Puts an example over a value, map by map.
-fn lay_over(value: &mut Json, example: &Json) {
-    match (value, example) {
-        (Json::Object(map), Json::Object(more)) => {
-            for (key, example) in more {
-                lay_over(map.entry(key).or_insert(Json::Null), example);
-            }
-        }
-        (value, example) => *value = example.clone(),
-    }
-}
-
-/// Puts a text where nothing stands yet, as deep in maps as it belongs.
-fn put(document: &mut Json, place: &[String], text: &str) {
-    match (document, place) {
-        (Json::Object(map), [last]) => drop(map.entry(last).or_insert_with(|| Json::from(text))),
-        (Json::Object(map), [key, below @ ..]) => {
-            put(map.entry(key).or_insert_with(|| json!({})), below, text);
-        }
-        (_, _) => {}
-    }
 }
 
 fn pair((key, value): (&String, &Json)) -> (String, Json) {

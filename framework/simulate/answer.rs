@@ -9,9 +9,9 @@ use http::{HeaderMap, Method};
 use http_body_util::Full;
 use serde_json::{Map, Value as Json};
 
-use super::invert::write;
 use super::routes::{Asked, calls};
 use crate::connector::model::Connector;
+use crate::connector::overlay::write;
 use crate::connector::pick::Pick;
 
 /// A request as the stand-in sees it: read whole, and read as far as its content type says.

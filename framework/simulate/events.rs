@@ -7,9 +7,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 
-use super::invert::{fresh_like, replace_equal, write, write_time};
+use super::invert::{fresh_like, replace_equal, write_time};
 use crate::connector::layers::{closed, opened};
 use crate::connector::model::{Connector, Decode, Each, Layer};
+use crate::connector::overlay::write;
 use crate::connector::pick::{EventPick, Pick, Pointer, TimeFormat};
 use crate::connector::template::Tree;
 use crate::error::{Error, Kind, Result};

@@ -6,8 +6,8 @@
 use serde_json::Value as Json;
 
 use super::events::Event;
-use super::invert::write;
 use crate::connector::model::{Connector, Decode, Each, ReplyBody};
+use crate::connector::overlay::write;
 use crate::connector::pick::Pointer;
 
 /// How items become a body.

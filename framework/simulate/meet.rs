@@ -5,7 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::invert::write;
+use crate::connector::overlay::write;
 use crate::connector::pick::Pointer;
 use crate::connector::template::{Condition, Scope};
 

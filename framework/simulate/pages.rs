@@ -7,10 +7,11 @@ use serde_json::Value as Json;
 use url::form_urlencoded;
 
 use super::answer::{Answer, Incoming};
-use super::invert::{fresh_like, write};
+use super::invert::fresh_like;
 use super::meet::meet;
 use super::routes::saved_names;
 use crate::connector::model::{Cursor, Find, Paging, Resource};
+use crate::connector::overlay::write;
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};

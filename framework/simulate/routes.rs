@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::invert::merge_deep;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Body, Call, FormField, Resource, Step};
+use crate::connector::overlay::merge_deep;
 use crate::connector::template::{Condition, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::provision::state::Operation;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
 
 use super::answer::{Answer, Incoming, refusal};
-use super::invert::{fresh_like, merge_deep, write};
+use super::invert::fresh_like;
 use super::meet::seek;
 use super::pages;
 use super::routes::{self, Effect, Named, Route};
@@ -19,6 +19,7 @@ use super::sign::made_for;
 use super::thing::{self, Thing, text};
 use crate::connector::instance::Instance;
 use crate::connector::model::{Body, Call, Resource, Step};
+use crate::connector::overlay::{merge_deep, write};
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::template::{Condition, Scope, Tree};
 use crate::error::Result;

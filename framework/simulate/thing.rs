@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::answer::Incoming;
-use super::invert::{fresh_like, merge_deep, merge_top, replace_equal, write, write_time};
+use super::invert::{fresh_like, replace_equal, write_time};
 use super::routes::{self, Named};
 use crate::connector::model::{Body, Call, Due, EXPIRES_AT, RenewWay, Resource};
+use crate::connector::overlay::{merge_deep, merge_top, write};
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
 use crate::connector::template::Scope;
 use crate::error::Result;

@@ -8,11 +8,12 @@ use super::TOKEN_LIFE;
 use crate::call::render::{Draft, draft};
 use crate::connector::instance::Instance;
 use crate::connector::model::{Expiry, TokenCall};
+use crate::connector::overlay::write;
 use crate::connector::pick::Pick;
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
 use crate::simulate::answer::{Answer, Incoming};
-use crate::simulate::invert::{write, write_time};
+use crate::simulate::invert::write_time;
 use crate::simulate::routes::authority;
 use crate::simulate::shape;
 

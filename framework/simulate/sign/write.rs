@@ -5,9 +5,9 @@ use serde_json::{Map, Value as Json};
 
 use super::{Unsigned, set_header};
 use crate::connector::model::{Encoding, Grammar, Signature};
+use crate::connector::overlay::write;
 use crate::connector::pick::{Pick, Pointer};
 use crate::error::{Error, Kind, Result};
-use crate::simulate::invert::write;
 
 /// Where the items of a list in the body stand.
 pub(super) fn items(body: &[u8], each: &Pointer) -> Vec<Pointer> {
