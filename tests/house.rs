@@ -48,7 +48,7 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("serde_yaml::", &["spec/load.rs"]),
     ("saphyr_parser::", &["spec/"]),
     ("rusqlite::", &["queue/local"]),
-    ("jsonschema::", &["spec/", "connector/"]),
+    ("forebay_json_schema::", &["spec/", "connector/"]),
     ("pulldown_cmark::", &["docs/html/"]),
     ("annotate_snippets::", &["spec/"]),
     ("indicatif::", &["simulate/", "cli/"]),

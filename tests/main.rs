@@ -24,6 +24,7 @@ mod fuzz;
 mod hostile;
 mod house;
 mod html;
+mod idle;
 mod kill;
 mod main_job;
 mod manual;

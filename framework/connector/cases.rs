@@ -5,8 +5,8 @@
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::LazyLock;
 
-use jsonschema::error::ValidationErrorKind;
-use jsonschema::{PatternOptions, Validator};
+use forebay_json_schema::error::ValidationErrorKind;
+use forebay_json_schema::{Validator, compile};
 use serde_json::Value as Json;
 
 use super::load::Examined;
@@ -25,7 +25,7 @@ use crate::spec::source::Source;
 
 static VALIDATOR: LazyLock<Option<Validator>> = LazyLock::new(|| {
     let schema: Json = serde_json::from_str(SCHEMA).ok()?;
-    jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema).ok()
+    compile(&schema).ok()
 });
 
 /// The cases of a connector that have mistakes, each with what is wrong with it.
@@ -242,8 +242,7 @@ struct RecordShape {
 
 impl RecordShape {
     fn of(connector: &Connector) -> Self {
-        let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
-        let validator = options.should_validate_formats(false).build(&connector.output.described).ok();
+        let validator = compile(&connector.output.described).ok();
         Self { validator, envelope: connector.output.envelope.is_some() }
     }
 }

@@ -1,12 +1,11 @@
-//! The schema of one record, compiled. The only file beside `spec` that imports jsonschema.
+//! The schema of one record, compiled.
 //!
 //! What plain schemas ask is checked by [`quick`] on the values that were read from the request; everything else, and
-//! every refusal, by jsonschema on a copy. Patterns run in linear time, `format` asserts nothing, and no `$ref` leads
-//! outside the schema.
+//! every refusal, by jsonschema on a copy.
 
 mod quick;
 
-use jsonschema::{PatternOptions, Validator};
+use forebay_json_schema::Validator;
 use serde_json::Value as Json;
 
 use self::quick::Quick;
@@ -41,11 +40,7 @@ impl std::fmt::Display for Failure {
 impl RecordSchema {
     /// Compiles a schema (draft 2020-12 unless it says otherwise); the error says what is wrong with it.
     pub fn compile(schema: &Json) -> Result<Self, String> {
-        let options = jsonschema::options()
-            .with_pattern_options(PatternOptions::regex())
-            .should_validate_formats(false)
-            .offline();
-        let validator = options.build(schema).map_err(|error| {
+        let validator = forebay_json_schema::compile(schema).map_err(|error| {
             let place = error.instance_path().to_string();
             escaped(&format!("{place}{}{error}", if place.is_empty() { "" } else { ": " }), 400)
         })?;

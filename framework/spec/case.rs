@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
-use jsonschema::error::ValidationErrorKind;
+use forebay_json_schema::error::ValidationErrorKind;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
@@ -216,7 +216,7 @@ pub fn read(text: &str, place: &str) -> Result<Case> {
     let values = load::values(text).map_err(|mistake| wrong(mistake.message))?;
     let schema: Json = serde_json::from_str(SCHEMA)
         .map_err(|e| Error::new(Kind::Io, "schemas/case.json is no JSON").because(e))?;
-    let validator = jsonschema::draft202012::new(&schema)
+    let validator = forebay_json_schema::compile(&schema)
         .map_err(|e| Error::new(Kind::Io, "schemas/case.json is no schema").because(e.to_string()))?;
     let (document, _) = Document::parse(Source::new(place, text));
     let mistakes: Vec<String> = validator

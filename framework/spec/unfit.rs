@@ -1,7 +1,7 @@
 //! A value that does not fit where it stands, in words: of another type, none of a list, out of bounds, not written as it
 //! must be. `shape` asks; what would mend it comes along where it is sure.
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
+use forebay_json_schema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value as Json;
 
 use super::definition::description;

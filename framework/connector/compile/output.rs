@@ -126,8 +126,7 @@ impl Compiler {
         let json = self.json_file(at)?;
         match RecordSchema::compile(&json) {
             Ok(schema) => {
-                let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
-                self.record_shape = options.should_validate_formats(false).build(&json).ok();
+                self.record_shape = forebay_json_schema::compile(&json).ok();
                 Some((schema, json))
             }
             Err(wrong) => {

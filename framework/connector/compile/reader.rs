@@ -108,7 +108,7 @@ pub struct Compiler {
     /// Where a setting says where something stands.
     pub by_settings: Vec<BySetting>,
     /// The schema of a record, for the samples.
-    pub record_shape: Option<jsonschema::Validator>,
+    pub record_shape: Option<forebay_json_schema::Validator>,
     mistakes: Vec<Mistake>,
     not_built: BTreeSet<Path>,
 }

@@ -99,10 +99,7 @@ impl Compiler {
     fn value_fits(&mut self, value: &At<'_>, what: &str, schema: &Map<String, Json>) {
         let mut schema = schema.clone();
         schema.remove("format");
-        let Ok(validator) = jsonschema::options()
-            .with_pattern_options(jsonschema::PatternOptions::regex())
-            .build(&Json::Object(schema))
-        else {
+        let Ok(validator) = forebay_json_schema::compile(&Json::Object(schema)) else {
             return;
         };
         if let Err(wrong) = validator.validate(value.value) {

@@ -142,11 +142,7 @@ fn schema_fault(setting: &Setting, value: &Json) -> Option<Fault> {
     if let Some(words) = schema.as_object_mut() {
         words.remove("format");
     }
-    let validator = jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft202012)
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-        .build(&schema);
-    match validator {
+    match forebay_json_schema::compile(&schema) {
         Ok(validator) => validator.iter_errors(value).next().map(|error| {
             let at = error.instance_path().to_string();
             let at = if at.is_empty() { String::new() } else { format!("at {at}: ") };

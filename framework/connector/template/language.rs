@@ -2,7 +2,7 @@
 //! compiled by minijinja again, and evaluated with fuel in one environment that has no loader.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use minijinja::machinery::{Token, ast, parse, parse_expr, tokenize};
 use minijinja::syntax::SyntaxConfig;
@@ -143,18 +143,29 @@ pub(super) struct Expression {
     pub(super) plain: Option<Name>,
     /// Constants whose sense depends on what they stand beside.
     pub(super) literals: Vec<Literal>,
-    compiled: minijinja::Expression<'static, 'static>,
+    /// As it is given to minijinja, which compiled it once already.
+    written: String,
+    /// From its first use on: most are used seldom or never, and each takes six kilobytes.
+    compiled: OnceLock<Box<minijinja::Expression<'static, 'static>>>,
 }
 
 impl Expression {
     /// Its value in a scope.
     pub(super) fn evaluate(&self, root: &Root) -> Result<Value, Fault> {
-        self.compiled.eval(root.value()).map_err(|error| {
+        self.compiled()?.eval(root.value()).map_err(|error| {
             let fault = Fault::from(error);
             // What a filter stumbled over is said by its name, where it is a name.
             let lacks = !fault.ours && root.lacks_any(&self.names);
             if lacks { Fault::new(root.culprit(&self.names, &self.source)) } else { fault }
         })
+    }
+
+    fn compiled(&self) -> Result<&minijinja::Expression<'static, 'static>, Fault> {
+        if let Some(compiled) = self.compiled.get() {
+            return Ok(compiled);
+        }
+        let compiled = ENVIRONMENT.compile_expression_owned(self.written.clone())?;
+        Ok(self.compiled.get_or_init(|| Box::new(compiled)))
     }
 }
 
@@ -319,15 +330,16 @@ fn statements(source: &str, children: &[ast::Stmt]) -> Result<(Form, Vec<Name>),
 fn expression(source: &str, shown: &str, parsed: &ast::Expr) -> Result<Expression, SyntaxError> {
     let mut writer = Writer::new(source);
     writer.expression(parsed)?;
-    let compiled = ENVIRONMENT
-        .compile_expression_owned(writer.out)
+    ENVIRONMENT
+        .compile_expression(&writer.out)
         .map_err(|e| SyntaxError::new(source, 0, e.kind().to_string()))?;
     Ok(Expression {
         source: shown.to_owned(),
         names: writer.names,
         plain: fixed_path(parsed),
         literals: writer.literals,
-        compiled,
+        written: writer.out,
+        compiled: OnceLock::new(),
     })
 }
 
