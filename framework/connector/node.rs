@@ -23,6 +23,13 @@ pub struct Parsed<'t> {
     rows: Vec<Row>,
 }
 
+/// A document that is kept with its text, for who looks at it again and again.
+#[derive(Debug)]
+pub struct Kept {
+    text: String,
+    rows: Vec<Row>,
+}
+
 /// The table of a document that is read no more. The next one may be written over it.
 #[derive(Debug, Default)]
 pub struct Rows(Vec<Row>);
@@ -90,6 +97,25 @@ impl<'t> Parsed<'t> {
     }
 }
 
+impl Kept {
+    /// Reads one JSON document. `most` bounds its nesting.
+    pub fn read(text: String, most: usize) -> Result<Self, Unread> {
+        let mut rows = Vec::new();
+        reading::read(&text, most, &mut rows)?;
+        Ok(Self { text, rows })
+    }
+
+    /// The whole document.
+    pub fn root(&self) -> Node<'_> {
+        self.node(0)
+    }
+
+    /// The value of a row.
+    pub fn node(&self, row: usize) -> Node<'_> {
+        Node { document: Document { text: &self.text, rows: &self.rows }, at: row }
+    }
+}
+
 /// What the values of one document share.
 #[derive(Debug, Clone, Copy)]
 struct Document<'a> {
@@ -151,6 +177,16 @@ impl<'a> Document<'a> {
 impl<'a> Node<'a> {
     fn row(self) -> Row {
         self.document.row(self.at)
+    }
+
+    /// Where its row stands in the document.
+    pub fn row_number(self) -> usize {
+        self.at
+    }
+
+    /// How many rows it takes, with all that is in it.
+    pub fn rows(self) -> usize {
+        (self.row().behind as usize).saturating_sub(self.at)
     }
 
     /// Its text, from its first byte to its last.

@@ -6,6 +6,7 @@
 //! this folder, and no message of it holds a secret's value.
 
 mod dialect;
+mod document;
 mod filters;
 mod language;
 mod operators;

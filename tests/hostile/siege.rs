@@ -2,6 +2,7 @@
 //! key pushes: every push is answered, and the process stays within the memory that docs/operating.md states.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::main_job::{KEY, event, manual};
 use crate::receiving::stage::{read_reply, request};
-use crate::support::{Running, eventually, get, root};
+use crate::support::{Running, eventually, get, post, root};
 
 /// Pushes of the vendor at least; it goes on until the strangers are through with their paths.
 const PUSHES: usize = 200;
@@ -310,5 +311,41 @@ async fn a_million_distinct_paths_leave_no_trace() {
     // The push brought lines of its own.
     assert!(counted.lines().count() < lines + 100, "{counted}");
     assert!(running.said().len() < 64 << 10, "{}", running.said());
+    assert_eq!(running.stop().code(), Some(0));
+}
+
+/// A rule for requests that come unsigned looks into JSON that anybody may send. As a tree, a list of half a million
+/// numbers took a hundred megabytes.
+#[test]
+fn a_megabyte_of_numbers_in_a_request_without_the_key_takes_little_memory() {
+    let folder = TempDir::new().unwrap();
+    let mut run = crate::support::forebay();
+    run.args([
+        "run",
+        "tests/handshakes/azure-event-grid",
+        "--secret",
+        "key=env:KEY",
+        "--listen",
+        "127.0.0.1:0",
+    ])
+    .args([Path::new("--data-dir"), &folder.path().join("data")])
+    .args(["--to", &format!("file:{}", folder.path().join("out.jsonl").display())])
+    .env("KEY", KEY);
+    let running = Running::start(&mut run, 1);
+    let ask =
+        |body: &[u8]| post(&running.urls[0], &[("aeg-event-type", "SubscriptionValidation")], body).unwrap();
+    assert_eq!(
+        ask(br#"[{"data": {"validationCode": "abc"}}]"#),
+        (200, r#"{"validationResponse":"abc"}"#.to_owned())
+    );
+
+    let before = memory(&running, "VmHWM");
+    let numbers = format!("[{}0]", "0,".repeat((1 << 19) - 2));
+    let last = format!(r#"[{{"data": {{"validationCode": "x"}}}}{}]"#, ",0".repeat((1 << 19) - 30));
+    assert_eq!(ask(numbers.as_bytes()).0, 401);
+    assert_eq!(ask(last.as_bytes()), (200, r#"{"validationResponse":"x"}"#.to_owned()));
+    let after = memory(&running, "VmHWM");
+    println!("{} MB before, {} MB after", before >> 20, after >> 20);
+    assert!(after < before + (32 << 20), "{before} bytes before, {after} after");
     assert_eq!(running.stop().code(), Some(0));
 }

@@ -77,6 +77,7 @@ fn what_a_text_makes_of_a_body_is_bounded() {
             &list,
             "too much work",
         ),
+        ("{% for n in request.json %}{{ request.json[99999] }}{% endfor %}", &list, "too much work"),
     ] {
         let error = Text::compile(source).unwrap().render(scope).unwrap_err().to_string();
         assert!(error.contains(why), "{source}: {error}");
@@ -86,6 +87,10 @@ fn what_a_text_makes_of_a_body_is_bounded() {
         Text::compile("{{ request.method }}.{{ request.body }}.{{ request.body | sha256 | hex }}").unwrap();
     let large = body("x".repeat(16 << 20));
     assert_eq!(signed.render_bytes(&large).unwrap().len(), (16 << 20) + 70);
+    // A form may have ten thousand fields: one more is none.
+    let field = Text::compile("{{ request.form.last }}").unwrap();
+    assert_eq!(field.render(&body("a=1&".repeat(9_999) + "last=x")).unwrap(), "x");
+    field.render(&body("a=1&".repeat(10_000) + "last=x")).unwrap_err();
 }
 
 /// Bits of template text, some of which fit each other.

@@ -122,11 +122,14 @@ fn lacks(value: &Value) -> bool {
         ValueKind::Seq | ValueKind::Iterable => {
             value.try_iter().is_ok_and(|mut items| items.any(|item| lacks(&item)))
         }
-        ValueKind::Map => value.try_iter().is_ok_and(|mut keys| {
-            keys.any(|key| lacks(&key) || value.get_item(&key).is_ok_and(|item| lacks(&item)))
-        }),
+        ValueKind::Map => members(value).any(|(key, item)| lacks(&key) || lacks(&item)),
         _ => is_omit(value),
     }
+}
+
+/// The members of a map; of any other value none.
+fn members(value: &Value) -> impl Iterator<Item = (Value, Value)> {
+    value.as_object().and_then(|map| map.try_iter_pairs()).into_iter().flatten()
 }
 
 fn order(a: &Value, b: &Value) -> Option<Ordering> {
@@ -253,8 +256,7 @@ fn nested(value: &Value, depth: usize) -> Result<Json, Fault> {
         }
         ValueKind::Map => {
             let mut map = serde_json::Map::new();
-            for key in value.try_iter()? {
-                let item = value.get_item(&key)?;
+            for (key, item) in members(value) {
                 if !is_omit(&item) {
                     map.insert(scalar(&key)?.into_owned(), nested(&item, depth + 1)?);
                 }

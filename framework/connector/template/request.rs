@@ -1,7 +1,7 @@
 //! What a request says, as the name `request` shows it to templates and conditions.
 //!
 //! The receiver fills [`RequestFacts`] once a request and puts them into a scope. Headers are found in any
-//! case, the body's JSON and form are parsed when something asks for them, and only when the body is small.
+//! case, the body's JSON and form are read when something asks for them, and only when the body is small.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,11 +10,13 @@ use minijinja::Value;
 use minijinja::value::Object;
 use serde_json::Value as Json;
 
+use super::document::document;
 use super::operators;
 
-/// Bytes of a body up to which `request.json` and `request.form` exist: handshakes and pings are small, and
-/// a tree takes many times the memory of its text.
+/// Bytes of a body up to which `request.json` and `request.form` exist: handshakes and pings are small.
 const MAX_PARSED: usize = 1 << 20;
+/// Fields up to which a form or a query exists: as values they take fifty times the memory of their text.
+const MAX_FIELDS: usize = 10_000;
 
 /// What a request says.
 #[derive(Debug, Clone)]
@@ -39,8 +41,8 @@ pub(super) struct RequestValue {
     facts: Arc<RequestFacts>,
     json: OnceLock<Option<Value>>,
     body: OnceLock<Value>,
-    query: OnceLock<Value>,
-    form: OnceLock<Value>,
+    query: OnceLock<Option<Value>>,
+    form: OnceLock<Option<Value>>,
 }
 
 impl RequestValue {
@@ -56,14 +58,12 @@ impl RequestValue {
 
     fn json(&self) -> Option<Value> {
         let body = &self.facts.body;
-        self.json
-            .get_or_init(|| {
-                (body.len() <= MAX_PARSED)
-                    .then(|| serde_json::from_slice::<Json>(body).ok())
-                    .flatten()
-                    .map(operators::value)
-            })
-            .clone()
+        self.json.get_or_init(|| (body.len() <= MAX_PARSED).then(|| document(body)).flatten()).clone()
+    }
+
+    fn form(&self) -> Option<Value> {
+        let body = &self.facts.body;
+        self.form.get_or_init(|| (body.len() <= MAX_PARSED).then(|| fields(body)).flatten()).clone()
     }
 }
 
@@ -74,14 +74,11 @@ impl Object for RequestValue {
             "method" => Some(Value::from(facts.method.as_str())),
             "url" => Some(Value::from(&facts.url)),
             "path" => Some(Value::from(&facts.path)),
-            "query" => Some(self.query.get_or_init(|| fields(facts.query.as_bytes())).clone()),
+            "query" => self.query.get_or_init(|| fields(facts.query.as_bytes())).clone(),
             "headers" => Some(Value::from_object(Headers(facts.clone()))),
             "body" => Some(self.body.get_or_init(|| body(&facts.body)).clone()),
             "json" => self.json(),
-            "form" => {
-                let form = || self.form.get_or_init(|| fields(&facts.body)).clone();
-                (facts.body.len() <= MAX_PARSED).then(form)
-            }
+            "form" => self.form(),
             _ => None,
         }
     }
@@ -94,8 +91,11 @@ fn body(bytes: &Bytes) -> Value {
     }
 }
 
-/// The fields of a form or a query. One that is repeated is a list, which equals no text.
-fn fields(encoded: &[u8]) -> Value {
+/// The fields of a form or a query; `None` where there are too many. One that is repeated is a list, which equals no text.
+fn fields(encoded: &[u8]) -> Option<Value> {
+    if memchr::memchr_iter(b'&', encoded).count() >= MAX_FIELDS {
+        return None;
+    }
     let mut map = serde_json::Map::new();
     for (name, value) in url::form_urlencoded::parse(encoded) {
         let value = Json::from(value);
@@ -107,7 +107,7 @@ fn fields(encoded: &[u8]) -> Value {
             Some(first) => *first = Json::Array(vec![first.take(), value]),
         }
     }
-    operators::value(Json::Object(map))
+    Some(operators::value(Json::Object(map)))
 }
 
 /// `request.headers`: a header that is repeated is joined by `, ` (RFC 9110 section 5.3); one that is no
