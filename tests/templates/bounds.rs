@@ -78,6 +78,7 @@ fn what_a_text_makes_of_a_body_is_bounded() {
             "too much work",
         ),
         ("{% for n in request.json %}{{ request.json[99999] }}{% endfor %}", &list, "too much work"),
+        ("{% for n in request.json %}{{ request.json | length }}{% endfor %}", &list, "too much work"),
     ] {
         let error = Text::compile(source).unwrap().render(scope).unwrap_err().to_string();
         assert!(error.contains(why), "{source}: {error}");

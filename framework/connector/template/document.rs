@@ -44,19 +44,21 @@ struct Part {
 }
 
 impl Part {
-    fn node(&self) -> Node<'_> {
-        self.kept.node(self.row)
+    /// What it is. Whoever asks goes over its rows, which costs: a loop that asks a large one again and again has an end.
+    fn shape(&self) -> Option<Shape<'_>> {
+        let node = self.kept.node(self.row);
+        spend(node.rows()).ok().map(|()| node.shape())
     }
 
     /// The elements of a list, in order.
     fn elements(&self) -> impl Iterator<Item = Node<'_>> {
-        let list = if let Shape::List(list) = self.node().shape() { Some(list) } else { None };
+        let list = if let Some(Shape::List(list)) = self.shape() { Some(list) } else { None };
         list.into_iter().flat_map(|list| list.iter())
     }
 
     /// The members of a map, in order. Of a name that stands twice the last one counts.
     fn members(&self) -> Vec<(Value, Value)> {
-        let Shape::Map(map) = self.node().shape() else { return Vec::new() };
+        let Some(Shape::Map(map)) = self.shape() else { return Vec::new() };
         let mut places = HashMap::new();
         let mut members: Vec<(Value, Value)> = Vec::new();
         for (name, node) in map.iter() {
@@ -79,9 +81,7 @@ impl Object for Part {
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        // Rows are gone over to find one: a loop over a large document that asks it again and again has an end.
-        spend(self.node().rows()).ok()?;
-        let node = match self.node().shape() {
+        let node = match self.shape()? {
             Shape::Map(map) => map.get(key.as_str()?)?,
             Shape::List(list) => {
                 let index = i64::try_from(key.clone()).ok()?;
