@@ -14,13 +14,22 @@ pub const DEFINITION: &str = include_str!("../../schemas/connector.json");
 pub static LANGUAGE: LazyLock<Json> =
     LazyLock::new(|| serde_json::from_str(DEFINITION).expect("a test parses it"));
 
+/// The definition of what stands at a path.
+fn at_path(path: &Path) -> Option<&'static Json> {
+    path.0.iter().try_fold(&*LANGUAGE, |schema, token| below(schema, token))
+}
+
+/// The one key that a map at this path must have, and its definition.
+pub fn only_required(path: &Path) -> Option<(&'static str, &'static Json)> {
+    let schema = resolved(at_path(path)?);
+    let [key] = schema.get("required")?.as_array()?.as_slice() else { return None };
+    let key = key.as_str()?;
+    Some((key, resolved(schema.get("properties")?.get(key)?)))
+}
+
 /// What the definition says of a key, with its first example.
 pub fn description(parent: &Path, key: &str) -> Option<String> {
-    let mut schema: &Json = &LANGUAGE;
-    for token in &parent.0 {
-        schema = below(schema, token)?;
-    }
-    let words = below(schema, key)?;
+    let words = below(at_path(parent)?, key)?;
     let example =
         examples(words).first().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     let text = words.get("description").and_then(Json::as_str)?;

@@ -4,7 +4,7 @@
 use forebay_json_schema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value as Json;
 
-use super::definition::description;
+use super::definition::{description, only_required};
 use super::fix::Fix;
 use super::mistake::{Code, Mistake, Place};
 use super::nearest::{Meant, meant};
@@ -44,8 +44,10 @@ pub fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json) -> Mistake
                 .help(help)
         }
         ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Not { .. } => {
+            let fix = method_in_capitals(&path, value).map(|call| Fix::text(place.clone(), call));
             Mistake::new(Code::Malformed, place, format!("{name} is not written as it must be"))
                 .help(written(&path))
+                .fix(fix)
         }
         other => Mistake::new(Code::OutOfBounds, place, format!("{name}: {}", bounds(other)))
             .help(description(&path.parent(), path.last().unwrap_or_default()).unwrap_or_default()),
@@ -84,7 +86,9 @@ fn wrong_type(kind: &TypeKind, path: &Path, value: &Json) -> Mistake {
     let place = Place::value(path);
     let text = value.as_str().filter(|text| !text.contains('\n'));
     let flag = text.and_then(flag).filter(|_| wanted == "true or false");
+    let map = if wanted == "a map" { short_for(path, value) } else { None };
     let fix = match text {
+        _ if map.is_some() => map.clone().map(|(yaml, whole)| Fix::yaml(place.clone(), yaml).safe_if(whole)),
         Some(_) if flag.is_some() => flag.map(|flag| Fix::yaml(place.clone(), flag.to_string())),
         Some(text) if wanted == "a list" => Some(match text.strip_prefix('-') {
             Some(item) if !item.contains(" -") => Fix::yaml(place.clone(), format!("- {item}")),
@@ -96,6 +100,12 @@ fn wrong_type(kind: &TypeKind, path: &Path, value: &Json) -> Mistake {
         "an item of a list begins with `-` and a blank".to_owned()
     } else if let Some(flag) = flag {
         format!("write {flag}, without quotes")
+    } else if let Some((yaml, whole)) = map {
+        if whole {
+            format!("write `{yaml}`")
+        } else {
+            format!("write `{yaml}`, and what belongs to it beside")
+        }
     } else if path.last().is_some_and(is_duration) && value.is_number() {
         format!("write a number and a unit: {value}s, {value}m")
     } else if path.0.is_empty() {
@@ -111,6 +121,31 @@ fn wrong_type(kind: &TypeKind, path: &Path, value: &Json) -> Mistake {
     Mistake::new(Code::WrongType, place, format!("{name} must be {wanted}, and is {found}"))
         .help(help)
         .fix(fix)
+}
+
+/// The line of a call whose method stands in small letters.
+fn method_in_capitals(path: &Path, value: &Json) -> Option<String> {
+    let (method, url) = value.as_str().filter(|_| path.last() == Some("call"))?.split_once(' ')?;
+    let known = ["get", "head", "post", "put", "patch", "delete"];
+    let meant = known.into_iter().find(|known| method.eq_ignore_ascii_case(known))?;
+    Some(format!("{} {url}", meant.to_uppercase()))
+}
+
+/// The map that a lone value stands for: the value of the one key that it must have. Whether that is all of it: what
+/// tells kinds apart is followed by what each of them needs.
+fn short_for(path: &Path, value: &Json) -> Option<(String, bool)> {
+    let (key, definition) = only_required(path)?;
+    let value = match definition.get("enum").and_then(Json::as_array) {
+        Some(options) => {
+            let given = value.as_str()?;
+            let named = |name: &str| options.iter().find(|option| option.as_str() == Some(name));
+            named(given).or_else(|| named(renamed_value(given)?))?
+        }
+        None if definition.get("type")? == "integer" && value.is_u64() => value,
+        None => return None,
+    };
+    let map = serde_json::Map::from_iter([(key.to_owned(), value.clone())]);
+    Some((flow(&Json::Object(map)), key != "kind"))
 }
 
 /// What YAML of old took for true and false.
