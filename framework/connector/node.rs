@@ -244,11 +244,18 @@ impl<'a> Node<'a> {
 
     /// What stands between the quotes, its escapes undone.
     fn unescaped(self) -> Cow<'a, str> {
-        if self.row().escaped {
+        let Row { start, end, escaped, .. } = self.row();
+        if escaped {
             return Cow::Owned(reading::unescaped(self.raw()));
         }
-        let raw = self.raw();
-        Cow::Borrowed(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default())
+        let between = start as usize + 1..(end as usize).saturating_sub(1);
+        Cow::Borrowed(self.document.text.get(between).unwrap_or_default())
+    }
+
+    /// The bytes of a text, where none of them is an escape.
+    pub fn plain_length(self) -> Option<usize> {
+        let Row { start, end, escaped, .. } = self.row();
+        if escaped { None } else { (end as usize).checked_sub(start as usize + 2) }
     }
 
     /// Whether this is what stands between the quotes. Mostly the length alone tells.
@@ -294,8 +301,13 @@ impl<'a> Members<'a> {
 
     /// All of them, in order, a name that stands twice twice.
     pub fn iter(self) -> impl Iterator<Item = (Cow<'a, str>, Node<'a>)> {
+        self.nodes().map(|(name, value)| (name.unescaped(), value))
+    }
+
+    /// All of them, in order, their names not unescaped.
+    pub fn nodes(self) -> impl Iterator<Item = (Node<'a>, Node<'a>)> {
         let mut inside = self.0.inside();
-        std::iter::from_fn(move || Some((inside.next()?.unescaped(), inside.next()?)))
+        std::iter::from_fn(move || Some((inside.next()?, inside.next()?)))
     }
 }
 

@@ -14,6 +14,8 @@ use crate::connector::node::{Members, Node, Number, Shape};
 const NAMES: usize = 64;
 /// Schemas inside schemas, at most.
 const DEEP: usize = 32;
+/// Texts of any length.
+const ANY_LENGTH: (usize, usize) = (0, usize::MAX);
 
 /// One schema, compiled.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(super) struct Tests {
     names: Vec<Name>,
     /// A bit for each of `names` that is required.
     required: u64,
+    /// A bit for each length that one of `names` has, the last one for all from 63 on.
+    lengths: u64,
     /// Members that `properties` does not name.
     others: Quick,
     /// Elements of a list.
@@ -60,6 +64,7 @@ impl Types {
     const BOOLEAN: Self = Self(1 << 1);
     const INTEGER: Self = Self(1 << 2);
     const FRACTION: Self = Self(1 << 3);
+    const NUMBER: Self = Self(Self::INTEGER.0 | Self::FRACTION.0);
     const TEXT: Self = Self(1 << 4);
     const LIST: Self = Self(1 << 5);
     const OBJECT: Self = Self(1 << 6);
@@ -69,7 +74,7 @@ impl Types {
             "null" => Self::NULL,
             "boolean" => Self::BOOLEAN,
             "integer" => Self::INTEGER,
-            "number" => Self(Self::INTEGER.0 | Self::FRACTION.0),
+            "number" => Self::NUMBER,
             "string" => Self::TEXT,
             "array" => Self::LIST,
             "object" => Self::OBJECT,
@@ -79,6 +84,10 @@ impl Types {
 
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    fn has_all(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
     }
 }
 
@@ -116,9 +125,10 @@ impl Tests {
     fn compile(keywords: &Map<String, Json>, depth: usize) -> Option<Quick> {
         let mut tests = Self {
             types: Types::ALL,
-            length: (0, usize::MAX),
+            length: ANY_LENGTH,
             names: Vec::new(),
             required: 0,
+            lengths: 0,
             others: Quick::Any,
             items: Quick::Any,
         };
@@ -173,11 +183,18 @@ impl Tests {
             if required.contains(&known.name) {
                 self.required |= 1 << index;
             }
+            self.lengths |= length_bit(known.name.len());
         }
         Some(())
     }
 
     fn pass(&self, node: Node<'_>) -> bool {
+        // Mostly the first byte tells: a text of any length is not unescaped, a number of either kind is not read.
+        match node.raw().as_bytes().first() {
+            Some(b'"') if self.length == ANY_LENGTH => return self.types.has(Types::TEXT),
+            Some(b'-' | b'0'..=b'9') if self.types.has_all(Types::NUMBER) => return true,
+            _ => {}
+        }
         match node.shape() {
             Shape::Null => self.types.has(Types::NULL),
             Shape::Bool(_) => self.types.has(Types::BOOLEAN),
@@ -204,11 +221,17 @@ impl Tests {
     }
 
     fn members_pass(&self, members: Members<'_>) -> bool {
-        if self.names.is_empty() && matches!(self.others, Quick::Any) {
+        let free = matches!(self.others, Quick::Any);
+        if self.names.is_empty() && free {
             return true;
         }
         let mut seen = 0_u64;
-        for (name, value) in members.iter() {
+        for (name, value) in members.nodes() {
+            // Most names are nobody's, and their length tells.
+            if free && name.plain_length().is_some_and(|length| self.lengths & length_bit(length) == 0) {
+                continue;
+            }
+            let name = name.text().unwrap_or_default();
             let pass = match self.names.binary_search_by(|known| order(&known.name, &name)) {
                 Ok(index) => {
                     seen |= 1 << index;
@@ -224,6 +247,10 @@ impl Tests {
         }
         seen & self.required == self.required
     }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 /// Names in an order that is quick to tell: mostly their lengths differ.
