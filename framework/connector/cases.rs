@@ -3,10 +3,8 @@
 //! `validate` calls it for connectors that are sound. Nothing is played here: that is `simulate::cases`.
 
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::LazyLock;
 
 use forebay_json_schema::error::ValidationErrorKind;
-use forebay_json_schema::{Validator, compile};
 use serde_json::Value as Json;
 
 use super::load::Examined;
@@ -14,7 +12,7 @@ use super::model::{Connector, Resource};
 use super::settings::{Given, value};
 use crate::error::escaped;
 use crate::spec::allow::settle;
-use crate::spec::case::SCHEMA;
+use crate::spec::case::{SCHEMA, validator};
 use crate::spec::diagnostic::placed;
 use crate::spec::document::Document;
 use crate::spec::fix::Fix;
@@ -22,11 +20,6 @@ use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::nearest::{Meant, listed, meant};
 use crate::spec::path::Path;
 use crate::spec::source::Source;
-
-static VALIDATOR: LazyLock<Option<Validator>> = LazyLock::new(|| {
-    let schema: Json = serde_json::from_str(SCHEMA).ok()?;
-    compile(&schema).ok()
-});
 
 /// The cases of a connector that have mistakes, each with what is wrong with it.
 pub fn examine_cases(connector: &Connector) -> Vec<Examined> {
@@ -37,20 +30,19 @@ pub fn examine_cases(connector: &Connector) -> Vec<Examined> {
         .filter(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"))
         .collect();
     files.sort();
-    let records = RecordShape::of(connector);
     files
         .iter()
-        .map(|file| examine_case(connector, &records, file))
+        .map(|file| examine_case(connector, file))
         .filter(|case| !case.diagnostics.is_empty())
         .collect()
 }
 
-fn examine_case(connector: &Connector, records: &RecordShape, file: &FilePath) -> Examined {
+fn examine_case(connector: &Connector, file: &FilePath) -> Examined {
     let (source, unread) = match Source::read(file) {
         Ok(source) => (source, None),
         Err(why) => (Source::new(file.display().to_string(), ""), Some(why)),
     };
-    let Some(why) = unread else { return examine_case_source(connector, records, source, file) };
+    let Some(why) = unread else { return examine_text(connector, source, file) };
     let (document, _) = Document::parse(source);
     let mistake =
         Mistake::new(Code::Unreadable, Place::bytes(0..0), format!("the case cannot be read: {why}"))
@@ -61,21 +53,12 @@ fn examine_case(connector: &Connector, records: &RecordShape, file: &FilePath) -
 
 /// Examines a case's text as if it stood in a file.
 pub fn examine_text(connector: &Connector, source: Source, file: &FilePath) -> Examined {
-    examine_case_source(connector, &RecordShape::of(connector), source, file)
-}
-
-fn examine_case_source(
-    connector: &Connector,
-    records: &RecordShape,
-    source: Source,
-    file: &FilePath,
-) -> Examined {
     let (document, mut mistakes) = Document::parse(source);
     if mistakes.is_empty() {
         mistakes = shape(&document.values);
         let case =
             Case { values: &document.values, connector, folder: file.parent().unwrap_or(FilePath::new("")) };
-        let meaning = [case.settings(), case.secrets(), case.state(), case.files(), case.records(records)];
+        let meaning = [case.settings(), case.secrets(), case.state(), case.files(), case.records()];
         let own: Vec<Path> = mistakes.iter().map(|m| m.place.path.clone()).collect();
         let new = |m: &Mistake| own.iter().all(|path| !m.place.path.within(path) || path.0.is_empty());
         mistakes.extend(meaning.into_iter().flatten().filter(new));
@@ -86,9 +69,8 @@ fn examine_case_source(
 
 /// Whether a case is written in the language of cases.
 fn shape(values: &Json) -> Vec<Mistake> {
-    let Some(validator) = VALIDATOR.as_ref() else { return Vec::new() };
     let mut mistakes: Vec<Mistake> = Vec::new();
-    for error in validator.iter_errors(values) {
+    for error in validator().iter_errors(values) {
         let path = Path::from_pointer(error.instance_path().as_str());
         let mistake = match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
@@ -211,8 +193,8 @@ impl Case<'_> {
     }
 
     /// Records that must come out are records that can.
-    fn records(&self, shape: &RecordShape) -> Vec<Mistake> {
-        let Some(validator) = &shape.validator else { return Vec::new() };
+    fn records(&self) -> Vec<Mistake> {
+        let output = &self.connector.output;
         let path = Path(vec!["records".to_owned()]);
         let mut found = Vec::new();
         for (n, record) in
@@ -221,8 +203,10 @@ impl Case<'_> {
             // Text is compared byte for byte: a record may be a text itself.
             let read = record.as_str().and_then(|text| serde_json::from_str(text).ok());
             let whole = read.as_ref().unwrap_or(record);
-            let record = if shape.envelope { whole.get("record") } else { Some(whole) };
-            let Some(Err(wrong)) = record.map(|record| validator.validate(record)) else { continue };
+            let record = if output.envelope.is_some() { whole.get("record") } else { Some(whole) };
+            let Some(Err(wrong)) = record.map(|record| output.schema.validator().validate(record)) else {
+                continue;
+            };
             let at = wrong.instance_path().to_string();
             let at = if at.is_empty() { "the record".to_owned() } else { at };
             let message = format!("no such record can come out: {}", escaped(&format!("{at}: {wrong}"), 200));
@@ -231,19 +215,6 @@ impl Case<'_> {
             ));
         }
         found
-    }
-}
-
-/// The schema of a record, where cases are held against it.
-struct RecordShape {
-    validator: Option<Validator>,
-    envelope: bool,
-}
-
-impl RecordShape {
-    fn of(connector: &Connector) -> Self {
-        let validator = compile(&connector.output.described).ok();
-        Self { validator, envelope: connector.output.envelope.is_some() }
     }
 }
 

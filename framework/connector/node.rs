@@ -55,9 +55,14 @@ struct Row {
 }
 
 impl Row {
+    /// Places in a document that is shorter than 4 GiB, which has fewer values than bytes.
     fn new(start: usize, end: usize, behind: usize, escaped: bool) -> Self {
-        let place = |at| u32::try_from(at).expect("a document is shorter than 4 GiB");
-        Self { start: place(start), end: place(end), behind: place(behind), escaped }
+        Self { start: start as u32, end: end as u32, behind: behind as u32, escaped }
+    }
+
+    /// Says where a list or an object ends, and what comes behind all that is in it.
+    fn close(&mut self, end: usize, behind: usize) {
+        (self.end, self.behind) = (end as u32, behind as u32);
     }
 }
 
@@ -289,9 +294,8 @@ impl<'a> Members<'a> {
 
     /// The last member of this name.
     pub fn get(self, name: &str) -> Option<Node<'a>> {
-        let mut inside = self.0.inside();
         let mut found = None;
-        while let (Some(known), Some(value)) = (inside.next(), inside.next()) {
+        for (known, value) in self.nodes() {
             if known.is_named(name) {
                 found = Some(value);
             }
@@ -306,8 +310,14 @@ impl<'a> Members<'a> {
 
     /// All of them, in order, their names not unescaped.
     pub fn nodes(self) -> impl Iterator<Item = (Node<'a>, Node<'a>)> {
-        let mut inside = self.0.inside();
-        std::iter::from_fn(move || Some((inside.next()?, inside.next()?)))
+        let Node { document, at } = self.0;
+        let (mut next, end) = (at + 1, self.0.row().behind as usize);
+        std::iter::from_fn(move || {
+            let name = (next < end).then_some(Node { document, at: next })?;
+            let value = Node { document, at: next + 1 };
+            next = value.row().behind as usize;
+            Some((name, value))
+        })
     }
 }
 

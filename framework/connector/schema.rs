@@ -66,6 +66,11 @@ impl RecordSchema {
         })
     }
 
+    /// The whole schema, for what an author wrote: what it finds wrong may be shown.
+    pub fn validator(&self) -> &Validator {
+        &self.validator
+    }
+
     fn surely_passes(&self, tree: Node<'_>) -> bool {
         self.quick.as_ref().is_some_and(|quick| quick.passes(tree))
     }

@@ -4,8 +4,10 @@
 //! types below then take what is left without another question.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use data_encoding::BASE64;
+use forebay_json_schema::Validator;
 use forebay_json_schema::error::ValidationErrorKind;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
@@ -19,6 +21,16 @@ use crate::error::{Error, Kind, Result, escaped};
 
 /// The language of cases; shipped with the program.
 pub const SCHEMA: &str = include_str!("../../schemas/case.json");
+
+static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+    let schema = serde_json::from_str(SCHEMA).expect("schemas/case.json is JSON");
+    forebay_json_schema::compile(&schema).expect("schemas/case.json is a schema")
+});
+
+/// The language of cases, compiled.
+pub fn validator() -> &'static Validator {
+    &VALIDATOR
+}
 
 /// One case.
 #[derive(Debug, Clone, Deserialize)]
@@ -214,12 +226,8 @@ fn there<'de, D: serde::Deserializer<'de>>(input: D) -> std::result::Result<Opti
 pub fn read(text: &str, place: &str) -> Result<Case> {
     let wrong = |sentence: String| Error::new(Kind::Finding, sentence).at(place);
     let values = load::values(text).map_err(|mistake| wrong(mistake.message))?;
-    let schema: Json = serde_json::from_str(SCHEMA)
-        .map_err(|e| Error::new(Kind::Io, "schemas/case.json is no JSON").because(e))?;
-    let validator = forebay_json_schema::compile(&schema)
-        .map_err(|e| Error::new(Kind::Io, "schemas/case.json is no schema").because(e.to_string()))?;
     let (document, _) = Document::parse(Source::new(place, text));
-    let mistakes: Vec<String> = validator
+    let mistakes: Vec<String> = validator()
         .iter_errors(&values)
         .map(|error| {
             let pointer = error.instance_path().to_string();

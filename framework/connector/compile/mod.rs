@@ -83,7 +83,7 @@ impl Compiler {
         let hosts = self.hosts(top);
         self.prove(top);
         if let Some(receiver) = &receiver {
-            self.prove_samples(receiver, &samples);
+            self.prove_samples(receiver, output.as_ref(), &samples);
         }
         if let (Some(receiver), Some(output)) = (&receiver, &output) {
             self.delivers_no_secret(top, &receiver.verify, output);

@@ -125,10 +125,7 @@ impl Compiler {
     fn record_schema(&mut self, at: &At<'_>) -> Option<(RecordSchema, Json)> {
         let json = self.json_file(at)?;
         match RecordSchema::compile(&json) {
-            Ok(schema) => {
-                self.record_shape = forebay_json_schema::compile(&json).ok();
-                Some((schema, json))
-            }
+            Ok(schema) => Some((schema, json)),
             Err(wrong) => {
                 let message = format!("the schema of a record is no JSON Schema that can be used: {wrong}");
                 self.report(

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::reader::{At, Compiler};
 use crate::connector::layers::opened;
-use crate::connector::model::{Otherwise, Receiver};
+use crate::connector::model::{Otherwise, Output, Receiver};
 use crate::connector::pick::{EventPick, Pointer};
 use crate::connector::template::{Condition, Scope};
 use crate::spec::mistake::{Code, Mistake, Place};
@@ -48,7 +48,7 @@ impl Compiler {
     }
 
     /// Holds samples against the picks of the receiver and the schema of a record.
-    pub fn prove_samples(&mut self, receiver: &Receiver, samples: &[(Place, Json)]) {
+    pub fn prove_samples(&mut self, receiver: &Receiver, output: Option<&Output>, samples: &[(Place, Json)]) {
         let time: Vec<EventPick> = receiver.event.time.iter().map(|(pick, _)| pick.clone()).collect();
         let records = &receiver.records;
         for (place, item) in samples {
@@ -74,7 +74,9 @@ impl Compiler {
             {
                 self.prove_picks(place, (item, &record), key, picks);
             }
-            self.prove_record(place, &record);
+            if let Some(output) = output {
+                self.prove_record(place, output, &record);
+            }
         }
     }
 
@@ -99,9 +101,10 @@ impl Compiler {
         }
     }
 
-    fn prove_record(&mut self, place: &Place, record: &Json) {
-        let Some(schema) = &self.record_shape else { return };
-        let wrong: Vec<String> = schema
+    fn prove_record(&mut self, place: &Place, output: &Output, record: &Json) {
+        let wrong: Vec<String> = output
+            .schema
+            .validator()
             .iter_errors(record)
             .take(3)
             .map(|e| {

@@ -107,8 +107,6 @@ pub struct Compiler {
     pub given: Map<String, Json>,
     /// Where a setting says where something stands.
     pub by_settings: Vec<BySetting>,
-    /// The schema of a record, for the samples.
-    pub record_shape: Option<forebay_json_schema::Validator>,
     mistakes: Vec<Mistake>,
     not_built: BTreeSet<Path>,
 }
@@ -124,7 +122,6 @@ impl Compiler {
             named: BTreeSet::new(),
             given: Map::new(),
             by_settings: Vec::new(),
-            record_shape: None,
             mistakes: Vec::new(),
             not_built: BTreeSet::new(),
         }
