@@ -200,23 +200,27 @@ impl<'a> Node<'a> {
         self.document.text.get(start as usize..end as usize).unwrap_or_default()
     }
 
+    /// Its first byte, which tells what it is.
+    pub fn first(self) -> Option<u8> {
+        self.document.text.as_bytes().get(self.row().start as usize).copied()
+    }
+
     /// What it is.
     pub fn shape(self) -> Shape<'a> {
-        let raw = self.raw();
-        match raw.as_bytes().first() {
+        match self.first() {
             Some(b'{') => Shape::Map(Members(self)),
             Some(b'[') => Shape::List(Elements(self)),
             Some(b'"') => Shape::Text(self.unescaped()),
             Some(b't') => Shape::Bool(true),
             Some(b'f') => Shape::Bool(false),
-            Some(b'-' | b'0'..=b'9') => Shape::Number(Number::read(raw)),
+            Some(b'-' | b'0'..=b'9') => Shape::Number(Number::read(self.raw())),
             Some(_) | None => Shape::Null,
         }
     }
 
     /// The value that a pointer leads to. Of a key that stands twice the last one counts.
     pub fn at(self, pointer: &Pointer) -> Option<Node<'a>> {
-        pointer.0.iter().try_fold(self, |at, token| match at.raw().as_bytes().first() {
+        pointer.0.iter().try_fold(self, |at, token| match at.first() {
             Some(b'{') => Members(at).get(token),
             Some(b'[') if token == "0" || !token.starts_with('0') => {
                 token.parse::<usize>().ok().and_then(|index| Elements(at).get(index))
@@ -227,12 +231,12 @@ impl<'a> Node<'a> {
 
     /// The text, where it is one.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        self.raw().starts_with('"').then(|| self.unescaped())
+        (self.first() == Some(b'"')).then(|| self.unescaped())
     }
 
     /// Whether it is null.
     pub fn is_null(self) -> bool {
-        self.raw().starts_with('n')
+        self.first() == Some(b'n')
     }
 
     /// A copy that the rest of the program can work with; for the cold path.
@@ -263,10 +267,15 @@ impl<'a> Node<'a> {
         if escaped { None } else { (end as usize).checked_sub(start as usize + 2) }
     }
 
-    /// Whether this is what stands between the quotes. Mostly the length alone tells.
+    /// Whether this is what stands between the quotes. Mostly the length alone tells, or the first letter.
     fn is_named(self, name: &str) -> bool {
         let Row { start, end, escaped, .. } = self.row();
-        (escaped || (end - start) as usize == name.len() + 2) && self.unescaped() == name
+        if escaped {
+            return self.unescaped() == name;
+        }
+        let between = (start as usize + 1)..(end as usize).saturating_sub(1);
+        let known = self.document.text.as_bytes().get(between).unwrap_or_default();
+        known.len() == name.len() && known.first() == name.as_bytes().first() && known == name.as_bytes()
     }
 
     /// The rows directly inside of it.

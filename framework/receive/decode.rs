@@ -10,6 +10,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::known_types::KnownTypes;
 use super::request::Head;
 use crate::connector::instance::Instance;
 use crate::connector::model::Each;
@@ -34,8 +35,8 @@ pub(super) struct Decoder<'a> {
     pub head: Option<&'a Head>,
     /// The names that exist everywhere, and `state`: for what the spec builds. `None` where it builds nothing.
     pub scope: Option<Scope>,
-    /// The known types of event, sorted.
-    pub types: &'a [String],
+    /// The known types of event.
+    pub types: &'a KnownTypes,
     /// Nesting of a record.
     pub depth: usize,
     /// Bytes that the layers of one body's records may grow to.
@@ -49,7 +50,7 @@ pub(super) struct Decoder<'a> {
 pub struct Decoded {
     /// Records in the order of the body.
     pub records: Vec<Checked>,
-    /// The type of each record, as a place among the known types; `None` for every other.
+    /// The type of each record, as its number among the known types; `None` for every other.
     pub kinds: Vec<Option<u16>>,
     /// What could not be accepted, in the order of the body.
     pub dead: Vec<DeadLetter>,

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::decode::{Decoded, Decoder};
 use super::deeds::{Calls, Kept, Reach};
+use super::known_types::KnownTypes;
 use super::limits::Limits;
 use super::meters::{Meters, Tally};
 use super::request::Head;
@@ -40,8 +41,8 @@ pub struct Endpoint {
     pub(super) meters: Meters,
     /// The names of the methods it takes: its own, and those of its rules.
     pub(super) methods: Vec<String>,
-    /// The known types of event, sorted.
-    pub(super) types: Vec<String>,
+    /// The known types of event.
+    pub(super) types: KnownTypes,
     /// What the answer to an accepted request names.
     pub(super) accepted: Names,
     /// Keys that the vendor publishes.
@@ -97,7 +98,7 @@ impl Endpoint {
         let path = path_of(&instance, &connector.receiver.path)?;
         let of_rule = |rule: &Rule| rule.path.as_ref().map_or(Ok(path.clone()), |at| path_of(&instance, at));
         let rule_paths = connector.receiver.rules.iter().map(of_rule).collect::<Result<_>>()?;
-        let types: Vec<String> = connector.output.known_types.keys().cloned().collect();
+        let types = KnownTypes::of(&connector.output);
         Ok(Arc::new(Self {
             path,
             queue,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::decode::Decoded;
+use super::known_types::KnownTypes;
 use super::refused::Refused;
 use crate::error::Error;
 use crate::queue::{DeadReason, Receipt};
@@ -100,7 +101,7 @@ impl Meters {
     }
 
     /// Counts what was stored.
-    pub(super) fn stored(&self, receipt: Receipt, brought: &Brought, types: &[String], now: Timestamp) {
+    pub(super) fn stored(&self, receipt: Receipt, brought: &Brought, types: &KnownTypes, now: Timestamp) {
         let all = u64::from(receipt.stored) + u64::from(receipt.duplicates) + u64::from(receipt.dead);
         self.accepted.increment(all);
         self.last.set(now.as_second() as f64);
@@ -112,7 +113,7 @@ impl Meters {
             tally.last_accepted = Some(now);
         });
         for (kind, count) in &brought.kinds {
-            let known = kind.map(usize::from).and_then(|n| self.kinds.get(n).zip(types.get(n)));
+            let known = kind.and_then(|kind| self.kinds.get(usize::from(kind)).zip(types.name(kind)));
             let (cell, label) = known.map_or((&self.other, "other"), |(cell, label)| (cell, label));
             cell.get_or_init(|| {
                 let (instance, label) = (self.instance.clone(), label.to_owned());

@@ -17,6 +17,7 @@ mod envelope;
 mod events;
 mod formats;
 mod inflate;
+mod known_types;
 mod meters;
 mod pace;
 mod records;

@@ -261,11 +261,7 @@ impl Work<'_, '_> {
 
     fn known_type(&self, item: Item<'_>) -> Option<u16> {
         let kind = events::kind(item, &self.decoder.instance.connector.receiver.event.kind)?;
-        self.decoder
-            .types
-            .binary_search_by(|known| known.as_str().cmp(&kind))
-            .ok()
-            .and_then(|n| n.try_into().ok())
+        self.decoder.types.number(&kind)
     }
 
     /// A part of what items are cut out of.

@@ -145,7 +145,7 @@ pub(super) fn decoded(endpoint: &Endpoint, decoded: &Decoded) {
     for (n, record) in decoded.records.iter().enumerate() {
         let id = String::from_utf8_lossy(record.id()).into_owned();
         let kind = decoded.kinds.get(n).copied().flatten();
-        let kind = kind.and_then(|kind| endpoint.types.get(usize::from(kind)));
+        let kind = kind.and_then(|kind| endpoint.types.name(kind));
         let time = record.time().map(|time| time.to_string());
         let picked = receiver.event.id.is_empty() || id.starts_with("sha256:");
         let key = if picked { "the hash of the body and the record's place in it" } else { "the id" };

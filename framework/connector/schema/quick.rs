@@ -190,7 +190,7 @@ impl Tests {
 
     fn pass(&self, node: Node<'_>) -> bool {
         // Mostly the first byte tells: a text of any length is not unescaped, a number of either kind is not read.
-        match node.raw().as_bytes().first() {
+        match node.first() {
             Some(b'"') if self.length == ANY_LENGTH => return self.types.has(Types::TEXT),
             Some(b'-' | b'0'..=b'9') if self.types.has_all(Types::NUMBER) => return true,
             _ => {}
