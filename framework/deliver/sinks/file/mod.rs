@@ -6,12 +6,13 @@
 //! acknowledged before it is synced. The sink never cuts bytes that it cannot prove to be its own.
 
 mod cached;
+mod lines;
 mod note;
 mod rotate;
 mod tail;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,8 +30,6 @@ use crate::error::{Error, Kind, Result};
 use crate::points;
 use crate::queue::{Chunk, Cursor};
 
-/// Bytes that are written at once: few enough to be in the processor's cache still.
-const PIECE: usize = 256 << 10;
 /// How long it rests after a small chunk: each chunk costs a sync of the file and a commit of the cursor.
 const REST: Duration = Duration::from_millis(5);
 /// How long it rests at most.
@@ -270,20 +269,9 @@ impl State {
     fn append(&self, handle: &mut File, chunk: &Chunk, length: u64) -> io::Result<(usize, u64)> {
         let room = self.rotation.as_ref().and_then(Rotation::size).map(|size| size.saturating_sub(length));
         let count = fitting(chunk, room.unwrap_or(u64::MAX));
-        let mut lines = Vec::with_capacity(PIECE.min(chunk.size() + count + 1));
-        if !ends_with_newline(handle)? {
-            // Somebody else's torn line is not ours to cut; ours begins on a line of its own.
-            lines.push(b'\n');
-        }
-        for record in super::records(chunk).take(count) {
-            if lines.len() + record.len() >= PIECE {
-                handle.write_all(&lines)?;
-                lines.clear();
-            }
-            lines.extend_from_slice(record);
-            lines.push(b'\n');
-        }
-        handle.write_all(&lines)?;
+        // Somebody else's torn line is not ours to cut; ours begins on a line of its own.
+        let begin: &[u8] = if ends_with_newline(handle)? { b"" } else { b"\n" };
+        lines::write(handle, begin, super::records(chunk).take(count))?;
         points::reached("file.written");
         handle.sync_data()?;
         points::reached("file.synced");
