@@ -106,7 +106,7 @@ pub(super) fn connect(folder: &Path) -> Result<Connection, Fault> {
     // Checkpoints are the writer's own work, after the answers of a commit are out.
     db.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;
-         PRAGMA cache_size = -4096; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;",
+         PRAGMA cache_size = -1024; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;",
     )?;
     db.set_prepared_statement_cache_capacity(64);
     match version(&db)? {
