@@ -123,8 +123,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A text or a name, from quote to quote. Of what is read most are texts: called and not inlined, each would cost
-    /// an eighth more.
+    /// A text or a name, from quote to quote. Of what is read most are texts: with a call for each, reading would take a
+    /// twelfth longer.
     #[inline(always)]
     fn text(&mut self, start: usize) -> Result<usize, Stop> {
         let at = self.plain(start + 1);

@@ -1,4 +1,6 @@
 //! Records into a file, a line each, from where they are in memory: they are many, and copied by the kernel alone.
+//!
+//! The file sink calls it, and looks itself for what a write that fails has left.
 
 use std::io::{self, ErrorKind, IoSlice, Write};
 
