@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::backoff::{Backoff, Pace};
 use super::{Outcome, Sink, SinkStatus};
+use crate::call::retry::chance;
 use crate::connector::clock::Clock;
 use crate::error::{Result, escaped};
 use crate::points;
@@ -110,8 +111,10 @@ impl Worker {
         chunk.records.len() < portions.records && chunk.size() < portions.bytes
     }
 
+    /// Around what the sink asks for: those that began with the same record must not all come again at the same moment,
+    /// each with its chunk in memory.
     fn rest_after(&self, chunk: &Chunk) -> Duration {
-        if self.is_small(chunk) { self.sink.portions().rest } else { Duration::ZERO }
+        if self.is_small(chunk) { self.sink.portions().rest.mul_f64(0.5 + chance()) } else { Duration::ZERO }
     }
 
     async fn read(&mut self) -> Option<Chunk> {

@@ -6,10 +6,19 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size, uncompressed_size,
+};
+
+use super::buffers;
 
 /// Raw bytes after which a block is full. A single larger record has a block to itself.
 pub(super) const FULL: usize = 1 << 20;
+
+/// Bytes of a body before its LZ4 block: the size of the payload.
+const PREFIX: usize = 4;
+/// Bytes that one byte of an LZ4 block stands for at most: each byte of a length adds that much.
+const EXPANDS: usize = 255;
 
 /// A block as stored.
 #[derive(Debug, Clone)]
@@ -80,10 +89,10 @@ fn compressed(payload: &[u8]) -> Vec<u8> {
 }
 
 impl Sealed {
-    /// How many bytes it is when it is read, by its own word.
-    pub(super) fn raw(&self) -> usize {
-        let size = self.body.first_chunk().map_or(0, |size| u32::from_le_bytes(*size));
-        usize::try_from(size).unwrap_or(usize::MAX)
+    /// How many bytes it is when it is read, by its own word. `None` where its body cannot stand for so many.
+    pub(super) fn raw(&self) -> Option<usize> {
+        let (size, body) = uncompressed_size(&self.body).ok()?;
+        (size <= body.len().saturating_mul(EXPANDS)).then_some(size)
     }
 }
 
@@ -114,7 +123,8 @@ pub(super) fn unseal(sealed: &Sealed, first: u64) -> Option<Block> {
     if checksum(sealed.key, sealed.count, &sealed.body) != sealed.checksum {
         return None;
     }
-    let payload = Bytes::from(lz4_flex::decompress_size_prepended(&sealed.body).ok()?);
+    let (raw, body) = (sealed.raw()?, sealed.body.get(PREFIX..)?);
+    let payload = buffers::filled(raw, |into| decompress_into(body, into).is_ok_and(|size| size == raw))?;
     let lengths = usize::try_from(sealed.count).ok()?.checked_mul(4)?;
     let bytes = payload.get(lengths..).map(|_| payload.slice(lengths..))?;
     let mut end = 0usize;
@@ -145,4 +155,33 @@ pub(super) fn crc(parts: &[&[u8]]) -> u32 {
         hasher.update(part);
     }
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::known::key;
+    use super::*;
+
+    fn sealed(record: Vec<u8>) -> Sealed {
+        pack([Bytes::from(record)].iter()).seal(key(1, 0), 0).0
+    }
+
+    #[test]
+    fn what_shrinks_most_is_read_as_it_was() {
+        let record = vec![0; FULL];
+        let sealed = sealed(record.clone());
+        assert!(sealed.body.len() < FULL / 250, "{}", sealed.body.len());
+        assert_eq!(unseal(&sealed, 0).map(|block| block.bytes), Some(record.into()));
+    }
+
+    #[test]
+    fn a_size_that_its_bytes_cannot_stand_for_takes_no_memory() {
+        let mut lies = sealed(b"{}".to_vec());
+        let mut body = lies.body.to_vec();
+        body.splice(..PREFIX, u32::MAX.to_le_bytes());
+        lies.body = body.into();
+        lies.checksum = checksum(lies.key, lies.count, &lies.body);
+        assert_eq!(lies.raw(), None);
+        assert!(unseal(&lies, 0).is_none());
+    }
 }

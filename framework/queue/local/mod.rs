@@ -7,6 +7,7 @@
 mod append;
 mod beside;
 mod block;
+mod buffers;
 mod cursors;
 mod dedupe;
 mod fault;
@@ -193,7 +194,10 @@ impl Local {
 
     async fn store(&self, mut batch: Batch, dedupe: Dedupe, also: Option<Also>) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
+        let coming = self.shared.coming();
         let (prepared, size) = (Prepared::of(self.shared.key(), &batch), batch.size());
+        // Before it is sent: the writer does not wait for what it has.
+        drop(coming);
         let dead = std::mem::take(&mut batch.dead);
         // The records are kept until the answer is there, so that they are dropped by the processor that has them at hand.
         let batch = Arc::new(batch);

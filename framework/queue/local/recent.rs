@@ -164,7 +164,7 @@ impl Inner {
             }
             next = key(stand.number, kept.end());
             // Of the first block the sink may have a part.
-            bytes += if run.is_empty() { 0 } else { kept.sealed.raw() };
+            bytes += if run.is_empty() { 0 } else { kept.sealed.raw().unwrap_or(0) };
             run.push(kept.clone());
         }
         run

@@ -1,7 +1,7 @@
 //! What the writer, the readers and the callers share: news of commits, the readers' connections, figures.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     key: Mutex<Option<Key>>,
     /// What was committed last.
     pub(super) recent: Recent,
+    /// Batches that are being prepared for the writer.
+    coming: AtomicUsize,
     bytes: AtomicU64,
     sync_micros: AtomicU64,
     letters: AtomicU64,
@@ -46,6 +48,16 @@ pub struct Stats {
     pub lost: u64,
     /// What the last commit took, its sync included.
     pub last_commit: Duration,
+}
+
+/// A batch that is being prepared.
+#[derive(Debug)]
+pub(super) struct Coming<'a>(&'a AtomicUsize);
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What readers wait for.
@@ -72,6 +84,7 @@ impl Shared {
             idle: Mutex::default(),
             key: Mutex::default(),
             recent: Recent::default(),
+            coming: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
             sync_micros: AtomicU64::new(0),
             letters: AtomicU64::new(0),
@@ -92,6 +105,17 @@ impl Shared {
     /// The key of the store's hashes, for who prepares a batch.
     pub(super) fn key(&self) -> Option<Key> {
         self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A batch is on its way to the writer until this is dropped.
+    pub(super) fn coming(&self) -> Coming<'_> {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(&self.coming)
+    }
+
+    /// Whether batches are on their way to the writer.
+    pub(super) fn more_is_coming(&self) -> bool {
+        self.coming.load(Ordering::Relaxed) > 0
     }
 
     /// Wakes every reader for good.
@@ -166,5 +190,21 @@ impl Shared {
             idle.connections.push(db);
         }
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_coming_until_it_is_there() {
+        let shared = Shared::new(PathBuf::new());
+        assert!(!shared.more_is_coming());
+        let (one, other) = (shared.coming(), shared.coming());
+        drop(one);
+        assert!(shared.more_is_coming());
+        drop(other);
+        assert!(!shared.more_is_coming());
     }
 }

@@ -27,6 +27,8 @@ use crate::queue::limits::Limits;
 pub(super) const WAITING: usize = 1024;
 /// Jobs of one group at most.
 const GROUP: usize = 256;
+/// How long a commit waits for batches that are nearly there: less than it takes itself.
+const COMPANY: Duration = Duration::from_micros(200);
 /// Pause between attempts to open a broken store again, in milliseconds.
 const PAUSE_MS: i64 = 1000;
 /// How long no batch has come when space is given back.
@@ -104,6 +106,10 @@ impl Writer {
         let timer = tokio::runtime::Builder::new_current_thread().enable_time().build().ok();
         while let Some(job) = self.next(&mut jobs, timer.as_ref()) {
             let mut group = vec![job];
+            // Each commit writes a handful of pages whatever is in it, and syncs them.
+            if self.shared.more_is_coming() {
+                std::thread::sleep(COMPANY);
+            }
             while group.len() < GROUP
                 && let Ok(job) = jobs.try_recv()
             {

@@ -5,18 +5,27 @@
 
 use std::fs::File;
 
-/// Bytes at the end of the file that stay, for a collector that tails it.
+/// Bytes at the ends of the files of a process that stay, for a collector that tails them.
 const KEPT: u64 = 64 << 20;
-/// The kernel is told once for so many bytes.
-const STEP: u64 = 8 << 20;
+/// Bytes at the end of each file that stay, however many there are.
+const KEPT_EACH: u64 = 2 << 20;
+/// The kernel is told so many times for as many bytes as stay.
+const STEPS: u64 = 8;
 
-/// Lets go of what has left the end of the file, which grew from `length` to `end` and is synced that far.
-pub(super) fn let_go(file: &File, length: u64, end: u64) {
-    let before = |end: u64| end.saturating_sub(KEPT) / STEP * STEP;
-    let (from, to) = (before(length), before(end));
+/// Lets go of what has left the end of the file, which grew from `length` to `end` and is synced that far. It is one of
+/// so many `files`.
+pub(super) fn let_go(file: &File, files: u32, length: u64, end: u64) {
+    let (from, to) = (left(files, length), left(files, end));
     if to > from {
         advise(file, from, to - from);
     }
+}
+
+/// Bytes at the beginning of a file of this length that need not stay.
+fn left(files: u32, length: u64) -> u64 {
+    let kept = (KEPT / u64::from(files.max(1))).max(KEPT_EACH);
+    let step = kept / STEPS;
+    length.saturating_sub(kept) / step * step
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -30,3 +39,19 @@ fn advise(file: &File, from: u64, bytes: u64) {
 /// Elsewhere there is no such advice.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn advise(_file: &File, _from: u64, _bytes: u64) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_stays_and_of_many_files_a_share_of_it() {
+        for (files, kept) in [(0, KEPT), (1, KEPT), (2, KEPT / 2), (100, KEPT_EACH), (u32::MAX, KEPT_EACH)] {
+            for length in [0, 1, kept - 1, kept, kept + 1, kept * 9 / 8, 1 << 33, (1 << 33) + 12_345] {
+                let stays = length - left(files, length);
+                assert!(stays >= length.min(kept), "{files} files, {length}: {stays}");
+                assert!(stays < kept * 9 / 8, "{files} files, {length}: {stays}");
+            }
+        }
+    }
+}

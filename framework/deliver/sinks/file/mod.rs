@@ -280,7 +280,7 @@ impl State {
         }
         // With O_APPEND the position is the end of our own write, whoever else appends.
         let end = handle.stream_position()?;
-        cached::let_go(handle, length, end);
+        cached::let_go(handle, SINKS.load(Ordering::Relaxed), length, end);
         Ok((count, end))
     }
 }
