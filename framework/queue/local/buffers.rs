@@ -62,18 +62,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_read_is_nobody_elses() {
-        let whole = block(5000, 1);
-        let record = whole.slice(100..200);
-        drop(whole);
-        let others: Vec<Bytes> = (2..40).map(|byte| block(5000, byte)).collect();
-        assert!(record.iter().all(|byte| *byte == 1));
-        for (byte, other) in (2..40).zip(&others) {
-            assert!(other.len() == 5000 && other.iter().all(|found| *found == byte), "{byte}");
-        }
-    }
-
-    #[test]
     fn a_block_is_as_long_as_asked_whatever_was_there_before() {
         for size in [0, 70_000, 3, 140_000, 1, KEPT + 1, 9] {
             assert_eq!(block(size, 7), vec![7; size]);
