@@ -21,6 +21,7 @@ mod man;
 mod new;
 mod outgoing;
 mod plan;
+mod process;
 mod recorded;
 mod request_text;
 mod run;

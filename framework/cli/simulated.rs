@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use super::run::{bind, say, stdout, stops};
+use super::process::{bind, say, stdout, stops};
 use super::{outgoing, recorded};
 use crate::call::transport::{HttpTransport, Options};
 use crate::connector::clock::{Clock, SystemClock};

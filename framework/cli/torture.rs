@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::Map;
 
-use super::run::{bind, say, start_log, stops};
+use super::process::{bind, say, start_log, stops};
 use super::{LogFormat, runtime};
 use crate::call::transport::{HttpTransport, Options};
 use crate::connector::clock::{Clock, SystemClock};

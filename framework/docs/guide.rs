@@ -3,7 +3,7 @@
 //! A line `{{ settings }}` is replaced by that part without its heading. Parts that a guide neither places nor has a
 //! section of its own for follow behind its prose. Its sections about limits close the page.
 
-use super::page::Part;
+use super::part::Part;
 use crate::error::{Error, Kind, Result, escaped};
 
 /// Headings of a guide that close a page: what to know once it runs, and what cannot be relied upon.

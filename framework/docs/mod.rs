@@ -16,6 +16,7 @@ pub mod markdown;
 mod messages;
 mod modes;
 mod page;
+mod part;
 mod proof;
 pub mod record;
 pub mod reference;

@@ -2,27 +2,10 @@
 
 use super::example::Example;
 use super::markdown::capital;
+use super::part::Part;
 use super::{creation, data, given, guide, messages, modes, proof, record, sender};
 use crate::connector::model::Connector;
 use crate::error::Result;
-
-/// One generated part of a page.
-#[derive(Debug)]
-pub struct Part {
-    /// What a guide calls it.
-    pub name: &'static str,
-    /// Its heading, where it stands by itself.
-    pub title: String,
-    /// What it says; empty where there is nothing to say.
-    pub body: String,
-}
-
-impl Part {
-    /// A part with its heading.
-    pub fn new(name: &'static str, title: impl Into<String>, body: String) -> Self {
-        Self { name, title: title.into(), body }
-    }
-}
 
 /// The page: README.md in the connector's folder.
 pub fn page(connector: &Connector) -> Result<String> {

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
-use super::questions::{Answers, NONE};
+use super::questions::Answers;
 use super::sample::Sample;
+use super::takes::NONE;
 use super::template::{CASE, fill, scalar};
 use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::Connector;

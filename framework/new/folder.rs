@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json, json};
 
 use super::case;
-use super::questions::{Answers, NONE};
+use super::questions::Answers;
 use super::sample;
+use super::takes::NONE;
 use super::template::{GUIDE, SPEC, fill, scalar};
 use crate::connector::instance::InstanceId;
 use crate::connector::load::examine;

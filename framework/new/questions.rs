@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use super::takes::NONE;
 pub use super::takes::Takes;
 use crate::error::{Error, Kind, Result};
 
@@ -24,9 +25,6 @@ pub const ENCODING: &[&str] = &["hex", "base64", "base64url"];
 pub const BODY: &[&str] = &["json", "json_lines"];
 /// How a time is written.
 pub const TIME_FORMAT: &[&str] = &["rfc3339", "unix", "unix_ms"];
-
-/// What is said where there is none.
-pub const NONE: &str = "none";
 
 /// The answers so far, by the question's name.
 pub type Answers = BTreeMap<&'static str, String>;

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::questions::{Answers, NONE};
+use super::questions::Answers;
+use super::takes::NONE;
 use crate::connector::pick::Pointer;
 use crate::error::{Error, Kind, Result};
 

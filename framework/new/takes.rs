@@ -4,8 +4,8 @@
 
 use url::Url;
 
-use super::questions::NONE;
-
+/// What is said where there is none.
+pub const NONE: &str = "none";
 /// The longest answer.
 pub(super) const LONGEST: usize = 200;
 

@@ -4,21 +4,11 @@
 //! hands out a secret does so while a call of ours is open. At any other time whoever could send such a request
 //! could put their own key in the place of the vendor's.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::state::{Document, Memory, ResourceState};
+use super::state::{Capture, Document, Memory, ResourceState};
 use crate::connector::model::{Connector, Resource};
 use crate::error::{Error, Kind, Result};
-
-/// A value that a rule kept.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Capture {
-    /// The value.
-    pub value: Json,
-    /// When it was kept, in seconds since 1970.
-    pub at_seconds: i64,
-}
 
 /// What became of values that a rule wants to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

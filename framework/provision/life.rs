@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::captures::untold;
 use super::decide::{Health, Mend, health, judge};
 use super::drift::{self, Difference};
-use super::look::Seen;
+use super::look::{Seen, not_gone};
 use super::names::{Names, resume_from};
 use super::provisioner::{Moment, Provisioner, provisioned};
 use super::report::{Deed, Report, What};
@@ -349,18 +349,6 @@ impl Provisioner {
             .await?;
         }
         Ok(())
-    }
-}
-
-/// A 404 to a call that names nothing of ours means that the URL is wrong, not that something is gone.
-pub(super) fn not_gone(error: CallError) -> CallError {
-    match error {
-        CallError::Gone(failure) => CallError::Refused(failure),
-        CallError::Refused(_)
-        | CallError::Passing(_)
-        | CallError::Unclear(_)
-        | CallError::Unreadable(_)
-        | CallError::Render(_) => error,
     }
 }
 

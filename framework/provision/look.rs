@@ -3,7 +3,6 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::life::not_gone;
 use super::names::Names;
 use super::provisioner::Provisioner;
 use super::state::ResourceState;
@@ -236,4 +235,16 @@ fn several(resource: &Resource, found: &[(Json, Map<String, Json>)]) -> Error {
     Error::new(Kind::Refused, text).help(
         "delete those that are not wanted, so that one is left to adopt, or give this instance another --id",
     )
+}
+
+/// A 404 to a call that names nothing of ours means that the URL is wrong, not that something is gone.
+pub(super) fn not_gone(error: CallError) -> CallError {
+    match error {
+        CallError::Gone(failure) => CallError::Refused(failure),
+        CallError::Refused(_)
+        | CallError::Passing(_)
+        | CallError::Unclear(_)
+        | CallError::Unreadable(_)
+        | CallError::Render(_) => error,
+    }
 }

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
 
-use super::captures::Capture;
 use super::drift::Applied;
 use super::fingerprint::Key;
 use crate::call::keep::{Keep, Kept};
@@ -94,6 +93,15 @@ pub struct ResourceState {
     /// The drift that the last update was to mend.
     #[serde(default)]
     pub mended: Option<Mended>,
+}
+
+/// A value that a rule kept.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    /// The value.
+    pub value: Json,
+    /// When it was kept, in seconds since 1970.
+    pub at_seconds: i64,
 }
 
 /// A resource that is being replaced.

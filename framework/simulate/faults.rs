@@ -6,8 +6,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::answer::{Answer, refusal};
+use super::guard::Guard;
 use super::routes::Effect;
-use super::vendor::Vendor;
+use crate::connector::model::Connector;
 
 /// The faults that are still to come.
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ impl Faults {
     }
 
     /// The fault that is due for a call, if there is one.
-    pub fn due(&self, vendor: &Vendor, effect: Effect) -> Option<Answer> {
+    pub fn due(&self, connector: &Connector, guard: &Guard, effect: Effect) -> Option<Answer> {
         let throttle = match effect {
             Effect::List => self.throttle_list.swap(false, Ordering::Relaxed),
             Effect::Create => self.throttle_create.swap(false, Ordering::Relaxed),
@@ -45,12 +46,12 @@ impl Faults {
             }
         };
         if throttle {
-            let answer = refusal(&vendor.instance.connector, 429, "Global limit has been reached");
+            let answer = refusal(connector, 429, "Global limit has been reached");
             return Some(answer.with_header("retry-after", self.wait_seconds.to_string()));
         }
         // The guard refuses the request itself: the token it carries is forgotten.
         if effect == Effect::Create && self.revoke_token.swap(false, Ordering::Relaxed) {
-            vendor.guard.forget_tokens();
+            guard.forget_tokens();
         }
         None
     }

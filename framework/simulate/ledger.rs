@@ -5,10 +5,8 @@
 //! end needs no more memory than what is under way.
 
 use std::collections::HashMap;
-use std::hash::Hasher;
 
-use siphasher::sip128::{Hasher128, SipHasher13};
-
+use super::mark::{Mark, mark_of};
 use super::plan::Push;
 use crate::error::escaped;
 
@@ -16,16 +14,6 @@ use crate::error::escaped;
 const NAMED: usize = 3;
 /// Characters of a record that are shown there.
 const SHOWN: usize = 200;
-
-/// A record, known by its bytes.
-pub type Mark = u128;
-
-/// The mark of a record's bytes.
-pub fn mark_of(bytes: &[u8]) -> Mark {
-    let mut hasher = SipHasher13::new();
-    hasher.write(bytes);
-    hasher.finish128().as_u128()
-}
 
 /// How many of what. All are records, but for `requests` and `retries`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

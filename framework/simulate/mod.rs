@@ -14,6 +14,7 @@ pub mod hurry;
 pub mod invert;
 pub mod ledger;
 pub mod life;
+pub mod mark;
 pub mod meet;
 pub mod pages;
 pub mod plan;

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::events::{Event, Maker};
 use super::frame::Frame;
-use super::ledger::{Mark, mark_of};
+use super::mark::{Mark, mark_of};
 use super::sign::shape;
 use crate::connector::model::{Connector, OnReuse};
 use crate::error::Result;

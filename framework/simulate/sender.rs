@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::hurry::Tempo;
-use super::ledger::{Ledger, mark_of};
+use super::ledger::Ledger;
+use super::mark::mark_of;
 use super::plan::{Plan, Push};
 use super::sign::shape;
 use super::sign::{Unsigned, needs_state, set_header, sign};

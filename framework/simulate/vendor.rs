@@ -191,7 +191,7 @@ impl Vendor {
             }));
         };
         // 3. A fault that is due comes before anything is done.
-        if let Some(answer) = self.faults.due(self, first.effect) {
+        if let Some(answer) = self.faults.due(&self.instance.connector, &self.guard, first.effect) {
             return Ok(Err(answer));
         }
         // 4. Who asks.

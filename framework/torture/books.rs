@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::bits::Bits;
 use super::schedule::Damage;
-use crate::simulate::ledger::{Mark, mark_of};
+use crate::simulate::mark::{Mark, mark_of};
 use crate::simulate::plan::Push;
 
 /// A push with the numbers of what it carries.

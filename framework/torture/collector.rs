@@ -195,7 +195,7 @@ impl Body for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::ledger::mark_of;
+    use crate::simulate::mark::mark_of;
     use crate::simulate::plan::Push;
 
     fn collector(records: &[&str]) -> Arc<Collector> {

@@ -208,7 +208,7 @@ fn columns([name, a, b, c, d, e, f, g]: [&str; 8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::ledger::mark_of;
+    use crate::simulate::mark::mark_of;
     use crate::simulate::plan::Push;
     use crate::torture::books::Issued;
 

@@ -159,7 +159,7 @@ pub(super) fn crc(parts: &[&[u8]]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::known::key;
+    use super::super::keys::key;
     use super::*;
 
     fn sealed(record: Vec<u8>) -> Sealed {

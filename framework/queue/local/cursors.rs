@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::block::crc;
 use super::fault::Fault;
-use super::known::{key, position, position_of, stored};
+use super::keys::{key, position, position_of, stored};
 use crate::points;
 use crate::queue::{Cursor, Position};
 

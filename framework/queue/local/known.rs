@@ -12,6 +12,7 @@ use super::block::crc;
 use super::cursors;
 use super::dedupe::{Key, MARK, Mark, Window};
 use super::fault::Fault;
+use super::keys::position;
 use super::schema::{self, POSITION_BITS};
 use crate::connector::instance::InstanceId;
 use crate::queue::SinkKey;
@@ -142,24 +143,4 @@ pub(super) fn find(db: &Connection, id: &InstanceId) -> Result<Option<Known>, Fa
         .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     row.map(|(number, next, latest)| Ok(Known { number, next: position(next)?, latest })).transpose()
-}
-
-/// A position as it is stored.
-pub(super) fn position(stored: i64) -> Result<u64, Fault> {
-    u64::try_from(stored).map_err(|_| Fault::damaged("a position is negative"))
-}
-
-/// A position as it is put into the store.
-pub(super) fn stored(position: u64) -> i64 {
-    i64::try_from(position).expect("an instance has fewer than 2^43 records in all")
-}
-
-/// The key of the block that begins at this position.
-pub(super) fn key(number: i64, position: u64) -> i64 {
-    (number << POSITION_BITS) | stored(position)
-}
-
-/// The position in a block's key.
-pub(super) fn position_of(key: i64) -> u64 {
-    (key & ((1 << POSITION_BITS) - 1)).unsigned_abs()
 }

@@ -13,6 +13,7 @@ mod dedupe;
 mod fault;
 mod group;
 mod job;
+mod keys;
 mod known;
 mod letters;
 mod lock;
@@ -31,7 +32,6 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -49,7 +49,7 @@ use self::fault::{Fault, FaultKind};
 use self::job::{Also, Append, Job, Task};
 use self::known::{Memory, ensure};
 use self::reader::Found;
-use self::recent::Ready;
+use self::recent::{LOOK, Ready};
 use self::shared::Shared;
 use self::writer::{WAITING, Writer};
 use super::limits::Limits;
@@ -59,9 +59,6 @@ use super::{
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
-
-/// How often a reader that waits looks for letters that another process marked.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The store of a `run`.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use rusqlite::Connection;
 
 use super::block::{Block, Sealed, unseal};
 use super::fault::Fault;
-use super::known::{find, key, position_of};
+use super::keys::{key, position_of};
+use super::known::find;
 use super::{cursors, letters};
 use crate::queue::{Chunk, Origin, Position, SinkKey};
 

@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::LOOK;
 use super::block::{Block, Sealed, unseal};
-use super::known::{key, position_of};
+use super::keys::{key, position_of};
 use super::reader::{Cut, Stand};
 use crate::queue::{Chunk, SinkKey};
 
@@ -20,6 +19,8 @@ const OPEN: usize = 6 << 20;
 const SEALED_EACH: usize = 512 << 10;
 /// Bytes of those at most, however many sinks there are.
 const SEALED_MOST: usize = 24 << 20;
+/// How often a reader that waits looks for letters that another process marked.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// What is known without the database.
 #[derive(Debug, Default)]

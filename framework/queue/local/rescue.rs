@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row};
 
 use super::block::{Sealed, crc, unseal};
 use super::fault::Fault;
-use super::known::{key, position_of};
+use super::keys::{key, position_of};
 use super::schema::{self, POSITION_BITS};
 use super::{cursors, letters, open};
 use crate::connector::instance::InstanceId;

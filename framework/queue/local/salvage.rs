@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Fault;
-use super::known::{key as key_of, position_of};
+use super::keys::{key as key_of, position_of};
 use super::rescue::{self, Rescued};
 use super::schema::{self, POSITION_BITS};
 use super::{log, open, space};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::assertions::{Expected, Taken};
-use super::{basic, form_encoded, text_of};
+use super::credentials::{basic, form_encoded, text_of};
 use crate::connector::model::{Client, ClientProof, Grant, OAuth};
 use crate::connector::template::{Scope, Text};
 use crate::error::Result;

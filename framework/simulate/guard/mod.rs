@@ -4,6 +4,7 @@
 //! the spec would not send, and never takes twice what serves once.
 
 mod assertions;
+mod credentials;
 mod endpoint;
 mod exchange;
 mod keys;
@@ -12,12 +13,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use self::assertions::{Expected, Taken};
+pub use self::credentials::basic;
+use self::credentials::text_of;
 use self::endpoint::{Asked, grant_type, oauth_error};
 pub use self::keys::given_for;
 use super::answer::{Answer, Incoming, refusal};
@@ -281,18 +284,4 @@ fn random() -> Option<String> {
     let mut random = [0_u8; 24];
     aws_lc_rs::rand::fill(&mut random).ok()?;
     Some(HEXLOWER.encode(&random))
-}
-
-/// The value of `Authorization` for a user and password joined by a colon (RFC 7617).
-pub fn basic(pair: &str) -> String {
-    format!("Basic {}", BASE64.encode(pair.as_bytes()))
-}
-
-fn form_encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-/// A header's text; one that is no text equals nothing.
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -8,17 +8,18 @@ mod keys;
 mod pairs;
 pub mod shape;
 mod token;
+mod unsigned;
 mod write;
 
 use std::sync::Arc;
 
 use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 pub use self::keys::{hmac_algorithm, made_for, pem, published};
+pub use self::unsigned::{Unsigned, set_header};
 use self::write::{composed, put};
 use super::guard::basic;
 use super::invert::write_time;
@@ -30,19 +31,6 @@ use crate::connector::model::{
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::template::{RequestFacts, Scope};
 use crate::error::{Error, Kind, Result};
-
-/// A push before it is sent: what the signature may be made from.
-#[derive(Debug, Clone)]
-pub struct Unsigned {
-    /// The method.
-    pub method: http::Method,
-    /// The receiver's public URL, as the vendor knows it.
-    pub url: url::Url,
-    /// The headers so far.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Vec<u8>,
-}
 
 /// One thing that is signed: the push, or an item of it.
 struct Matter<'a> {
@@ -272,18 +260,6 @@ fn digest_algorithm(hash: Hash) -> &'static digest::Algorithm {
         Hash::Sha384 => &digest::SHA384,
         Hash::Sha512 => &digest::SHA512,
     }
-}
-
-/// Sets a header, the value marked sensitive.
-pub fn set_header(headers: &mut HeaderMap, name: &str, text: &str) -> Result<()> {
-    let name = HeaderName::try_from(name)
-        .map_err(|e| Error::new(Kind::Finding, format!("`{name}` is no header name")).because(e))?;
-    let mut value = HeaderValue::try_from(text).map_err(|_| {
-        Error::new(Kind::Configuration, format!("what `{name}` shall carry is no header value"))
-    })?;
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(())
 }
 
 /// What the receiver's templates will see of the request.

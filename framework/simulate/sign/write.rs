@@ -3,7 +3,7 @@
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Map, Value as Json};
 
-use super::{Unsigned, set_header};
+use super::unsigned::{Unsigned, set_header};
 use crate::connector::model::{Encoding, Grammar, Signature};
 use crate::connector::overlay::write;
 use crate::connector::pick::{Pick, Pointer};
