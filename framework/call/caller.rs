@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value as Json};
 use tracing::Instrument;
 
+use super::answer::Answer;
 use super::assertion::fresh_id;
 use super::exchange::{Exchange, failure, is_nothing, message, picked, response_scope};
 use super::failure::{CallError, Failure};
@@ -26,32 +27,6 @@ use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::{Call, ResponseFormat};
 use crate::connector::template::Scope;
 use crate::error::escaped;
-
-/// An answer that is a success, read.
-#[derive(Clone)]
-pub struct Answer {
-    /// The status, 2xx.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body where it is JSON; `None` where it is empty, or text was expected.
-    pub json: Option<Json>,
-    /// The body as text.
-    pub text: String,
-    /// What the call's `save` keeps, by name.
-    pub saved: Map<String, Json>,
-    /// What conditions call `response`.
-    pub response: Json,
-    /// The call, as a failure of it would say.
-    asked: Box<Failure>,
-}
-
-impl Answer {
-    /// An answer in which something that is needed is not there.
-    pub(super) fn unusable(&self, sentence: &str) -> CallError {
-        CallError::Unreadable(Box::new(Failure { sentence: sentence.to_owned(), ..(*self.asked).clone() }))
-    }
-}
 
 /// Makes the calls of all instances. One per process: the tokens are kept here.
 pub struct Caller {

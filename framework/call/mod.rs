@@ -4,6 +4,7 @@
 //! it is sent again, `caller` is the order of these. What went wrong is told by `failure`, and never holds a secret.
 
 pub mod address;
+pub mod answer;
 pub mod assertion;
 pub mod auth;
 pub mod caller;

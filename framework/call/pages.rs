@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde_json::Value as Json;
 use url::{Url, form_urlencoded};
 
-use super::caller::Answer;
+use super::answer::Answer;
 use super::exchange::is_nothing;
 use super::mask::Mask;
 use super::render::checked_url;

@@ -12,9 +12,10 @@ use http::HeaderValue;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
+use super::answer::Answer;
 use super::assertion;
 use super::auth::{Credentials, carry, credentials, fingerprint, named, sign};
-use super::caller::{Answer, Caller};
+use super::caller::Caller;
 use super::exchange::{failure, message};
 use super::failure::CallError;
 use super::keep::{Keep, Keeper, Turn};

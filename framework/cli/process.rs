@@ -14,8 +14,8 @@ use tracing::Level;
 use super::LogFormat;
 use crate::deliver::sinks::Stdout;
 use crate::error::{Error, Kind, Result};
-use crate::run::host::Say;
 use crate::run::log;
+use crate::run::world::Say;
 
 /// Sets up the log on standard error.
 pub(super) fn start_log(format: LogFormat, level: Level) -> Result<()> {

@@ -19,8 +19,8 @@ use crate::queue::local::Local;
 use crate::receive::Tls;
 use crate::run::config::{Configuration, Sources};
 use crate::run::health::Health;
-use crate::run::host::{self, Onlookers, Reread, World};
-use crate::run::metrics;
+use crate::run::world::{Onlookers, Reread, World};
+use crate::run::{host, metrics};
 
 /// How often the files of a certificate are looked at.
 const CERTIFICATES: Duration = Duration::from_secs(10);

@@ -3,6 +3,8 @@
 //! `cli` calls [`check`] once for every instance, before anything starts. Every fault is reported, each once,
 //! and none of them shows a secret. Nothing here reads the environment or a file.
 
+mod fault;
+mod names;
 mod value;
 
 use std::collections::BTreeMap;
@@ -16,16 +18,9 @@ use super::secret::{LiveSecret, Secret};
 use super::template::{Condition, Scope};
 use crate::error::{Error, Kind, Result, escaped};
 
-pub use value::value;
-
-/// A setting as it was given.
-#[derive(Debug, Clone)]
-pub enum Given {
-    /// Text of a flag or of the environment: read by the setting's type.
-    Text(String),
-    /// Data of a file.
-    Data(Json),
-}
+pub use fault::Fault;
+pub use names::{nearest, shouted};
+pub use value::{Given, value};
 
 /// What one instance was given. The second of each pair says where it was given: `--set`, a variable, a file.
 #[derive(Debug, Clone, Default)]
@@ -45,50 +40,6 @@ pub struct Checked {
     pub settings: Map<String, Json>,
     /// Given.
     pub secrets: BTreeMap<String, LiveSecret>,
-}
-
-/// One thing that is wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// What is wrong, one sentence without a full stop.
-    pub sentence: String,
-    /// What to do next.
-    pub help: Option<String>,
-}
-
-impl Fault {
-    /// A fault with its sentence.
-    pub fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), help: None }
-    }
-
-    /// Says what to do next.
-    pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// All of them in one error; `None` where there are none.
-    pub fn together(faults: Vec<Self>) -> Option<Error> {
-        let mut faults = faults.into_iter();
-        let first = faults.next()?;
-        let rest: Vec<Self> = faults.collect();
-        if rest.is_empty() {
-            let mut error = Error::new(Kind::Configuration, first.sentence);
-            error.help = first.help;
-            return Some(error);
-        }
-        let mut text = format!("{} things are wrong with the configuration", rest.len() + 1);
-        for fault in std::iter::once(&first).chain(&rest) {
-            text.push_str("\n  - ");
-            text.push_str(&fault.sentence);
-            if let Some(help) = &fault.help {
-                text.push_str("\n    help: ");
-                text.push_str(help);
-            }
-        }
-        Some(Error::new(Kind::Configuration, text))
-    }
 }
 
 /// Checks what was given against what the connector asks for, and fills in defaults. Only without faults is
@@ -256,19 +207,4 @@ fn demanded(required: &Required, scope: &Scope) -> Option<String> {
             holds.then(|| format!(", and is required when {}", condition.source()))
         }
     }
-}
-
-/// The nearest of some names, where one is near.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(&candidate.to_lowercase(), &lower), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4))
-        .map(|(_, candidate)| candidate)
-}
-
-/// A name as a variable of the environment has it.
-pub fn shouted(name: &str) -> String {
-    name.to_uppercase().replace('-', "_")
 }

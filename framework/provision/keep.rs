@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::provisioner::{Provisioner, provisioned};
-use super::renew::Lifetimes;
+use super::report::Lifetimes;
 use super::report::Report;
 use crate::error::{Error, Kind, Result};
 

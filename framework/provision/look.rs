@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use super::names::Names;
 use super::provisioner::Provisioner;
 use super::state::ResourceState;
-use crate::call::caller::Answer;
+use crate::call::answer::Answer;
 use crate::call::exchange::is_nothing;
 use crate::call::failure::CallError;
 use crate::call::pages::Walk;

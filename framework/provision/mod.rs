@@ -27,5 +27,4 @@ pub mod state;
 pub mod witness;
 
 pub use provisioner::{Provisioner, is_automatic};
-pub use renew::Lifetimes;
-pub use report::{Report, Status, What};
+pub use report::{Lifetimes, Report, Status, What};

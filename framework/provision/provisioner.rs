@@ -12,7 +12,7 @@ use super::names::Names;
 use super::report::{Deed, Report, Status, What};
 use super::scopes::explained;
 use super::state::{Document, Memory, Refused, ResourceState, Saved};
-use super::witness::Witness;
+use super::witness::{Pass, Witness};
 use crate::call::caller::Caller;
 use crate::call::failure::CallError;
 use crate::connector::clock::Clock;
@@ -70,6 +70,27 @@ impl Provisioner {
             wanted: Mutex::default(),
             witness: OnceLock::new(),
         }
+    }
+
+    /// From now on this one looks on; the first one stays.
+    pub fn watched_by(&self, witness: Arc<dyn Witness>) {
+        witness.knows(self.saved());
+        let _ = self.witness.set(witness);
+    }
+
+    /// Tells who looks on that a pass begins.
+    pub(super) fn begins(&self, pass: Pass) {
+        if let Some(witness) = self.witness.get() {
+            witness.begins(pass);
+        }
+    }
+
+    /// Hands the outcome on, and tells who looks on.
+    pub(super) fn ended(&self, pass: Pass, outcome: Result<Report>) -> Result<Report> {
+        if let Some(witness) = self.witness.get() {
+            witness.ended(pass, &outcome);
+        }
+        outcome
     }
 
     /// Whether this instance provisions at all; where not, a person creates the stream.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::names::Names;
 use super::provisioner::Provisioner;
-use super::report::{Report, What};
+use super::report::{Lifetimes, Report, What};
 use super::state::{Lifetime, Old, Operation, ResourceState};
 use crate::call::failure::CallError;
 use crate::connector::model::{Due, EXPIRES_AT, Renew, RenewWay, Resource};
@@ -176,17 +176,6 @@ impl Provisioner {
         let went_back = old.since_seconds.is_some_and(|since| since > now.as_second() + JUMP_SECONDS);
         went_back || old.ends().is_none_or(|end| end <= now)
     }
-}
-
-/// When something is to be done about lifetimes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// When `keep` has to look, at the latest.
-    pub due: Option<Timestamp>,
-    /// When the first resource is renewed.
-    pub renewal: Option<Timestamp>,
-    /// When the first resource runs out.
-    pub expires: Option<Timestamp>,
 }
 
 impl Old {

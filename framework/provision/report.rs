@@ -4,8 +4,6 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::renew::Lifetimes;
-
 /// What became of every resource in one pass, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -102,4 +100,15 @@ pub struct Status {
     pub destroyed: bool,
     /// When what has a lifetime is renewed, and runs out.
     pub lifetimes: Lifetimes,
+}
+
+/// When something is to be done about lifetimes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// When `keep` has to look, at the latest.
+    pub due: Option<Timestamp>,
+    /// When the first resource is renewed.
+    pub renewal: Option<Timestamp>,
+    /// When the first resource runs out.
+    pub expires: Option<Timestamp>,
 }

@@ -2,11 +2,8 @@
 //!
 //! In an ordinary run nobody looks on. A witness changes nothing.
 
-use std::sync::Arc;
-
 use tokio::sync::watch;
 
-use super::provisioner::Provisioner;
 use super::report::Report;
 use super::state::Saved;
 use crate::error::Result;
@@ -30,27 +27,4 @@ pub trait Witness: Send + Sync + 'static {
 
     /// It came to its end.
     fn ended(&self, pass: Pass, outcome: &Result<Report>);
-}
-
-impl Provisioner {
-    /// From now on this one looks on; the first one stays.
-    pub fn watched_by(&self, witness: Arc<dyn Witness>) {
-        witness.knows(self.saved());
-        let _ = self.witness.set(witness);
-    }
-
-    /// Tells who looks on that a pass begins.
-    pub(super) fn begins(&self, pass: Pass) {
-        if let Some(witness) = self.witness.get() {
-            witness.begins(pass);
-        }
-    }
-
-    /// Hands the outcome on, and tells who looks on.
-    pub(super) fn ended(&self, pass: Pass, outcome: Result<Report>) -> Result<Report> {
-        if let Some(witness) = self.witness.get() {
-            witness.ended(pass, &outcome);
-        }
-        outcome
-    }
 }

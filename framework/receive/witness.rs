@@ -5,9 +5,9 @@
 //! becomes of a request, and it is told of what is secret in it: it is the person's own tool.
 
 use bytes::Bytes;
+use http::Response;
 use serde_json::Value as Json;
 
-use super::answer::Answer;
 use super::request::Head;
 use crate::spec::path::Path;
 
@@ -30,7 +30,7 @@ pub struct Answered<'a> {
     /// Its body, as it came; `None` where nobody read it.
     pub body: Option<&'a Bytes>,
     /// The answer.
-    pub answer: &'a Answer,
+    pub answer: &'a Response<Bytes>,
     /// Why it was not accepted, in the word of the log.
     pub refused: Option<&'static str>,
 }

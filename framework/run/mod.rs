@@ -16,3 +16,4 @@ mod retries;
 pub mod ruling;
 mod sinking;
 mod summary;
+pub mod world;

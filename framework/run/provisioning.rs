@@ -14,8 +14,8 @@ use tracing::{error, info, warn};
 
 use super::config::Configured;
 use super::health::{Health, StreamStatus};
-use super::host::{Reread, Say};
 use super::ruling::Ruling;
+use super::world::{Reread, Say};
 use crate::connector::instance::Instance;
 use crate::connector::model::Lifecycle;
 use crate::error::Error;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::config::Configured;
-use super::host::World;
+use super::world::World;
 use crate::deliver::backoff::Pace;
 use crate::deliver::worker::{self, Job};
 use crate::deliver::{SinkStatus, sinks};

@@ -37,8 +37,8 @@ use crate::queue::State;
 use crate::queue::local::Local;
 use crate::run::config::Configured;
 use crate::run::health::Health;
-use crate::run::host::Tallies;
-use crate::run::host::{self, Onlookers, Say, World};
+use crate::run::host::{self, Tallies};
+use crate::run::world::{Onlookers, Say, World};
 use crate::{queue, receive};
 
 /// The base of the receiver's URL as the stand-in knows it: a name that is nobody's (RFC 2606).

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::ledger::{Counts, Ledger};
 use crate::error::escaped;
-use crate::run::host::Say;
+use crate::run::world::Say;
 
 /// Characters of a record that are shown.
 const SHOWN: usize = 160;

@@ -29,7 +29,7 @@ use crate::connector::instance::Instance;
 use crate::connector::model::{Call, Connector, Resource};
 use crate::error::{Result, escaped};
 use crate::provision::is_automatic;
-use crate::run::host::Say;
+use crate::run::world::Say;
 
 /// The most that a request to the stand-in may carry.
 const BODY_CAP: usize = 1 << 20;

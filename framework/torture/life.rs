@@ -27,7 +27,7 @@ use crate::connector::clock::Clock;
 use crate::connector::model::Connector;
 use crate::error::{Error, Kind, Result};
 use crate::queue::local::{Beside, Filter};
-use crate::run::host::Say;
+use crate::run::world::Say;
 use crate::simulate::folder::Folder;
 use crate::simulate::plan::Plan;
 

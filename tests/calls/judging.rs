@@ -1,6 +1,6 @@
 //! How an answer is read, and what is said of one that is no success.
 
-use forebay::call::caller::Answer;
+use forebay::call::answer::Answer;
 use forebay::call::failure::CallError;
 use forebay::call::retry::Repeat;
 use forebay::error::{Error, Kind};

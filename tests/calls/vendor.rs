@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use forebay::call::caller::{Answer, Caller};
+use forebay::call::answer::Answer;
+use forebay::call::caller::Caller;
 use forebay::call::failure::CallError;
 use forebay::call::retry::{Pace, Repeat};
 use forebay::call::transport::{HttpTransport, Options};

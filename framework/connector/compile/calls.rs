@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::{Here, step_saves};
-use super::reader::{At, Compiler};
 use crate::connector::model::{Body, Call, Errors, FormField, ResponseFormat, Step, Until};
 use crate::connector::template::Text;
 

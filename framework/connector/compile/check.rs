@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::{Here, Row, TABLE, in_provision};
-use super::reader::{At, Compiler};
 use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Part, Place};
 use crate::spec::nearest::{Meant, listed, meant};

@@ -5,7 +5,7 @@
 use serde_json::Value as Json;
 
 use super::check::Checked;
-use super::reader::Compiler;
+use super::compiler::Compiler;
 use crate::connector::template::{Beside, Literal};
 use crate::connector::units;
 use crate::spec::fix::Fix;

@@ -7,15 +7,18 @@ use std::path::Path as FilePath;
 
 use serde_json::{Map, Value as Json};
 
+use self::at::At;
+use self::compiler::Compiler;
 use self::names::Defined;
-use self::reader::{At, Compiler};
 use super::model::Connector;
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::path::Path;
 
+mod at;
 mod auth;
 mod calls;
 mod check;
+mod compiler;
 mod kinds;
 mod names;
 mod operations;
@@ -23,7 +26,6 @@ mod outgoing;
 mod output;
 mod proof;
 mod provision;
-mod reader;
 mod receiver;
 mod scopes;
 mod settings;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::reader::At;
+use super::at::At;
 use crate::connector::template::Text;
 use crate::spec::nearest::nearest;
 use crate::spec::path::Path;

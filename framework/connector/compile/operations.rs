@@ -3,8 +3,9 @@
 //! Called once for each resource, and once at the end for what nobody names. The shape of each key was checked
 //! before, by the language's schema.
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::step_saves;
-use super::reader::{At, Compiler};
 use crate::connector::model::EXPIRES_AT;
 use crate::connector::template::Condition;
 use crate::spec::mistake::{Code, Mistake, Place};

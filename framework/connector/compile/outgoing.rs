@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::reader::{At, Compiler};
+use super::at::At;
+use super::compiler::Compiler;
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};
 

@@ -5,7 +5,8 @@ use std::path::Path as FilePath;
 
 use serde_json::Value as Json;
 
-use super::reader::{At, Compiler};
+use super::at::At;
+use super::compiler::Compiler;
 use crate::connector::model::{Envelope, Output, Proof, Receiver, Verify};
 use crate::connector::pick::{EventPick, Pick};
 use crate::connector::schema::RecordSchema;

@@ -2,7 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::reader::{At, Compiler};
+use super::at::At;
+use super::compiler::Compiler;
 use crate::connector::layers::opened;
 use crate::connector::model::{Otherwise, Output, Receiver};
 use crate::connector::pick::{EventPick, Pointer};

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
+use super::at::At;
 use super::calls::Shared;
+use super::compiler::Compiler;
 use super::names::{Here, saved_by, step_saves};
-use super::reader::{At, Compiler};
 use crate::connector::model::{
     Check, Cursor, Due, EXPIRES_AT, Errors, Find, Pages, Paging, Provision, Renew, RenewWay, Resource,
 };

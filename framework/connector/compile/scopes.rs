@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::reader::{At, Compiler};
+use super::at::At;
+use super::compiler::Compiler;
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};
 

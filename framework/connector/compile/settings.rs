@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use crate::connector::model::{Encoding, Generate, Required, SecretSpec, Setting};
 use crate::spec::mistake::{Code, Mistake, Place};
 

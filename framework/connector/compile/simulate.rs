@@ -1,7 +1,8 @@
 //! What the stand-in sends where it cannot invert the spec by itself.
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use crate::connector::model::{Each, Receiver, ReplyBody, Simulate};
 use crate::spec::mistake::{Code, Mistake, Place};
 

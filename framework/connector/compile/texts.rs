@@ -6,9 +6,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value as Json;
 
+use super::at::At;
 use super::check::Checked;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use crate::connector::template::{Condition, SyntaxError, Text, Tree, Vars};
 use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};

@@ -2,8 +2,9 @@
 //!
 //! Called at the end, when every text was compiled and its names were noted.
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::step_saves;
-use super::reader::{At, Compiler};
 use crate::connector::model::EXPIRES_AT;
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::nearest::listed;

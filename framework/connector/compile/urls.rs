@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::at::At;
 use super::check::secret_in_url;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::path::Path;

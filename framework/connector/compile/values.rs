@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use super::urls::bad_header;
 use crate::connector::model::{BySetting, StatusRange};
 use crate::connector::pick::{Pick, Pointer, TimeFormat};

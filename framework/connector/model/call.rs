@@ -1,8 +1,8 @@
 //! One outgoing call.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::provision::Errors;
 use crate::connector::pick::Pick;
 use crate::connector::template::{Condition, Text, Tree};
 
@@ -69,4 +69,13 @@ pub enum ResponseFormat {
     Json,
     /// Text.
     Text,
+}
+
+/// Where the vendor says what went wrong.
+#[derive(Debug, Default)]
+pub struct Errors {
+    /// Picks into the answer's body; the first that is there is the vendor's sentence.
+    pub message: Vec<Pick>,
+    /// What to do about a status.
+    pub advice: BTreeMap<u16, String>,
 }

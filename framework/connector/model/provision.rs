@@ -1,6 +1,5 @@
 //! The vendor's side: what we own there, how it is found, made, kept and removed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -18,15 +17,6 @@ pub struct Provision {
     pub manual: Option<Text>,
     /// What we own at the vendor, in order of making.
     pub resources: Vec<Resource>,
-}
-
-/// Where the vendor says what went wrong.
-#[derive(Debug, Default)]
-pub struct Errors {
-    /// Picks into the answer's body; the first that is there is the vendor's sentence.
-    pub message: Vec<Pick>,
-    /// What to do about a status.
-    pub advice: BTreeMap<u16, String>,
 }
 
 /// Something we own at the vendor.

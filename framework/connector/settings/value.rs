@@ -4,10 +4,20 @@
 
 use serde_json::Value as Json;
 
-use super::{Fault, Given, nearest, shouted};
+use super::fault::Fault;
+use super::names::{nearest, shouted};
 use crate::connector::model::{Required, Setting};
 use crate::connector::units;
 use crate::error::escaped;
+
+/// A setting as it was given.
+#[derive(Debug, Clone)]
+pub enum Given {
+    /// Text of a flag or of the environment: read by the setting's type.
+    Text(String),
+    /// Data of a file.
+    Data(Json),
+}
 
 /// Reads and checks one setting's value; the fault's sentence goes on after the setting's name.
 pub fn value(setting: &Setting, given: &Given) -> Result<Json, Fault> {

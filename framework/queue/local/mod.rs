@@ -18,6 +18,7 @@ mod known;
 mod letters;
 mod lock;
 mod log;
+mod make;
 mod open;
 mod reader;
 mod recent;
@@ -80,7 +81,7 @@ impl Local {
     /// or locked.
     pub fn open(folder: &Path, limits: Limits, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
         let at = |fault: Fault| Error::from(fault).at(folder.display().to_string());
-        open::folder(folder).map_err(at)?;
+        make::folder(folder).map_err(at)?;
         let lock = lock::take(folder)?;
         let now = clock.now().as_millisecond();
         let opened = open::checked(folder, &limits, now, open::Check::IfUnclean).map_err(at)?;

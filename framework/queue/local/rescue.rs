@@ -12,7 +12,7 @@ use super::block::{Sealed, crc, unseal};
 use super::fault::Fault;
 use super::keys::{key, position_of};
 use super::schema::{self, POSITION_BITS};
-use super::{cursors, letters, open};
+use super::{cursors, letters, make};
 use crate::connector::instance::InstanceId;
 use crate::points;
 
@@ -240,8 +240,8 @@ fn settle_instance(tx: &Connection, number: i64, runs: &[(u64, u64)]) -> Result<
 
 /// Writes the first page of a fresh database over the first page of a damaged one.
 pub(super) fn mend_first_page(damaged: &Path, template: &Path) -> Result<(), Fault> {
-    open::folder(template)?;
-    open::make(template)?;
+    make::folder(template)?;
+    make::database(template)?;
     let mut page = vec![0; 4096];
     std::fs::File::open(schema::file(template))?.read_exact(&mut page)?;
     let mut file = std::fs::OpenOptions::new().write(true).open(damaged)?;

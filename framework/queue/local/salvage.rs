@@ -17,7 +17,7 @@ use super::fault::Fault;
 use super::keys::{key as key_of, position_of};
 use super::rescue::{self, Rescued};
 use super::schema::{self, POSITION_BITS};
-use super::{log, open, space};
+use super::{log, make, space};
 use crate::connector::instance::InstanceId;
 use crate::points;
 
@@ -36,8 +36,8 @@ pub(super) fn salvage(folder: &Path, fault: &Fault, now: i64) -> Result<Rescued,
     points::reached("salvage.aside");
     let building = folder.join(BUILDING);
     remove_folder(&building)?;
-    open::folder(&building)?;
-    open::make(&building)?;
+    make::folder(&building)?;
+    make::database(&building)?;
     let fresh = schema::connect(&building)?;
     let rescued = match old(&aside, &building) {
         Ok(old) => rescue::rescue(&old, &fresh)?,
@@ -144,7 +144,7 @@ fn old(aside: &Path, building: &Path) -> Result<Connection, Fault> {
         return Ok(old);
     }
     let mended = building.join("mended");
-    open::folder(&mended)?;
+    make::folder(&mended)?;
     for file in ["forebay.db", "forebay.db-wal"] {
         match std::fs::copy(aside.join(file), mended.join(file)) {
             Ok(_) => {}
@@ -202,7 +202,7 @@ pub(super) fn set_aside(
     // The block's own count cannot be believed; the position of what follows can.
     let lost = after.saturating_sub(first);
     let aside = folder.join("damaged-blocks");
-    open::folder(&aside)?;
+    make::folder(&aside)?;
     let path = aside.join(format!("{instance}-{first}.block"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
     file.write_all(&body)?;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::at::At;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use crate::connector::model::{Assertion, JwtAlgorithm};
 use crate::connector::template::Tree;
 use crate::spec::mistake::{Code, Mistake, Place};

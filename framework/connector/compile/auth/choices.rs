@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::at::At;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use crate::connector::template::Text;
 use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::at::At;
 use super::super::calls::Shared;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use super::super::values::time_format;
 use super::names_within;
 use crate::connector::model::{Expiry, TokenCall};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use crate::connector::model::{Auth, TokenAuth, TokenSource};
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};

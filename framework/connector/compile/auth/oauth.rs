@@ -1,7 +1,8 @@
 //! The token endpoints of OAuth 2.0: who asks, and with what.
 
+use super::super::at::At;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use crate::connector::model::{Client, ClientProof, Grant, OAuth, TokenSource};
 
 impl Compiler {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::connector::compile::reader::{At, Compiler};
+use crate::connector::compile::at::At;
+use crate::connector::compile::compiler::Compiler;
 use crate::connector::model::{Respond, Sender, StatusRange};
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};

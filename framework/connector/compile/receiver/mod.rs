@@ -6,8 +6,9 @@ mod records;
 mod respond;
 mod rules;
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use crate::connector::coding::Coding;
 use crate::connector::model::{Receiver, Sender, StatusRange};
 

@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
 use super::rules::{is_verified, method};
+use crate::connector::compile::at::At;
+use crate::connector::compile::compiler::Compiler;
 use crate::connector::compile::proof::about;
-use crate::connector::compile::reader::{At, Compiler};
 use crate::connector::template::{Condition, RequestFacts, Scope, Text};
 use crate::spec::mistake::{Code, Mistake, Place};
 

@@ -1,8 +1,9 @@
 //! How a body is read: its format, its items and records, and the picks into an item.
 
 use crate::connector::coding::Coding;
+use crate::connector::compile::at::At;
+use crate::connector::compile::compiler::Compiler;
 use crate::connector::compile::names::Here;
-use crate::connector::compile::reader::{At, Compiler};
 use crate::connector::compile::values::time_format;
 use crate::connector::model::{Decode, Each, EventPicks, Layer, OnReuse, Otherwise, Records};
 use crate::connector::pick::{EventPick, Pointer, TimeFormat};

@@ -2,8 +2,9 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 
+use crate::connector::compile::at::At;
+use crate::connector::compile::compiler::Compiler;
 use crate::connector::compile::names::Here;
-use crate::connector::compile::reader::{At, Compiler};
 use crate::connector::model::{Reply, ReplyBody, Respond};
 use crate::spec::mistake::{Code, Mistake, Place};
 

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::connector::compile::at::At;
 use crate::connector::compile::calls::Shared;
+use crate::connector::compile::compiler::Compiler;
 use crate::connector::compile::names::Here;
-use crate::connector::compile::reader::{At, Compiler};
 use crate::connector::compile::verify::pins_host;
 use crate::connector::model::{Call, Capture, End, Lifecycle, Rule, Run, Sample, SampleBody};
 use crate::spec::fix::Fix;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::at::At;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use super::keys::key_format;
 use super::names;
 use crate::connector::model::{Jwt, JwtAlgorithm, KeySource, Proof};

@@ -11,8 +11,9 @@ mod token;
 
 pub(super) use self::keys::pins_host;
 
+use super::at::At;
+use super::compiler::Compiler;
 use super::names::Here;
-use super::reader::{At, Compiler};
 use crate::connector::model::{Demand, Proof, Verify};
 use crate::connector::template::Text;
 use crate::spec::mistake::{Code, Mistake, Place};

@@ -1,7 +1,8 @@
 //! A signature by a private key that only the sender has.
 
+use super::super::at::At;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use super::keys::key_format;
 use crate::connector::model::{Algorithm, AlgorithmChoice, KeySource, Proof, Signed};
 use crate::connector::template::{Condition, Text};

@@ -1,8 +1,9 @@
 //! What is signed, where the signature stands and when it was made: hmac and digest, and what public keys
 //! share with them.
 
+use super::super::at::At;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use super::super::settings::encoding;
 use super::super::values::time_format;
 use super::names;

@@ -1,7 +1,8 @@
 //! A secret value at a place, and HTTP Basic.
 
+use super::super::at::At;
+use super::super::compiler::Compiler;
 use super::super::names::Here;
-use super::super::reader::{At, Compiler};
 use crate::connector::model::Proof;
 
 impl Compiler {
