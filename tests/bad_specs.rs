@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use forebay::connector::load::{examine, examine_source};
+use forebay::spec::apply::apply;
 use forebay::spec::diagnostic::Diagnostic;
-use forebay::spec::fix::apply;
 use forebay::spec::mistake::Code;
 use forebay::spec::render;
 use forebay::spec::source::Source;

@@ -13,7 +13,7 @@ use crate::spec::diagnostic::{Diagnostic, placed};
 use crate::spec::document::Document;
 use crate::spec::mistake::{Code, Mistake, Part, Place, Severity};
 use crate::spec::source::Source;
-use crate::spec::syntax::ONE_LINE_MAP;
+use crate::spec::traps::ONE_LINE_MAP;
 use crate::spec::{render, shape};
 
 /// What became of a spec.

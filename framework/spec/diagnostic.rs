@@ -1,8 +1,8 @@
 //! Mistakes with their places in the file: what `validate` prints and every other command shows.
 
 use super::document::Document;
-use super::fix::Patch;
 use super::mistake::{Code, Mistake, Part, Severity};
+use super::patch::Patch;
 use super::source::Span;
 
 /// One mistake, and where it stands.

@@ -9,7 +9,7 @@ use super::load;
 use super::mistake::{Code, Mistake, Part, Place};
 use super::path::Path;
 use super::source::{Source, Span};
-use super::syntax::UNQUOTED_BRACES;
+use super::traps::UNQUOTED_BRACES;
 use super::traps::quoted;
 use super::tree::{Node, NodeId, NodeKind, Tree};
 

@@ -3,7 +3,9 @@
 //! Nothing here knows what a spec means; that is `connector`.
 
 pub mod allow;
+pub mod apply;
 pub mod case;
+pub mod code;
 pub mod definition;
 pub mod diagnostic;
 pub mod document;
@@ -13,13 +15,14 @@ pub mod load;
 mod misplaced;
 pub mod mistake;
 pub mod nearest;
-mod patch;
+pub mod patch;
 pub mod path;
+pub mod place;
 pub mod render;
 pub mod rewrite;
 pub mod shape;
 pub mod source;
 pub mod syntax;
-mod traps;
+pub mod traps;
 mod tree;
 mod unfit;

@@ -7,10 +7,29 @@ use saphyr_parser::ScalarStyle;
 use serde_json::Value as Json;
 
 use super::document::{Document, Found};
-use super::fix::{Change, Edit, Fix, Patch, Replacement};
+use super::fix::{Change, Edit, Fix};
 use super::load;
-use super::mistake::Part;
+use super::place::Part;
+use super::source::Span;
 use super::tree::{NodeId, NodeKind, Tree};
+
+/// A fix in the bytes of one file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    /// What becomes what, in the order of the file.
+    pub replacements: Vec<Replacement>,
+    /// Whether it is surely what was meant.
+    pub safe: bool,
+}
+
+/// A stretch of the file that becomes another text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Replacement {
+    /// The stretch; empty where something is put in.
+    pub span: Span,
+    /// What stands there afterwards.
+    pub text: String,
+}
 
 impl Document {
     /// The fix in bytes: all of it or none.

@@ -6,9 +6,10 @@
 use serde_json::Value as Json;
 
 use super::document::Document;
-use super::fix::{Change, Edit, Fix, Replacement};
+use super::fix::{Change, Edit, Fix};
 use super::load;
 use super::mistake::Place;
+use super::patch::Replacement;
 use super::patch::is_plain;
 use super::path::Path;
 use super::source::Source;

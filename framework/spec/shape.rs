@@ -14,7 +14,7 @@ use super::misplaced::{many_unknown, names_missing};
 use super::mistake::{Code, Mistake, Place};
 use super::nearest::{Meant, listed, meant};
 use super::path::Path;
-use super::syntax::ONE_LINE_MAP;
+use super::traps::ONE_LINE_MAP;
 use super::unfit::in_words;
 
 /// The validator, from the first spec that is checked on.

@@ -58,11 +58,3 @@ fn unknown_anchor(text: &str, at: usize) -> Mistake {
         None => mistake,
     }
 }
-
-/// What to do about `{{` without quotes.
-pub const UNQUOTED_BRACES: &str =
-    "to YAML an unquoted `{{` begins a map inside a map: write the value in quotes, \"{{ name }}\"";
-
-/// What to do about commas and brackets in a one-line map.
-pub const ONE_LINE_MAP: &str = "inside a one-line { map } YAML ends a value at `,`, `[`, `]`, `{` and `}`: write the value in \
-     double quotes, or the map over several lines";

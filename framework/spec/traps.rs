@@ -8,8 +8,15 @@ use std::ops::Range;
 use serde_json::Value as Json;
 
 use super::fix::Fix;
-use super::mistake::Place;
-use super::syntax::{ONE_LINE_MAP, UNQUOTED_BRACES};
+use super::place::Place;
+
+/// What to do about `{{` without quotes.
+pub const UNQUOTED_BRACES: &str =
+    "to YAML an unquoted `{{` begins a map inside a map: write the value in quotes, \"{{ name }}\"";
+
+/// What to do about commas and brackets in a one-line map.
+pub const ONE_LINE_MAP: &str = "inside a one-line { map } YAML ends a value at `,`, `[`, `]`, `{` and `}`: write the value in \
+     double quotes, or the map over several lines";
 
 /// What was written, where, and what would mend it.
 pub struct Trap {

@@ -10,7 +10,7 @@ use super::mistake::{Code, Mistake, Place};
 use super::nearest::{Meant, meant};
 use super::path::Path;
 use super::rewrite::flow;
-use super::syntax::UNQUOTED_BRACES;
+use super::traps::UNQUOTED_BRACES;
 
 /// A mistake in a value.
 pub fn in_words(kind: &ValidationErrorKind, path: Path, value: &Json) -> Mistake {

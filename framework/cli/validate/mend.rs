@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::connector::load::Examined;
 use crate::error::{Error, Kind, Result, escaped};
+use crate::spec::apply::apply;
 use crate::spec::diagnostic::Diagnostic;
-use crate::spec::fix::{Replacement, apply};
 use crate::spec::mistake::Severity;
+use crate::spec::patch::Replacement;
 use crate::spec::source::Source;
 
 /// How often it is looked again for what a fix has laid open.

@@ -7,9 +7,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 
+use super::failure::Failure;
 use super::head::check_by_head;
+use super::matter::Matter;
+use super::rejection::Rejection;
 use super::subject::{Subject, after_scheme};
-use super::{Failure, Matter, Prover, Rejection, Told as ByHead, signed};
+use super::{Prover, Told as ByHead, signed};
 use crate::connector::model::{Demand, Encoding, Jwt, Proof, Signed, SignedTime, TimePlace, Verify};
 use crate::connector::pick::Pick;
 use crate::connector::template::{Scope, Text};

@@ -4,8 +4,10 @@
 use aws_lc_rs::digest;
 use serde_json::Value as Json;
 
+use super::failure::Failure;
+use super::matter::Matter;
+use super::rejection::Rejection;
 use super::signed;
-use super::{Failure, Matter, Rejection};
 use crate::connector::model::{Hash, Signed};
 
 /// Checks it; gives the names that `require` may use. The secret in the message may have two live values.

@@ -14,8 +14,11 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use url::Url;
 
+use super::failure::{Failure, Want};
+use super::matter::Matter;
 use super::public_key::PublicKey;
-use super::{Failure, Matter, Rejection};
+use super::published;
+use super::rejection::Rejection;
 use crate::call::{Request, Transport};
 use crate::connector::model::{KeyFormat, KeyUrl};
 
@@ -54,15 +57,6 @@ struct Document {
     proved: Option<Timestamp>,
     /// Held by whoever asks the vendor.
     turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// A key that has to be fetched.
-#[derive(Debug)]
-pub(in crate::receive) struct Want {
-    url: Url,
-    format: Option<KeyFormat>,
-    /// What is known came then, and is not enough.
-    newer_than: Option<Timestamp>,
 }
 
 /// Keys of a URL.
@@ -175,7 +169,7 @@ impl Fetched {
         if answer.status != http::StatusCode::OK {
             return Err(format!("the answer is {}", answer.status));
         }
-        PublicKey::read(&answer.body, want.format).map_err(|why| format!("what is there is {why}"))
+        published::read(&answer.body, want.format).map_err(|why| format!("what is there is {why}"))
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {

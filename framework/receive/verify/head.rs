@@ -4,8 +4,9 @@
 //! takes the body tells nothing here; it never makes one of several pass that the body could still fail.
 
 use super::keys::{Keys, Material};
+use super::rejection::Rejection;
 use super::subject::Subject;
-use super::{Rejection, Verified, token};
+use super::{Verified, token};
 use crate::connector::model::{Demand, Proof, Verify};
 use crate::receive::request::{Head, in_head};
 

@@ -3,10 +3,12 @@
 use aws_lc_rs::hmac;
 use serde_json::Value as Json;
 
+use super::failure::Failure;
 use super::keys::Expected;
+use super::matter::Matter;
+use super::rejection::Rejection;
 use super::signed;
-use super::{Failure, Matter, Rejection};
-use crate::connector::model::{Hash, Signed};
+use crate::connector::model::Signed;
 
 /// Checks it; gives the names that `require` may use.
 pub(super) fn check(
@@ -24,14 +26,4 @@ pub(super) fn check(
         }
     }
     if matches { Ok(given.names) } else { Err(Rejection::Wrong.into()) }
-}
-
-/// The algorithm of a hash.
-pub(super) fn algorithm(hash: Hash) -> hmac::Algorithm {
-    match hash {
-        Hash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        Hash::Sha256 => hmac::HMAC_SHA256,
-        Hash::Sha384 => hmac::HMAC_SHA384,
-        Hash::Sha512 => hmac::HMAC_SHA512,
-    }
 }

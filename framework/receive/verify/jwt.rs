@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 
 use super::encoding::decode;
-use super::hmac::algorithm;
-use super::keys::Expected;
+use super::failure::Failure;
+use super::keys::{Expected, algorithm};
+use super::matter::Matter;
 use super::public_key::PublicKey;
+use super::rejection::Rejection;
 use super::subject::{Subject, after_scheme};
-use super::{Failure, Matter, Rejection};
 use crate::connector::model::{Encoding, Jwt, JwtAlgorithm, KeyKind};
 use crate::connector::template::Text;
 

@@ -9,10 +9,10 @@ use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::encoding::{base64, decode};
-use super::hmac::algorithm;
 use super::public_key::PublicKey;
+use super::published;
 use crate::connector::model::{
-    Algorithm, AlgorithmChoice, Demand, Encoding, Jwt, JwtAlgorithm, KeyEncoding, KeyFormat, KeySource,
+    Algorithm, AlgorithmChoice, Demand, Encoding, Hash, Jwt, JwtAlgorithm, KeyEncoding, KeyFormat, KeySource,
     KeyTexts, Proof, Verify,
 };
 use crate::connector::secret::Secret;
@@ -196,7 +196,7 @@ fn public(
 ) -> Result<Expected> {
     let mut found = Vec::new();
     for text in all_texts(keys, scopes)? {
-        let read = PublicKey::read(&text, format).map_err(|why| bad_key(&why))?;
+        let read = published::read(&text, format).map_err(|why| bad_key(&why))?;
         let fits = |key: &PublicKey| algorithms.iter().any(|algorithm| key.fits(*algorithm));
         if !read.iter().any(fits) {
             return Err(bad_key("not of the kind that its algorithm takes"));
@@ -224,4 +224,14 @@ fn key_bytes(text: &[u8], encoding: KeyEncoding) -> Result<Vec<u8>> {
     };
     let bytes = bytes.ok_or_else(|| bad_key(&format!("not {word}")))?;
     if bytes.is_empty() { Err(empty()) } else { Ok(bytes) }
+}
+
+/// The algorithm of a hash.
+pub(super) fn algorithm(hash: Hash) -> hmac::Algorithm {
+    match hash {
+        Hash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        Hash::Sha256 => hmac::HMAC_SHA256,
+        Hash::Sha384 => hmac::HMAC_SHA384,
+        Hash::Sha512 => hmac::HMAC_SHA512,
+    }
 }

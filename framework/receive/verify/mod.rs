@@ -8,13 +8,17 @@
 mod account;
 mod digest;
 mod encoding;
+mod failure;
 mod fetched;
 mod head;
 mod hmac;
 mod jwk;
 mod jwt;
 mod keys;
+mod matter;
 mod public_key;
+mod published;
+mod rejection;
 mod signed;
 mod subject;
 mod token;
@@ -25,85 +29,20 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+pub(super) use failure::Failure;
 pub(super) use fetched::Fetched;
 pub(super) use head::{Told, by_head};
 pub(super) use keys::Keys;
+pub use rejection::Rejection;
 
-use self::fetched::Want;
 use self::keys::{Expected, Material};
+use self::matter::Matter;
 use self::subject::Subject;
 use super::request::Head;
 use crate::connector::model::{Demand, KeyFormat, KeySource, Proof, Verify};
 use crate::connector::pick::Pointer;
 use crate::connector::scan;
-use crate::connector::template::{RequestFacts, Scope, Text};
-use crate::error::Error;
-
-/// Why a request did not prove who sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejection {
-    /// The place of the token or signature is empty.
-    Missing,
-    /// It is there more than once.
-    Several,
-    /// It is not written as it should be.
-    Malformed,
-    /// It is another one.
-    Wrong,
-    /// The time of signing is missing, or no time.
-    NoTime,
-    /// The time of signing is too far from now, either way.
-    Stale,
-    /// It is signed in a way that the spec does not take.
-    Algorithm,
-    /// The key that it names is none of the vendor's.
-    UnknownKey,
-    /// It names a key at a place that the spec does not take.
-    KeyPlace,
-    /// The token is expired, not valid yet, or meant for somebody else.
-    Claims,
-    /// What the spec requires besides does not hold.
-    Required,
-    /// The list whose items prove it is missing, empty or no list.
-    NoItems,
-}
-
-impl Rejection {
-    /// The word for metrics and logs.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Missing => "key_missing",
-            Self::Several => "key_several",
-            Self::Malformed => "key_malformed",
-            Self::Wrong => "key_wrong",
-            Self::NoTime => "time_missing",
-            Self::Stale => "time_stale",
-            Self::Algorithm => "algorithm",
-            Self::UnknownKey => "key_id_unknown",
-            Self::KeyPlace => "key_url",
-            Self::Claims => "claims",
-            Self::Required => "required",
-            Self::NoItems => "items_missing",
-        }
-    }
-}
-
-/// Why a check did not pass.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// It is not who it should be.
-    Rejected(Rejection),
-    /// What it takes to tell is not known yet; the reason is for the log.
-    NotReady(String),
-    /// It takes a key that has to be fetched first.
-    Wants(Want),
-}
-
-impl From<Rejection> for Failure {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-}
+use crate::connector::template::{RequestFacts, Scope};
 
 /// A request whose sender is proven. Only [`by_head`] and [`Prover::prove`] make one.
 #[derive(Debug)]
@@ -125,15 +64,6 @@ pub(super) struct Prover<'a> {
     pub body: &'a Bytes,
     /// The time.
     pub now: Timestamp,
-}
-
-/// One thing that is checked: the request, or an item of it.
-struct Matter<'a> {
-    check: &'a Demand,
-    subject: Subject<'a>,
-    /// The scopes, with the request and the item in them.
-    scopes: &'a [Scope],
-    now: Timestamp,
 }
 
 impl Prover<'_> {
@@ -247,43 +177,6 @@ impl Prover<'_> {
         let passed = check(&Expected::Public(set.keys.clone()))?;
         self.fetched.proved(&set, matter.now);
         Ok(passed)
-    }
-}
-
-impl Matter<'_> {
-    /// The scope of the newest secrets, with names of this check.
-    fn scope(&self, names: &[(&'static str, Json)]) -> Scope {
-        let first = self.scopes.first().cloned().unwrap_or_default();
-        names.iter().fold(first, |scope, (name, value)| scope.with(name, value.clone()))
-    }
-
-    /// What the spec requires besides.
-    fn required(&self, names: Vec<(&'static str, Json)>) -> Result<(), Failure> {
-        if self.check.require.is_empty() {
-            return Ok(());
-        }
-        let scope = self.scope(&names).with_now(self.now);
-        for condition in &self.check.require {
-            match condition.holds(&scope) {
-                Ok(true) => {}
-                Ok(false) => return Err(Rejection::Required.into()),
-                Err(error) if condition.lacks_own(&scope) => {
-                    return Err(Failure::NotReady(error.to_string()));
-                }
-                Err(_) => return Err(Rejection::Required.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// What a text that could not be built means: what the request lacks it cannot have signed; what we lack
-    /// is no fault of the sender.
-    fn lacking(&self, texts: &[&Text], error: &Error) -> Failure {
-        let scope = self.scope(&[]);
-        match texts.iter().any(|text| text.lacks_own(&scope)) {
-            true => Failure::NotReady(error.to_string()),
-            false => Failure::Rejected(Rejection::Malformed),
-        }
     }
 }
 

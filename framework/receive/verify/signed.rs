@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::encoding::decode;
-use super::{Failure, Matter, Rejection};
+use super::failure::Failure;
+use super::matter::Matter;
+use super::rejection::Rejection;
 use crate::connector::model::{Grammar, Signature, Signed, SignedTime, TimePlace};
 
 /// Signatures that one request may bring, all of its places together: each is compared with each key.
@@ -207,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::connector::model::Encoding;
-    use crate::receive::verify::public_key::PublicKey;
+    use crate::receive::verify::published;
 
     fn signature(grammar: Grammar, encoding: Encoding) -> Signature {
         Signature { places: Vec::new(), grammar, prefix: Some("v1".to_owned()), encoding }
@@ -240,7 +242,7 @@ mod tests {
             tail in prop::collection::vec(any::<u8>(), 0..200),
         ) {
             let text = [head.as_bytes(), &tail].concat();
-            for key in PublicKey::read(&text, None).unwrap_or_default() {
+            for key in published::read(&text, None).unwrap_or_default() {
                 prop_assert!(!key.verifies(crate::connector::model::Algorithm::Ed25519, b"message", b"tag"));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Rejection;
+use super::rejection::Rejection;
 use crate::connector::pick::Pick;
 use crate::receive::request::{Found, Head};
 

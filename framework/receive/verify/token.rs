@@ -1,8 +1,8 @@
 //! A secret value at a place, and HTTP Basic.
 
-use super::Rejection;
 use super::encoding::base64;
 use super::keys::Expected;
+use super::rejection::Rejection;
 use super::subject::{Subject, after_scheme};
 use crate::connector::model::Proof;
 use crate::connector::pick::Pick;

@@ -3,8 +3,8 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use crate::spec::diagnostic::Diagnostic;
-use crate::spec::fix::Replacement;
 use crate::spec::mistake::Severity;
+use crate::spec::patch::Replacement;
 use crate::spec::source::{Source, Span};
 
 /// Lines of the file above and below a place that the renderer gets: it shows fewer, and places far apart

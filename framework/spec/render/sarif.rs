@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::spec::allow::Allowed;
 use crate::spec::diagnostic::Diagnostic;
-use crate::spec::fix::Patch;
 use crate::spec::mistake::Code;
+use crate::spec::patch::Patch;
 use crate::spec::source::Span;
 
 /// Where the explanations of the codes are read.
