@@ -7,12 +7,15 @@
 
 mod dialect;
 mod document;
+mod fault;
 mod filters;
 mod language;
+mod name;
 mod operators;
 mod request;
 mod scope;
 mod statements;
+mod syntax_error;
 mod work;
 
 use std::sync::Arc;
@@ -22,16 +25,14 @@ use serde_json::Value as Json;
 use crate::error::{Error, Kind, Result};
 
 pub use dialect::{Beside, Literal};
-pub use language::SyntaxError;
 pub use request::RequestFacts;
 pub use scope::{Scope, Vars};
+pub use syntax_error::SyntaxError;
 
-use language::{Name, Piece};
-use operators::Fault;
+use fault::{Fault, MAX_TEXT, TOO_LONG};
+use language::Piece;
+use name::Name;
 use scope::Root;
-
-/// Bytes that one rendered text may have, the raw body of a request not counted once.
-const MAX_TEXT: usize = 16 << 20;
 
 /// Text with `{{ }}` inside. One lone `{{ expr }}` keeps its type.
 #[derive(Clone)]
@@ -190,7 +191,7 @@ fn pieced(pieces: &[Piece], root: &Root) -> Result<Option<Vec<u8>>, Fault> {
                 }
                 // The body of a request may stand in it once.
                 if out.len() + text.len() - largest > MAX_TEXT {
-                    return Err(Fault::new(operators::TOO_LONG));
+                    return Err(Fault::new(TOO_LONG));
                 }
                 out.extend_from_slice(&text);
             }

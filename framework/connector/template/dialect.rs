@@ -14,7 +14,8 @@ use minijinja::machinery::ast;
 use serde_json::Value as Json;
 
 use super::filters;
-use super::language::{Name, SyntaxError};
+use super::name::Name;
+use super::syntax_error::SyntaxError;
 use crate::spec::nearest::{Meant, meant};
 
 /// What `is` may be followed by.

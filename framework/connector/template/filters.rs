@@ -12,8 +12,8 @@ use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, Value};
 use serde_json::Value as Json;
 
-use super::MAX_TEXT;
-use super::operators::{TOO_LONG, data, is_omit, refused, scalar, value as made};
+use super::fault::{MAX_TEXT, TOO_LONG, refused};
+use super::operators::{data, is_omit, scalar, value as made};
 use super::work::{spend, weight};
 use crate::connector::units;
 

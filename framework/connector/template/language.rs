@@ -1,7 +1,6 @@
 //! How texts and conditions are compiled and run: parsed by minijinja, admitted by [`super::dialect`],
 //! compiled by minijinja again, and evaluated with fuel in one environment that has no loader.
 
-use std::fmt;
 use std::sync::{LazyLock, OnceLock};
 
 use minijinja::machinery::{Token, ast, parse, parse_expr, tokenize};
@@ -9,14 +8,12 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Value};
 use serde_json::Value as Json;
 
-use super::operators::{self, Fault};
+use super::dialect::{FOREIGN, Literal, Writer, fixed_path};
+use super::fault::{Fault, MAX_TEXT};
+use super::name::Name;
 use super::scope::Root;
-use super::{
-    MAX_TEXT,
-    dialect::{FOREIGN, Literal, Writer, fixed_path},
-    filters,
-};
-use crate::spec::nearest::Meant;
+use super::syntax_error::SyntaxError;
+use super::{filters, operators};
 
 /// Tokens inside the braces of one text: bounds the depth of the tree, and so the stack.
 const MAX_TOKENS: usize = 1000;
@@ -40,85 +37,6 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     operators::register(&mut environment);
     environment
 });
-
-/// Why a text of a spec does not compile, and where in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyntaxError {
-    /// What is wrong, one sentence without a full stop.
-    pub message: String,
-    /// What to do next.
-    pub help: Option<String>,
-    /// Bytes before the place; what is meant begins there.
-    pub offset: usize,
-    /// Line in the text, from 1.
-    pub line: usize,
-    /// Column in the line, in characters, from 1.
-    pub column: usize,
-    /// The word that was meant in place of the one there.
-    pub meant: Option<Meant<'static>>,
-}
-
-impl SyntaxError {
-    pub(super) fn new(source: &str, offset: usize, message: impl Into<String>) -> Self {
-        let mut offset = offset.min(source.len());
-        while !source.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        let before = source.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Self {
-            message: message.into(),
-            help: None,
-            offset,
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-            meant: None,
-        }
-    }
-
-    pub(super) fn help(mut self, help: Option<String>) -> Self {
-        self.help = help;
-        self
-    }
-
-    fn from_parser(source: &str, error: &minijinja::Error) -> Self {
-        let line_start = error
-            .line()
-            .and_then(|line| source.match_indices('\n').nth(line.checked_sub(2)?))
-            .map_or(0, |(at, _)| at + 1);
-        let offset = error.range().map_or(line_start, |range| range.start);
-        let message = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-        Self::new(source, offset, message)
-    }
-}
-
-impl fmt::Display for SyntaxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if let Some(help) = &self.help {
-            write!(f, " ({help})")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for SyntaxError {}
-
-/// A name with the keys that follow it as far as they are fixed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name(pub(super) Vec<String>);
-
-impl Name {
-    pub(super) fn root(&self) -> &str {
-        self.0.first().map_or("", String::as_str)
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("."))
-    }
-}
 
 /// A compiled text.
 pub(super) enum Form {

@@ -6,59 +6,16 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::fmt;
 
 use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde_json::Value as Json;
 
-use super::MAX_TEXT;
+use super::fault::{Fault, MAX_TEXT, TOO_LONG, UNNAMED, refused};
 use super::work::{NODE, spend, weight};
 
 /// Nesting that a value may have when it leaves a template.
 const MAX_DEPTH: usize = 128;
-
-/// Why a text cannot be built or a condition not decided. Holds names and kinds, never values.
-#[derive(Debug)]
-pub(super) struct Fault {
-    what: String,
-    /// One of our own names lacks something, or the template is at fault: not the vendor.
-    pub(super) ours: bool,
-    /// The place that knows the name has yet to say it.
-    pub(super) unnamed: bool,
-}
-
-impl Fault {
-    pub(super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), ours: false, unnamed: false }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let what = match error.kind() {
-            ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
-            ErrorKind::WriteFailure => TOO_LONG.to_owned(),
-            _ => error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
-        };
-        Self {
-            ours: matches!(error.kind(), ErrorKind::OutOfFuel | ErrorKind::UndefinedError),
-            unnamed: what == UNNAMED,
-            what,
-        }
-    }
-}
-
-/// What is said of a text that is too long.
-pub(super) const TOO_LONG: &str = "the text grows past 16 MiB";
-
-const UNNAMED: &str = "a value is missing, null, a list or a map";
 
 /// The sentinel that leaves its key out.
 #[derive(Debug)]
@@ -178,11 +135,6 @@ fn times(a: &Value, b: &Value) -> Result<Value, Error> {
         },
     };
     product.ok_or_else(|| refused("`*` takes numbers"))
-}
-
-/// An error of a filter or an operator: says kinds, never values.
-pub(super) fn refused(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidOperation, what.into())
 }
 
 /// The text of a string, number or boolean, spelled as JSON spells it.

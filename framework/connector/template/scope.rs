@@ -11,8 +11,9 @@ use serde_json::Value as Json;
 
 use super::Text;
 use super::dialect::{self, FOREIGN, OWN};
-use super::language::Name;
-use super::operators::{self, Fault};
+use super::fault::Fault;
+use super::name::Name;
+use super::operators;
 use super::request::{RequestFacts, RequestValue};
 
 /// How many vars one text or condition may work out, those of vars counted: vars that use vars twice would

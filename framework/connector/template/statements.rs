@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use minijinja::machinery::ast;
 
 use super::dialect::{FOREIGN, FUNCTIONS, OWN, Writer, Written, quoted};
-use super::language::SyntaxError;
+use super::syntax_error::SyntaxError;
 
 impl Writer<'_> {
     pub(super) fn statements(&mut self, children: &[ast::Stmt]) -> Written {

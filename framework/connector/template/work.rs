@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use minijinja::{Error, Value};
 
-use super::operators::{Fault, refused};
+use super::fault::{Fault, refused};
 
 /// Bytes: a body of the largest size a few times over.
 const MOST: usize = 256 << 20;
