@@ -75,14 +75,14 @@ fn under(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The product.
-fn sources() -> Vec<(PathBuf, String)> {
+pub fn sources() -> Vec<(PathBuf, String)> {
     let found = under("framework");
     assert!(found.len() > 20, "the house is empty");
     found
 }
 
 /// The code of a file without its comments and without its own tests.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]").next().unwrap_or(text);
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }

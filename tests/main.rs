@@ -8,6 +8,7 @@ mod case_tools;
 mod cases;
 mod catalogue;
 mod ci_of_users;
+mod circles;
 mod configuration;
 mod diff;
 mod docs;
