@@ -18,7 +18,7 @@ type Name = Vec<String>;
 /// A file of the product.
 struct Module {
     file: String,
-    /// What its `use` statements name, and whether they hand it on.
+    /// What it names of other files, and whether it hands that on.
     uses: Vec<(bool, Name)>,
 }
 
@@ -43,6 +43,11 @@ fn uses(code: &str) -> Vec<(bool, Name)> {
             found.extend(names.into_iter().map(|name| (!before.is_empty(), name)));
         }
     }
+    // What is named in full where it stands.
+    let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+    let full = words.filter(|word| word.starts_with("crate::") || word.starts_with("super::"));
+    let full = full.map(|path| path.trim_end_matches(':').split("::").map(str::to_owned).collect::<Name>());
+    found.extend(full.filter(|path| path.len() > 1).map(|path| (false, path)));
     found
 }
 
@@ -153,8 +158,8 @@ fn imports_are_read_as_rust_reads_them() {
         names
     };
     assert_eq!(
-        read("use a::b;\npub use super::{c, d::{e, f as g}};\nfn x() {}"),
-        ["a::b", "super::c", "super::d::e", "super::d::f"]
+        read("use a::b;\npub use super::{c, d::{e, f as g}};\nfn x() { super::h::i() }"),
+        ["a::b", "super::c", "super::d::e", "super::d::f", "super::h::i"]
     );
-    assert_eq!(uses("pub use a::b;")[0].0, true);
+    assert!(uses("pub use a::b;")[0].0 && !uses("use a::b;")[0].0);
 }

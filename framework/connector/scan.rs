@@ -247,6 +247,15 @@ fn end_of_text(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
+/// The text of a scalar that was cut out: of a text without its quotes, of a number as it stands.
+pub fn scalar(text: &str) -> Option<Cow<'_, str>> {
+    match text.as_bytes().first()? {
+        b'"' => unescaped(text),
+        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(text)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

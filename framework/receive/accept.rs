@@ -163,7 +163,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     let announced = body::announced(&head.headers);
     let bytes = body::read(&mut raw.body, announced, &gate.limits, &mut hold).await?;
     told::read(endpoint, raw, &gate.limits, &bytes);
-    let facts = || Arc::new(facts(endpoint, &head, bytes.clone()));
+    let facts = || Arc::new(endpoint.facts(&head, bytes.clone()));
 
     // 3. rules that need no verification.
     let asked = rules::Asked { endpoint, known: &known, head: &head, body: &bytes };
@@ -190,7 +190,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
         }
         Some(_) | None => bytes.clone(),
     };
-    let facts = || Arc::new(self::facts(endpoint, &head, open.clone()));
+    let facts = || Arc::new(endpoint.facts(&head, open.clone()));
     if let Some(answer) = (rules::Asked { body: &open, ..asked }).apply(true, facts).await? {
         return Ok(answer);
     }
@@ -241,7 +241,7 @@ pub async fn who(endpoint: &Endpoint, request: http::Request<Bytes>) -> Result<V
         Ok(Told::Sender(verified)) => Ok(verified),
         Ok(Told::Stranger(rejection)) => Err(rejection.into()),
         Ok(Told::Nothing) => {
-            let facts = Arc::new(facts(endpoint, &head, body.clone()));
+            let facts = Arc::new(endpoint.facts(&head, body.clone()));
             proven(endpoint, &known, &head, &body, facts, now).await
         }
         Err(refused) => Err(refused),
@@ -271,17 +271,6 @@ async fn proven(
         }
     }
     Err(Refused::NotReady("the request names too many keys".to_owned()))
-}
-
-pub(super) fn facts(endpoint: &Endpoint, head: &Head, body: Bytes) -> RequestFacts {
-    let url = endpoint.instance.receiver_url.as_ref().map(|url| {
-        let mut url = url.clone();
-        if head.path != endpoint.path {
-            url.set_path(&head.path);
-        }
-        url
-    });
-    head.facts(url.as_ref(), body)
 }
 
 /// A verified request whose body nobody has looked into.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value as Json};
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Connector, Decode, Each, Reply, ReplyBody, Rule};
 use crate::connector::secret::LiveSecret;
-use crate::connector::template::{Scope, Text};
+use crate::connector::template::{RequestFacts, Scope, Text};
 use crate::error::{Error, Kind, Result, escaped};
 use crate::queue::{Batch, DeadLetter, DeadReason, DeadWhat, Queue};
 
@@ -208,6 +209,18 @@ impl Endpoint {
         let scope = self.builds.then(|| self.known().scope.clone());
         let (types, depth, inflated) = (&self.types, self.depth, self.inflated);
         Decoder { instance: &self.instance, head, scope, types, depth, inflated, at }
+    }
+
+    /// What texts and conditions see of a request, at the path that it came to.
+    pub(super) fn facts(&self, head: &Head, body: Bytes) -> RequestFacts {
+        let url = self.instance.receiver_url.as_ref().map(|url| {
+            let mut url = url.clone();
+            if head.path != self.path {
+                url.set_path(&head.path);
+            }
+            url
+        });
+        head.facts(url.as_ref(), body)
     }
 }
 

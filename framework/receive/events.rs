@@ -200,12 +200,3 @@ fn in_tree<'a>(tree: Node<'a>, pointer: &Pointer) -> Option<Cow<'a, str>> {
         Shape::Null | Shape::Bool(_) | Shape::List(_) | Shape::Map(_) => None,
     }
 }
-
-/// The text of a scalar that was cut out: of a text without its quotes, of a number as it stands.
-pub(super) fn scalar(text: &str) -> Option<Cow<'_, str>> {
-    match text.as_bytes().first()? {
-        b'"' => scan::unescaped(text),
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(text)),
-        _ => None,
-    }
-}

@@ -126,7 +126,7 @@ fn parameters<'a>(encoded: &'a [u8], name: &str) -> Found<'a> {
 
 fn in_body<'a>(body: &'a [u8], pointer: &Pointer) -> Found<'a> {
     let span = std::str::from_utf8(body).ok().and_then(|text| scan::find(text, pointer).ok().flatten());
-    match span.and_then(|span| super::events::scalar(span.text)) {
+    match span.and_then(|span| scan::scalar(span.text)) {
         Some(Cow::Borrowed(text)) => Found::One(Cow::Borrowed(text.as_bytes())),
         Some(Cow::Owned(text)) => Found::One(Cow::Owned(text.into_bytes())),
         None => Found::Nothing,

@@ -111,7 +111,7 @@ pub(super) fn proofs(
         keys: &known.keys,
         fetched: &endpoint.fetched,
         scopes: &known.scopes,
-        facts: Arc::new(super::accept::facts(endpoint, head, bytes.clone())),
+        facts: Arc::new(endpoint.facts(head, bytes.clone())),
         head,
         body: bytes,
         now,

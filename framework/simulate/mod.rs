@@ -4,6 +4,7 @@ pub mod answer;
 pub mod books;
 pub mod cases;
 pub mod configure;
+mod credentials;
 pub mod events;
 pub mod faults;
 pub mod folder;

@@ -32,8 +32,8 @@ impl Fault {
         Self { kind: FaultKind::Damaged, said: said.into() }
     }
 
-    pub(super) fn version(found: i64) -> Self {
-        let said = format!("it has format version {found}, and this one reads {}", super::schema::VERSION);
+    pub(super) fn version(found: i64, ours: i64) -> Self {
+        let said = format!("it has format version {found}, and this one reads {ours}");
         Self { kind: FaultKind::Version, said }
     }
 

@@ -112,7 +112,7 @@ pub(super) fn connect(folder: &Path) -> Result<Connection, Fault> {
     match version(&db)? {
         VERSION => Ok(db),
         // Beyond that it is a damaged number and no version.
-        found if (1..1000).contains(&found) => Err(Fault::version(found)),
+        found if (1..1000).contains(&found) => Err(Fault::version(found, VERSION)),
         found => Err(Fault::damaged(format!("its format version is {found}"))),
     }
 }

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::assertions::{Expected, Taken};
-use super::credentials::{basic, form_encoded, text_of};
 use crate::connector::model::{Client, ClientProof, Grant, OAuth};
 use crate::connector::template::{Scope, Text};
 use crate::error::Result;
 use crate::simulate::answer::{Answer, Incoming};
+use crate::simulate::credentials::{basic, form_encoded, text_of};
 
 /// What a grant is called in a request.
 pub(super) fn grant_type(grant: &Grant) -> &'static str {

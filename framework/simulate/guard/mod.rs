@@ -4,7 +4,6 @@
 //! the spec would not send, and never takes twice what serves once.
 
 mod assertions;
-mod credentials;
 mod endpoint;
 mod exchange;
 mod keys;
@@ -19,11 +18,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use self::assertions::{Expected, Taken};
-pub use self::credentials::basic;
-use self::credentials::text_of;
 use self::endpoint::{Asked, grant_type, oauth_error};
 pub use self::keys::given_for;
 use super::answer::{Answer, Incoming, refusal};
+use super::credentials::{basic, text_of};
 use super::routes::authority;
 use crate::call::Request;
 use crate::call::auth::carry;

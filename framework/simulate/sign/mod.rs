@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 pub use self::keys::{hmac_algorithm, made_for, pem, published};
 pub use self::unsigned::{Unsigned, set_header};
 use self::write::{composed, put};
-use super::guard::basic;
+use super::credentials::basic;
 use super::invert::write_time;
 use crate::connector::instance::Instance;
 use crate::connector::model::{

@@ -8,12 +8,13 @@
 mod cached;
 mod lines;
 mod note;
+mod open;
 mod rotate;
 mod tail;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Seek};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +23,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use self::note::Note;
+pub(super) use self::open::folder;
+use self::open::open_appending;
 use self::rotate::Rotation;
 use crate::connector::clock::Clock;
 use crate::deliver::config::Rotate;
@@ -310,34 +313,4 @@ fn ends_with_newline(handle: &File) -> io::Result<bool> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(false)
-}
-
-/// Opens the file for appending. A new one is readable by its owner alone, and its name is synced too.
-fn open_appending(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).mode(0o600);
-    let mut file = match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let file = options.create(true).open(path)?;
-            file.sync_all()?;
-            sync_folder(path)?;
-            file
-        }
-        opened => opened?,
-    };
-    file.seek(SeekFrom::End(0))?;
-    Ok(file)
-}
-
-/// The folder that a file stands in.
-pub(super) fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        Some(_) | None => Path::new("."),
-    }
-}
-
-/// Makes a file's name as safe as its bytes.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder(path))?.sync_all()
 }

@@ -16,6 +16,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
 use super::note::Note;
+use super::open::{folder, sync_folder};
 use crate::deliver::config::Rotate;
 use crate::points;
 
@@ -59,7 +60,7 @@ impl Rotation {
         let aside = free_name(path, now);
         fs::rename(path, &aside)?;
         points::reached("rotate.aside");
-        super::sync_folder(path)?;
+        sync_folder(path)?;
         tracing::info!(path = %path.display(), aside = %aside.display(), "the file is set aside");
         self.finish_leftovers();
         Ok(())
@@ -107,7 +108,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 fn compress_leftovers(path: &Path, stop: &AtomicBool) -> io::Result<()> {
     let mut leftovers = Vec::new();
-    for entry in fs::read_dir(super::folder(path))? {
+    for entry in fs::read_dir(folder(path))? {
         let found = entry?.path();
         if is_aside(path, &found) {
             leftovers.push(found);
@@ -141,7 +142,7 @@ fn compress(aside: &Path, stop: &AtomicBool) -> io::Result<()> {
     encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     points::reached("rotate.packed");
     fs::rename(&draft, &done)?;
-    super::sync_folder(aside)?;
+    sync_folder(aside)?;
     points::reached("rotate.named");
     fs::remove_file(aside)
 }

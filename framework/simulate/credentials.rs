@@ -1,4 +1,4 @@
-//! How credentials stand in a request, as the guard compares them.
+//! How credentials stand in a request, as the stand-in compares and sends them.
 
 use data_encoding::BASE64;
 use http::HeaderMap;
