@@ -11,6 +11,8 @@ use std::path::Path;
 use std::process::Command;
 
 use self::accounts::Accounts;
+use crate::main_job::{KEY, event};
+use crate::support::{Running, eventually, forebay, post};
 
 /// Every point, by the test that kills the process there. What is not reached fails its test, and a point that is
 /// in no list fails the last test of this file.
@@ -73,6 +75,28 @@ fn a_kill_at_the_start_or_at_the_end_loses_nothing_acked() {
     }
 }
 
+#[test]
+fn records_that_no_thread_could_be_started_for_are_written_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = forebay();
+    command
+        .args(["run", "connectors/auth0-log-stream", "--set", "input_mode=manual", "--listen", "127.0.0.1:0"])
+        .args(["--secret", "monad_api_key=env:KEY", "--data-dir"])
+        .arg(folder.path().join("data"))
+        .env("KEY", KEY)
+        .env("FAILPOINTS", "stdout.thread=2*return->1*off->2*return->off");
+    let running = Running::start(&mut command, 1);
+    for n in 0..20 {
+        let (status, body) =
+            post(&running.urls[0], &[("x-api-key", KEY)], event(&format!("id-{n}")).as_bytes()).unwrap();
+        assert_eq!(status, 200, "{body}");
+    }
+    let ids = |n: usize| running.wrote().matches(&format!("\"log_id\":\"id-{n}\"")).count();
+    eventually("every record is written", || (0..20).all(|n| ids(n) >= 1));
+    assert!((0..20).all(|n| ids(n) == 1), "{}", running.wrote());
+    assert!(running.stop().success());
+}
+
 /// The points that the framework's files name, with these words before them.
 fn named(before: &str) -> BTreeSet<String> {
     fn walk(folder: &Path, before: &str, found: &mut BTreeSet<String>) {
@@ -101,7 +125,8 @@ fn every_point_has_its_kill() {
         [COMMIT, STORE, SINK, ROTATION, REOPEN, START_AND_END, mending::POINTS, steps, auth].concat();
     let killed: BTreeSet<String> = killed.into_iter().map(str::to_owned).collect();
     assert_eq!(named("points::reached(\""), killed);
-    assert_eq!(named("points::failing(\""), BTreeSet::from(["commit.fails".to_owned()]));
+    let failing = ["commit.fails", "stdout.thread"].map(str::to_owned);
+    assert_eq!(named("points::failing(\""), BTreeSet::from(failing));
 }
 
 /// What `cargo run --release` builds has no fault points; the tests' build has them. The binary itself is looked

@@ -13,10 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay::connector::clock::SystemClock;
 use forebay::queue::limits::Limits;
-use forebay::queue::local::Local;
+use forebay::queue::local::{Beside, Filter, Local};
 use forebay::queue::{Progress, Queue, Refusal};
 
-use crate::queue::{batch, checked, drain, key};
+use crate::queue::{batch, checked, drain, key, letter, texts};
 
 /// The record of a number: recognisable, and of a size that grows and shrinks over page borders.
 fn record(n: u64) -> String {
@@ -347,6 +347,59 @@ fn refused_over_http(inject: &str) {
         assert_eq!(out().matches(&format!("\"log_id\":\"id-{n}\"")).count(), 1, "id-{n} is there once");
     }
     assert!(running.stop().success());
+}
+
+#[tokio::test]
+async fn a_sink_whose_cursor_was_lost_with_its_page_goes_on_while_the_process_runs() {
+    let outer = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes: 1 << 30, min_free: 0, ..Limits::default() };
+    let local = Local::open(outer.path(), limits, Arc::new(SystemClock)).unwrap();
+    let (well, late) = (key("acme", "well"), key("acme", "late"));
+    local.register_sinks(&well.instance, &["well".to_owned(), "late".to_owned()]).await.unwrap();
+    let records = |range: std::ops::Range<u64>| range.map(|n| checked(&n.to_string(), record(n))).collect();
+    local.append(batch("acme", records(0..10))).await.unwrap();
+    assert_eq!(drain(&local, &well).await.len(), 10);
+    // The page of the cursors, damaged under the running process. What it has of it in memory is outdated first.
+    let file = outer.path().join("forebay.db");
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.execute_batch("UPDATE about SET value = value").unwrap();
+    let _: i64 = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    let root = "SELECT rootpage FROM sqlite_master WHERE name = 'cursors'";
+    let page: u64 = db.query_row(root, [], |row| row.get::<_, i64>(0)).unwrap().unsigned_abs();
+    let disk = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&disk, &[0xff; 4096], (page - 1) * 4096).unwrap();
+    local.append(batch("acme", records(10..20))).await.unwrap();
+    let got = |found: Vec<Bytes>| found.iter().map(number).collect::<BTreeSet<u64>>();
+    assert_eq!(got(drain(&local, &late).await), (0..20).collect());
+    assert!(got(drain(&local, &well).await).is_superset(&(10..20).collect()));
+    local.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_a_letter_that_is_sent_again_stands_in_nobodys_way() {
+    let outer = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes: 1 << 30, min_free: 0, ..Limits::default() };
+    let local = Local::open(outer.path(), limits, Arc::new(SystemClock)).unwrap();
+    let sink = key("acme", "a");
+    local.register_sinks(&sink.instance, &["a".to_owned()]).await.unwrap();
+    let mut with_letters = batch("acme", vec![checked("1", record(1))]);
+    with_letters.dead = vec![letter("first", Some("a")), letter("second", Some("a"))];
+    local.append(with_letters).await.unwrap();
+    let db = rusqlite::Connection::open(outer.path().join("forebay.db")).unwrap();
+    db.execute_batch("UPDATE letters SET retry = 1; UPDATE letters SET reason = 'schemb', detail = CAST(x'ff41' AS TEXT) WHERE number = 1").unwrap();
+    let chunk = local.read(&sink, 10, 1 << 20).await.unwrap().unwrap();
+    assert_eq!(texts(&chunk), ["second"]);
+    let progress = Progress { done: 1, note: None, dead: Vec::new() };
+    local.advance(&sink, &chunk, progress).await.unwrap();
+    assert_eq!(drain(&local, &sink).await.len(), 1);
+    local.close().await.unwrap();
+    let beside = Beside::open(outer.path()).unwrap();
+    let listed = beside.letters(&sink.instance, &Filter::default(), 0, 10).unwrap();
+    assert_eq!(listed.iter().map(|stored| (stored.number, stored.damaged)).collect::<Vec<_>>(), [(1, true)]);
+    let aside = std::fs::read_dir(outer.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("damaged"));
+    assert_eq!(aside.count(), 0, "the store was taken for damaged");
 }
 
 /// A store as damage finds it: 20 blocks of 10 records each, of which a sink has the first five; dead letters,

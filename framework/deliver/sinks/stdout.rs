@@ -7,18 +7,20 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Stdout;
 use crate::deliver::{Outcome, Portions, Sink};
 use crate::error::{Error, Kind, Result};
+use crate::points;
 use crate::queue::{Chunk, Cursor};
 
 /// Standard output as a sink.
 pub struct StdoutSink {
     stdout: Stdout,
-    /// What is left to write of a chunk that failed, with the number of its records.
-    unwritten: Option<Vec<u8>>,
+    /// What is left to write of a chunk that failed.
+    unwritten: Option<Bytes>,
 }
 
 impl StdoutSink {
@@ -35,15 +37,18 @@ impl Sink for StdoutSink {
     }
 
     async fn deliver(&mut self, chunk: &Chunk) -> Outcome {
-        let lines = self.unwritten.take().unwrap_or_else(|| super::json_lines(super::records(chunk)));
-        match write(self.stdout.clone(), lines).await {
+        let lines = self.unwritten.take().unwrap_or_else(|| super::json_lines(super::records(chunk)).into());
+        match write(self.stdout.clone(), lines.clone()).await {
             Ok(()) => Outcome::Done { done: chunk.records.len(), note: None, refused: Vec::new() },
-            Err((_, error)) if error.kind() == ErrorKind::BrokenPipe => Outcome::Gone(
+            Err(Stopped { error, .. }) if error.kind() == ErrorKind::BrokenPipe => Outcome::Gone(
                 Error::new(Kind::Io, "standard output was closed by its reader")
                     .help("the records that it did not get wait in the queue; start again, or write to a file with `--to file:PATH`"),
             ),
-            Err((rest, error)) => {
-                self.unwritten = Some(rest);
+            Err(Stopped { written: None, error }) => Outcome::Gone(
+                Error::new(Kind::Io, "nobody knows how much of a line was written to standard output").because(error),
+            ),
+            Err(Stopped { written: Some(written), error }) => {
+                self.unwritten = Some(lines.slice(written..));
                 Outcome::RetryAfter { wait: None, reason: format!("standard output: {error}"), held: false }
             }
         }
@@ -54,24 +59,30 @@ impl Sink for StdoutSink {
     }
 }
 
-/// Writes on a thread of its own: a reader that stops reading would otherwise hold one of the runtime's
-/// threads, and with it the end of the process. The error comes with what was not written.
-async fn write(stdout: Stdout, lines: Vec<u8>) -> Result<(), (Vec<u8>, io::Error)> {
-    let (tell, told) = oneshot::channel();
-    let spawned = std::thread::Builder::new().name("stdout".to_owned()).spawn(move || {
-        let mut lines = lines;
-        let outcome = write_counting(&stdout, &mut lines).map_err(|error| (lines, error));
-        // Nobody listens when the worker gave up waiting; there is nobody else to tell either.
-        drop(tell.send(outcome));
-    });
-    match spawned {
-        Ok(_) => told.await.unwrap_or_else(|_| Err((Vec::new(), io::Error::other("the writer panicked")))),
-        Err(error) => Err((Vec::new(), error)),
-    }
+/// Why not all lines were written.
+struct Stopped {
+    /// Bytes that were; `None` where that is not known.
+    written: Option<usize>,
+    error: io::Error,
 }
 
-/// Writes `lines` and takes what was written off its front.
-fn write_counting(stdout: &Stdout, lines: &mut Vec<u8>) -> io::Result<()> {
+/// Writes on a thread of its own: a reader that stops reading would otherwise hold one of the runtime's
+/// threads, and with it the end of the process.
+async fn write(stdout: Stdout, lines: Bytes) -> Result<(), Stopped> {
+    let nothing = |error| Stopped { written: Some(0), error };
+    points::failing("stdout.thread").map_err(nothing)?;
+    let (tell, told) = oneshot::channel();
+    let work = move || {
+        // Nobody listens when the worker gave up waiting; there is nobody else to tell either.
+        drop(tell.send(write_counting(&stdout, &lines)));
+    };
+    std::thread::Builder::new().name("stdout".to_owned()).spawn(work).map_err(nothing)?;
+    let ended = told.await;
+    ended.unwrap_or_else(|_| Err(Stopped { written: None, error: io::Error::other("the writer panicked") }))
+}
+
+/// Writes the lines, and says how far it came where it could not.
+fn write_counting(stdout: &Stdout, lines: &[u8]) -> Result<(), Stopped> {
     let mut out = stdout.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut written = 0;
     let outcome = loop {
@@ -85,6 +96,5 @@ fn write_counting(stdout: &Stdout, lines: &mut Vec<u8>) -> io::Result<()> {
             },
         }
     };
-    lines.drain(..written.min(lines.len()));
-    outcome
+    outcome.map_err(|error| Stopped { written: Some(written), error })
 }

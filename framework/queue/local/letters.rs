@@ -173,29 +173,38 @@ pub(super) fn totals(db: &Connection) -> rusqlite::Result<(u64, u64)> {
     })
 }
 
+/// All but the bytes. A row with words that we never wrote is a damaged one, and shown as that: nothing else of the
+/// store is the worse for it.
 fn head(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    let word = |index: usize| row.get::<_, String>(index);
-    let conversion = |_: Fault| rusqlite::Error::InvalidQuery;
+    let text = |index: usize| -> rusqlite::Result<Option<String>> {
+        let bytes = row.get_ref(index)?.as_bytes_or_null()?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    };
+    let word = |index: usize| text(index).map(Option::unwrap_or_default);
+    let (what, reason) = (what_of(&word(3)?), reason_of(&word(4)?));
     Ok(Stored {
         number: row.get(0)?,
         retry: row.get(1)?,
         size: row.get::<_, i64>(2)?.max(0).unsigned_abs(),
-        damaged: false,
+        damaged: what.is_err() || reason.is_err(),
         letter: DeadLetter {
-            what: what_of(&word(3)?).map_err(conversion)?,
-            reason: reason_of(&word(4)?).map_err(conversion)?,
+            what: what.unwrap_or(DeadWhat::Body),
+            reason: reason.unwrap_or(DeadReason::Undecodable),
             detail: word(5)?,
             bytes: Bytes::new(),
             id: row.get::<_, Option<Vec<u8>>>(6)?.map(Bytes::from),
-            sink: row.get(7)?,
+            sink: text(7)?,
             at: Timestamp::from_millisecond(row.get(8)?).unwrap_or(Timestamp::UNIX_EPOCH),
         },
     })
 }
 
-/// The letter of a row; `None` where its bytes are not what they were.
+/// The letter of a row; `None` where it is damaged, or its bytes are not what they were.
 fn whole(row: &Row<'_>) -> Result<Option<Stored>, Fault> {
     let mut stored = head(row)?;
+    if stored.damaged {
+        return Ok(None);
+    }
     let body = row.get_ref(10)?.as_blob().map_err(|e| Fault::damaged(e.to_string()))?;
     if i64::from(crc(&[body])) != row.get::<_, i64>(9)? {
         return Ok(None);

@@ -37,8 +37,11 @@ pub(super) fn database(folder: &Path) -> Result<(), Fault> {
     if file == 0 && made.exists() {
         return Err(Fault::damaged("there was a store in this folder, and its file is empty or gone"));
     }
-    // SQLite gives its other files the mode of this one.
-    drop(OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?);
+    // SQLite gives its other files the mode of this one. A file that is there is opened by SQLite alone: to close it here
+    // would end every lock that this process has on it, and another process could take the log away under a commit.
+    if !path.exists() {
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    }
     std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     let mut key = [0; 16];
     SystemRandom::new().fill(&mut key).map_err(|_| Fault::broken("the system has no random numbers"))?;
@@ -48,4 +51,35 @@ pub(super) fn database(folder: &Path) -> Result<(), Fault> {
     }
     File::open(folder)?.sync_all()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    /// Locks that this process has on the database's file, as the kernel lists them.
+    fn locks(folder: &Path) -> usize {
+        let inode = std::fs::metadata(schema::file(folder)).unwrap().ino();
+        let (process, file) = (format!(" {} ", std::process::id()), format!(":{inode} "));
+        let all = std::fs::read_to_string("/proc/locks").unwrap();
+        all.lines().filter(|line| line.contains(&process) && line.contains(&file)).count()
+    }
+
+    #[test]
+    fn a_store_that_is_made_sure_of_while_it_is_read_keeps_its_locks() {
+        let outer = tempfile::tempdir().unwrap();
+        database(outer.path()).unwrap();
+        let reader = schema::connect(outer.path()).unwrap();
+        let key = schema::get(&reader, "key").unwrap();
+        assert_eq!(
+            locks(outer.path()),
+            1,
+            "an open database is locked against those who would take its log away"
+        );
+        database(outer.path()).unwrap();
+        assert_eq!(locks(outer.path()), 1);
+        assert_eq!(schema::get(&reader, "key").unwrap(), key);
+    }
 }

@@ -125,6 +125,7 @@ impl Local {
     /// sinks that were removed, and hold their records until `forebay sinks drop`.
     pub async fn register_sinks(&self, instance: &InstanceId, sinks: &[String]) -> Result<Vec<SinkState>> {
         let (instance, sinks) = (instance.clone(), sinks.to_vec());
+        self.shared.register(instance.clone(), sinks.clone());
         let found = self
             .work(move |tx, memory| {
                 let number = memory.instance(tx, &instance)?.number;

@@ -1,5 +1,6 @@
 //! What the writer, the readers and the callers share: news of commits, the readers' connections, figures.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +14,7 @@ use super::fault::Fault;
 use super::recent::Recent;
 use super::schema;
 use super::space::Usage;
+use crate::connector::instance::InstanceId;
 
 /// Connections that wait for the next reader at most.
 const IDLE: usize = 8;
@@ -25,6 +27,8 @@ pub(super) struct Shared {
     idle: Mutex<Idle>,
     /// The key of the store's hashes.
     key: Mutex<Option<Key>>,
+    /// The sinks that this run has.
+    registered: Mutex<Registered>,
     /// What was committed last.
     pub(super) recent: Recent,
     /// Batches that are being prepared for the writer.
@@ -49,6 +53,9 @@ pub struct Stats {
     /// What the last commit took, its sync included.
     pub last_commit: Duration,
 }
+
+/// Sinks by their instance.
+pub(super) type Registered = BTreeMap<InstanceId, Vec<String>>;
 
 /// A batch that is being prepared.
 #[derive(Debug)]
@@ -83,6 +90,7 @@ impl Shared {
             news: watch::Sender::new(News::default()),
             idle: Mutex::default(),
             key: Mutex::default(),
+            registered: Mutex::default(),
             recent: Recent::default(),
             coming: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
@@ -105,6 +113,16 @@ impl Shared {
     /// The key of the store's hashes, for who prepares a batch.
     pub(super) fn key(&self) -> Option<Key> {
         self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An instance has these sinks.
+    pub(super) fn register(&self, instance: InstanceId, sinks: Vec<String>) {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, sinks);
+    }
+
+    /// The sinks that this run has.
+    pub(super) fn registered(&self) -> Registered {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A batch is on its way to the writer until this is dropped.

@@ -17,8 +17,8 @@ use super::job::Job;
 use super::known::Memory;
 use super::lock::Lock;
 use super::open::{Check, Opened};
-use super::shared::Shared;
-use super::{letters, open, space};
+use super::shared::{Registered, Shared};
+use super::{cursors, letters, open, space};
 use crate::connector::clock::Clock;
 use crate::points;
 use crate::queue::limits::Limits;
@@ -251,7 +251,11 @@ impl Writer {
             return;
         }
         broken.next_try = now.saturating_add(PAUSE_MS);
-        match reopen(broken, &self.folder, &self.limits, now) {
+        let reopened = reopen(broken, &self.folder, &self.limits, now).and_then(|mut opened| {
+            register(&mut opened, &self.shared.registered())?;
+            Ok(opened)
+        });
+        match reopened {
             Ok(opened) => {
                 points::reached("reopen.done");
                 tracing::info!("the store is open again");
@@ -325,6 +329,17 @@ impl Writer {
         }
         drop(self.lock);
     }
+}
+
+/// Registers the sinks of this run again, before anything is trimmed: a database that was replaced may have lost their
+/// cursors. Those begin at the oldest record kept.
+fn register(opened: &mut Opened, registered: &Registered) -> Result<(), Fault> {
+    let tx = opened.db.transaction()?;
+    for (instance, sinks) in registered {
+        let number = opened.memory.instance(&tx, instance)?.number;
+        cursors::register(&tx, number, sinks)?;
+    }
+    Ok(tx.commit()?)
 }
 
 /// Opens the database again.
