@@ -120,3 +120,35 @@ fn the_schemas_that_are_printed_are_those_of_the_repository() {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     }
 }
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error_and_one_that_nobody_reads_is_none() {
+    let folder = TempDir::new().unwrap();
+    let connector = "connectors/generic-http";
+    let commands: &[&[&str]] = &[
+        &["validate", connector, "--format", "json"],
+        &["test", connector],
+        &["docs", connector, "--check"],
+        &["plan", connector, "--data-dir", folder.path().to_str().unwrap()],
+        &["diff", connector, connector],
+        &["explain", "FB304"],
+        &["schema"],
+        &["man"],
+        &["completions", "bash"],
+    ];
+    let run = |words: &[&str], out: std::process::Stdio| {
+        let output = forebay().args(words).stdout(out).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for words in commands {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (code, said) = run(words, full.into());
+        assert_eq!(code, Some(3), "{words:?}: {said}");
+        assert!(said.contains("cannot write to standard output"), "{words:?}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, said) = run(words, writer.into());
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        assert_eq!(said, "", "{words:?}");
+    }
+}

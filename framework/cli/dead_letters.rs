@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use data_encoding::BASE64;
 use serde_json::{Map, Value as Json, json};
 
+use super::print::taken;
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result, escaped};
 use crate::queue::DeadReason;
@@ -121,17 +122,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Export(which) => export(&store, &instance, &which.filter(), &mut out)?,
         Verb::Drop(chosen) => remove(&store, &instance, &chosen, &mut out)?,
     };
-    finish(written)
-}
-
-/// The end of a command that wrote to stdout. Nobody reading on is no failure of ours.
-pub(super) fn finish(written: io::Result<()>) -> Result<ExitCode> {
-    match written.and_then(|()| io::stdout().flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Kind::Io, "cannot write to standard output").because(e))
-        }
-        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
-    }
+    taken(written.and_then(|()| out.flush()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The instance that is meant: the one that is named, or the only one there is.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::instance::{Ask, Purpose, configure, environment};
+use super::print::line;
 use super::{InstanceFlags, outgoing, runtime};
 use crate::connector::clock::SystemClock;
 use crate::error::Result;
@@ -51,12 +52,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         };
         match report {
             Some(report) if !report.deeds.is_empty() => {
-                report.deeds.iter().for_each(|deed| println!("{id}: {deed}"));
+                for deed in &report.deeds {
+                    line(format_args!("{id}: {deed}"))?;
+                }
             }
-            Some(_) | None => println!(
+            Some(_) | None => line(format_args!(
                 "{id}: nothing to remove: {} knows of nothing at the vendor",
                 configuration.data_dir.display()
-            ),
+            ))?,
         }
     }
     Ok(ExitCode::SUCCESS)

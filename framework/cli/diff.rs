@@ -1,12 +1,12 @@
 //! `forebay diff OLD NEW`: what a change of connectors means for their instances. No network, no environment.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::print::print;
 use super::validate::specs;
 use crate::connector::load::load;
 use crate::connector::model::Connector;
@@ -53,10 +53,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Format::Markdown => markdown(&compared),
         Format::Json => format!("{:#}\n", json(&compared)),
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|e| Error::new(Kind::Io, "cannot write to stdout").because(e))?;
+    print(text)?;
     Ok(if compared.iter().any(Compared::breaks) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::print::line;
 use super::validate::specs;
 use crate::connector::load::load;
 use crate::connector::model::Connector;
@@ -47,23 +48,23 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         stale += usize::from(!same);
         match (same, arguments.check) {
             (true, _) => {}
-            (false, true) => println!("stale: {}", file.display()),
+            (false, true) => line(format_args!("stale: {}", file.display()))?,
             (false, false) => {
                 write(file, text)?;
-                println!("written: {}", file.display());
+                line(format_args!("written: {}", file.display()))?;
             }
         }
     }
     let left_over = arguments.html.as_deref().map(|folder| left_over(folder, &pages)).unwrap_or_default();
     for file in &left_over {
         if arguments.check {
-            println!("left over: {}", file.display());
+            line(format_args!("left over: {}", file.display()))?;
         } else {
             remove(file)?;
-            println!("removed: {}", file.display());
+            line(format_args!("removed: {}", file.display()))?;
         }
     }
-    println!("{} of {} pages were up to date", pages.len() - stale, pages.len());
+    line(format_args!("{} of {} pages were up to date", pages.len() - stale, pages.len()))?;
     stale += left_over.len();
     Ok(if arguments.check && stale > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,10 +1,10 @@
 //! `forebay explain FB304`: what a code of `validate` means, with a bad and a good example. Without a code, all of them.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::print::print;
 use crate::error::{Error, Kind, Result};
 use crate::spec::allow::nearest_code;
 use crate::spec::mistake::Code;
@@ -22,9 +22,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(code) => explained(named(code)?),
         None => listed(),
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|e| Error::new(Kind::Io, "cannot write to stdout").because(e))?;
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

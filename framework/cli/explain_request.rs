@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::instance::{Ask, Purpose, configure, environment};
+use super::print::print;
 use super::request_text::{self, Flags};
 use super::{InstanceFlags, outgoing, runtime};
 use crate::call::caller::Caller;
@@ -99,8 +100,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         .map_err(|why| Error::new(Kind::Configuration, "the spec cannot be read").because(why))?;
     let (document, _) = Document::parse(source);
     match arguments.format {
-        Format::Human => print!("{}", seen.human(&document, &request, at, hint)),
-        Format::Json => println!("{:#}", seen.json(&document, at, hint)),
+        Format::Human => print(seen.human(&document, &request, at, hint))?,
+        Format::Json => print(format_args!("{:#}\n", seen.json(&document, at, hint)))?,
     }
     Ok(if seen.accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

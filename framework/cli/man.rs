@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory};
 use clap_mangen::Man;
 
 use super::Cli;
-use super::schema::print;
+use super::print::print;
 use crate::error::{Error, Kind, Result};
 
 /// Its flags.
@@ -26,7 +26,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let Some(folder) = arguments.folder else {
         let mut page = Vec::new();
         Man::new(command).render(&mut page).map_err(unwritten)?;
-        return print(&page);
+        print(String::from_utf8_lossy(&page))?;
+        return Ok(ExitCode::SUCCESS);
     };
     clap_mangen::generate_to(command, &folder)
         .map_err(|e| unwritten(e).at(folder.display().to_string()).help("name a folder that is there"))?;

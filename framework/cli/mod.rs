@@ -1,5 +1,5 @@
 //! The command line: one file per command. The only floor that reads the environment, prints and exits.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stderr)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +21,7 @@ mod man;
 mod new;
 mod outgoing;
 mod plan;
+mod print;
 mod process;
 mod recorded;
 mod request_text;

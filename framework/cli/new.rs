@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser as OneOf;
 
+use super::print::line;
 use super::schema::{CASE, CONNECTOR};
 use crate::error::{Error, Kind, Result};
 use crate::new::folder;
@@ -108,16 +109,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let place = folder::write(&root.join("connectors"), &answers)?;
     let schemas = schemas(&root)?;
     for question in assumed {
-        println!(
-            "assumed: --{question} {}",
-            quoted(answers.get(question).map(String::as_str).unwrap_or_default())
-        );
+        let answer = answers.get(question).map(String::as_str).unwrap_or_default();
+        line(format_args!("assumed: --{question} {}", quoted(answer)))?;
     }
     for file in schemas {
-        println!("written: {}, for your editor", file.display());
+        line(format_args!("written: {}, for your editor", file.display()))?;
     }
-    println!("written: {}", place.display());
-    println!("{}", next(&place, &answers));
+    line(format_args!("written: {}", place.display()))?;
+    line(next(&place, &answers))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::instance::{Ask, Purpose, configure, environment};
+use super::print::print;
 use super::{InstanceFlags, outgoing, runtime};
 use crate::connector::clock::SystemClock;
 use crate::connector::instance::{Instance, InstanceId};
@@ -46,10 +47,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             Provisioner::new(instance.clone(), caller.clone(), state.clone(), Arc::new(SystemClock));
         match runtime()?.block_on(provisioner.plan())? {
             Some(plan) => {
-                print!("{}", text(&instance.id, &plan));
+                print(text(&instance.id, &plan))?;
                 trouble = trouble.or(plan.trouble);
             }
-            None => print!("{}", manual(&instance)?),
+            None => print(manual(&instance)?)?,
         }
     }
     trouble.map_or(Ok(ExitCode::SUCCESS), Err)

@@ -1,12 +1,12 @@
 //! `forebay schema`: prints the JSON Schemas that are built in, for editors and for whoever checks what Forebay reads
 //! and writes. No network, no environment, no file is read.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::error::{Error, Kind, Result};
+use super::print::print;
+use crate::error::Result;
 pub(super) use crate::spec::case::SCHEMA as CASE;
 pub(super) use crate::spec::definition::DEFINITION as CONNECTOR;
 use crate::spec::render::json;
@@ -40,14 +40,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Of::Findings => json::SCHEMA,
         Of::Diff => include_str!("../../schemas/diff.json"),
     };
-    print(text.as_bytes())
-}
-
-/// Writes a whole result to stdout.
-pub(super) fn print(text: &[u8]) -> Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text)
-        .and_then(|()| out.flush())
-        .map_err(|e| Error::new(Kind::Io, "cannot write to stdout").because(e))?;
+    print(text)?;
     Ok(ExitCode::SUCCESS)
 }

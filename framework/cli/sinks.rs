@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::dead_letters::{StoreFlags, finish, instance};
+use super::dead_letters::{StoreFlags, instance};
+use super::print::taken;
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result, escaped};
 use crate::queue::local::Beside;
@@ -49,7 +50,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             remove(&store, &instance, &name, &mut out)?
         }
     };
-    finish(written)
+    taken(written.and_then(|()| out.flush()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(store: &Beside, instances: &[InstanceId], out: &mut dyn Write) -> Result<io::Result<()>> {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::junit::{self, Suite};
+use super::print::line;
 use super::validate::specs_of;
 use super::{runtime, simulated};
 use crate::call::Transport;
@@ -78,7 +79,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let cases: Vec<Vec<_>> = plan.iter().map(|one| stage.cases(one)).collect();
     let (mut suites, mut bare) = (Vec::new(), false);
     for ((one, cases), life) in plan.iter().zip(cases).zip(lives) {
-        stage.say(&one.connector.name);
+        stage.say(&one.connector.name)?;
         let mut suite = Suite { name: one.connector.name.clone(), cases: Vec::new() };
         for (case, file) in cases.into_iter().zip(&one.files) {
             let name = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -86,7 +87,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         if one.bare {
             bare = true;
-            stage.say(&without_cases(one));
+            stage.say(&without_cases(one))?;
         }
         if let Some(life) = life {
             suite.cases.push(stage.told(&runtime, life, format!("{}: {LIFE}", one.connector.name))?);
@@ -101,9 +102,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let failed: Vec<&junit::Case> =
         suites.iter().flat_map(|suite| &suite.cases).filter(|case| !case.wrong.is_empty()).collect();
-    println!("{} of {all} hold ({:.1} s)", all - failed.len(), begun.elapsed().as_secs_f64());
+    let took = begun.elapsed().as_secs_f64();
+    line(format_args!("{} of {all} hold ({took:.1} s)", all - failed.len()))?;
     for case in failed.iter().filter(|_| all > 20) {
-        println!("  FAIL {}", case.file);
+        line(format_args!("  FAIL {}", case.file))?;
     }
     Ok(if failed.is_empty() && !bare { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -165,8 +167,8 @@ type Outcome = (String, junit::Case);
 
 impl Stage {
     /// A line, above the bar where there is one.
-    fn say(&self, text: &str) {
-        self.bar.suspend(|| println!("{}", text.trim_end_matches('\n')));
+    fn say(&self, text: &str) -> Result<()> {
+        self.bar.suspend(|| line(text.trim_end_matches('\n')))
     }
 
     /// Waits for a case or a life, which the bar names meanwhile, and says what came of it.
@@ -180,7 +182,7 @@ impl Stage {
         let played = runtime.block_on(playing);
         let (said, case) =
             played.map_err(|e| Error::new(Kind::Io, "a case ended by a panic").because(e))??;
-        self.say(&said);
+        self.say(&said)?;
         Ok(case)
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::Map;
 
+use super::print::line;
 use super::process::{bind, say, start_log, stops};
 use super::{LogFormat, runtime};
 use crate::call::transport::{HttpTransport, Options};
@@ -127,7 +128,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             shutdown: stops(None)?,
         })
         .await?;
-        println!("{report}");
+        line(&report)?;
         Ok(if report.findings().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     })
 }

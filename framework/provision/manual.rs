@@ -52,12 +52,14 @@ pub fn instructions(instance: &Instance, keys: Keys) -> Result<String> {
             }
         }
         None => {
-            let url = receiver_url(instance)?;
-            let secrets: Vec<&str> = markers.0.iter().map(|marker| marker.text.as_str()).collect();
-            commands.push_str(&format!("\nendpoint: {url}\nkey: '{}'\n", secrets.join("' '")));
+            commands.push_str(&format!("\nendpoint: {}\n", receiver_url(instance)?));
+            for marker in &markers.0 {
+                commands.push_str(&format!("{}: {}\n", marker.name, marker.text));
+            }
         }
     }
-    let (commands, notes) = markers.resolve(commands, keys, instance)?;
+    let in_shell = connector.provision.is_some();
+    let (commands, notes) = markers.resolve(commands, keys, instance, in_shell)?;
     text.push_str(&commands);
     for line in lacks.into_iter().chain(notes) {
         text.push_str(&format!("\nnote: {line}"));
@@ -157,19 +159,30 @@ impl Markers {
         Self(secrets.iter().enumerate().map(marker).collect())
     }
 
-    /// The text with every secret that is used in it shown, and what to say about that. The text stands in
+    /// The text with every secret that is used in it shown, and what to say about that. `in_shell`: it stands in
     /// single quotes of a shell wherever a secret is.
-    fn resolve(&self, mut text: String, keys: Keys, instance: &Instance) -> Result<(String, Vec<String>)> {
+    fn resolve(
+        &self,
+        mut text: String,
+        keys: Keys,
+        instance: &Instance,
+        in_shell: bool,
+    ) -> Result<(String, Vec<String>)> {
         let mut notes = Vec::new();
         for marker in self.0.iter().filter(|marker| text.contains(&marker.text)).collect::<Vec<_>>() {
             let shown = match keys {
-                Keys::InClear => marker.secret.expose().replace('\'', r"'\''"),
+                Keys::InClear if in_shell => marker.secret.expose().replace('\'', r"'\''"),
+                Keys::InClear => marker.secret.expose().to_owned(),
                 Keys::Masked => MASK.to_owned(),
                 Keys::InFiles(folder) => {
                     let path = folder.join(format!("{}-{}.key", instance.id, marker.name));
                     write(&path, marker.secret.expose())?;
                     notes.push(format!("the key stands in {} (mode 0600)", path.display()));
-                    format!("'\"$(cat {})\"'", quoted(&path))
+                    if in_shell {
+                        format!("'\"$(cat {})\"'", quoted(&path))
+                    } else {
+                        format!("what stands in {}", path.display())
+                    }
                 }
             };
             text = text.replace(&marker.text, &shown);

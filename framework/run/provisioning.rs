@@ -111,7 +111,9 @@ impl Provisioning {
 
 /// Says how a person creates the stream.
 fn explain(instance: &Instance, vendors: &Vendors) {
-    if instance.connector.provision.is_none() {
+    // Without a call of the vendor's there is something to say only where a key was made here.
+    let made_here = instance.connector.secrets.iter().any(|secret| secret.generate.is_some());
+    if instance.connector.provision.is_none() && !made_here {
         return;
     }
     let keys = if vendors.terminal { Keys::InClear } else { Keys::InFiles(&vendors.folder) };

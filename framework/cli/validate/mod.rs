@@ -7,7 +7,7 @@ mod mend;
 mod paths;
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,10 +15,11 @@ use clap::Args;
 
 use self::mend::Again;
 pub use self::paths::{specs, specs_of};
+use super::print::{self, print};
 use crate::connector::cases::{examine_cases, examine_text};
 use crate::connector::load::{Examined, examine, examine_source, spec_file};
 use crate::connector::model::Connector;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::provision::scopes::scopes;
 use crate::spec::mistake::Severity;
 use crate::spec::render;
@@ -76,11 +77,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         }
     }
-    let mut out = std::io::stdout().lock();
-    let text = written(&examined, arguments.format, out.is_terminal());
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|e| Error::new(Kind::Io, "cannot write to stdout").because(e))?;
+    print(written(&examined, arguments.format, std::io::stdout().is_terminal()))?;
     let error = |spec: &Examined| spec.diagnostics.iter().any(|found| found.severity == Severity::Error);
     let denied = |spec: &Examined| error(spec) || arguments.deny_warnings && !spec.diagnostics.is_empty();
     Ok(match (worst, examined.iter().any(denied)) {
@@ -114,7 +111,7 @@ fn mended(found: Examined, file: &Path, again: &Again<'_>, arguments: &Arguments
     let mended = mend::mend(found, file, again)?;
     for line in mended.report {
         match arguments.format {
-            Format::Human => println!("{line}"),
+            Format::Human => print::line(line)?,
             Format::Json | Format::Sarif | Format::Github => eprintln!("{line}"),
         }
     }

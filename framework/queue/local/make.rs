@@ -1,6 +1,6 @@
 //! Making a store: its folder, and an empty database in it.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -12,22 +12,26 @@ use super::schema;
 /// Stands in a folder once it has a store: an empty database is new, or one that lost everything.
 const MADE: &str = "made";
 
-/// Makes the folder: for its owner alone, and there after a power cut too.
+/// Makes the folder: for its owner alone, and there after a power cut too. One that is there and holds other things is
+/// somebody's, and stays as it is; the files of a store are for their owner alone wherever they stand.
 pub(super) fn folder(folder: &Path) -> Result<(), Fault> {
+    let ours = !folder.exists() || schema::file(folder).exists() || fs::read_dir(folder)?.next().is_none();
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for made in missing {
         let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
-    std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    if ours {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
     Ok(())
 }
 
 /// Makes the database if there is none.
 pub(super) fn database(folder: &Path) -> Result<(), Fault> {
     let path = schema::file(folder);
-    let size = |file: &Path| std::fs::metadata(file).map_or(0, |data| data.len());
+    let size = |file: &Path| fs::metadata(file).map_or(0, |data| data.len());
     // SQLite takes a file without a whole page for an empty database, and would throw its log away.
     let (file, log) = (size(&path), size(&folder.join("forebay.db-wal")));
     if file < schema::PAGE && (file > 0 || log > 0) {
@@ -42,7 +46,7 @@ pub(super) fn database(folder: &Path) -> Result<(), Fault> {
     if !path.exists() {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     }
-    std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     let mut key = [0; 16];
     SystemRandom::new().fill(&mut key).map_err(|_| Fault::broken("the system has no random numbers"))?;
     schema::create(folder, &key)?;
@@ -65,6 +69,25 @@ mod tests {
         let (process, file) = (format!(" {} ", std::process::id()), format!(":{inode} "));
         let all = std::fs::read_to_string("/proc/locks").unwrap();
         all.lines().filter(|line| line.contains(&process) && line.contains(&file)).count()
+    }
+
+    #[test]
+    fn a_folder_of_somebody_elses_keeps_its_mode() {
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        let outer = tempfile::tempdir().unwrap();
+        let (new, empty, others) =
+            (outer.path().join("new"), outer.path().join("empty"), outer.path().join("others"));
+        for there in [&empty, &others] {
+            fs::create_dir(there).unwrap();
+            fs::set_permissions(there, Permissions::from_mode(0o1777)).unwrap();
+        }
+        fs::write(others.join("file"), "of somebody").unwrap();
+        for path in [&new, &empty, &others] {
+            folder(path).unwrap();
+            database(path).unwrap();
+        }
+        assert_eq!([mode(&new), mode(&empty), mode(&others)], [0o700, 0o700, 0o1777]);
+        assert_eq!(mode(&schema::file(&others)), 0o600);
     }
 
     #[test]
