@@ -248,3 +248,25 @@ fn captured_events_come_out_as_their_data_however_they_are_posted() {
         assert_eq!(list.matches("id reused").count(), 1, "{name}: {list}");
     }
 }
+
+#[test]
+fn a_key_that_is_made_here_is_told_to_whoever_has_to_enter_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = forebay();
+    command
+        .args(["run", "connectors/generic-http", "--listen", "127.0.0.1:0", "--id", "acme", "--data-dir"])
+        .arg(folder.path().join("data"))
+        .args(["--set", "authentication=token", "--set", "header=x-key"]);
+    let running = Running::start(&mut command, 1);
+    let file = folder.path().join("data/acme-secret.key");
+    eventually("the key is told", || running.said().contains("note: the key stands in"));
+    let said = running.said();
+    assert!(said.contains("endpoint: https://YOUR-HOST/in/acme\n"), "{said}");
+    assert!(said.contains(&format!("secret: what stands in {}\n", file.display())), "{said}");
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(key.len(), 64);
+    assert!(!said.contains(&key), "the key itself is told");
+    let (status, body) = post(&running.urls[0], &[("x-key", &key)], br#"{"n":1}"#).unwrap();
+    assert_eq!(status, 200, "{body}");
+    assert!(running.stop().success());
+}
