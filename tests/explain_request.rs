@@ -150,3 +150,32 @@ fn nothing_is_sent_unless_it_is_asked_for() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("is not sent: --online sends it"), "{said}");
 }
+
+#[test]
+fn with_a_file_of_instances_the_one_word_is_the_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, request) = (folder.path().join("forebay.yaml"), folder.path().join("request.txt"));
+    let connector = root().join("connectors/generic-http");
+    let text = format!(
+        "instances:\n  - {{id: one, connector: {}, secrets: {{secret: {{env: OF_SECRET}}}}}}\n",
+        connector.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(&request, "POST /in/one HTTP/1.1\nX-Api-Key: the key of this test\n\n{\"n\":1}").unwrap();
+    let explained = |words: &[&str], input: &std::path::Path| {
+        let mut command = forebay();
+        command
+            .args(["explain-request", "--config"])
+            .arg(&file)
+            .args(["--id", "one", "--at", "2026-01-01T00:00:00Z"])
+            .args(words);
+        command.env("OF_SECRET", "the key of this test").stdin(std::fs::File::open(input).unwrap());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = explained(&[request.to_str().unwrap()], std::path::Path::new("/dev/null"));
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.ends_with("accepted\n"), "{told}");
+    assert_eq!(explained(&["-"], &request), (code, told.clone()));
+    assert_eq!(explained(&[], &request), (code, told));
+}

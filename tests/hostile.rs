@@ -318,6 +318,26 @@ async fn strangers_who_trickle_bodies_keep_no_vendor_out_where_the_body_is_the_p
 }
 
 #[tokio::test]
+async fn strangers_heads_take_of_their_room_too() {
+    let limits = Limits { body: 4096, in_flight_strangers: 64 << 10, ..Limits::default() };
+    let receiver = "  path: /in\n  verify: {kind: hmac, hash: sha256, key: \"{{ secrets.key }}\", message: \"{{ request.body }}\", \
+                    signature: {header: x-sign, encoding: hex}}\n  decode: {format: json}\n  event: {id: /id}\n  \
+                    respond: {accepted: {status: 200, json: {n: \"{{ batch.accepted }}\"}}}\n";
+    let instance = stage::instance(stage::connector(receiver), "probe", &[("key", KEY)]);
+    let stage = Stage::with(instance, limits, None).await;
+    let head: String = (0..80).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        let mut stranger = connect(&stage).await;
+        let start = format!("POST /in HTTP/1.1\r\nhost: x\r\ncontent-length: 4096\r\n{head}\r\n");
+        stranger.write_all(start.as_bytes()).await.unwrap();
+        strangers.push(stranger);
+    }
+    // The first of them lost its place before it sent a byte of a body.
+    assert_eq!(stage::read_reply(&mut strangers[0]).await.unwrap().status, 503);
+}
+
+#[tokio::test]
 async fn a_million_brackets_and_bombs_are_dead_letters() {
     let stage = Stage::auth0().await;
     let open = "[".repeat(1_000_000);

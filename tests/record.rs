@@ -174,3 +174,15 @@ fn a_short_secret_is_not_recorded() {
     assert!(said.contains("the secret `monad_api_key` has fewer than 6 characters"), "{said}");
     assert!(root().join("r").metadata().is_err());
 }
+
+#[test]
+fn a_place_that_can_hold_no_recording_is_said_before_anything_is_received() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut command = crate::main_job::manual(folder.path());
+    let output = command.arg("--record").arg(&file).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("recordings cannot be kept there") && !said.contains("ready:"), "{said}");
+}

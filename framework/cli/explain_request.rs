@@ -76,7 +76,12 @@ enum Format {
 }
 
 /// Tells what becomes of it; exit 1 where it is not accepted.
-pub fn run(arguments: Arguments) -> Result<ExitCode> {
+pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    // Where a file names the instances PATH is left out, and the one word that is there is the request's.
+    if arguments.instance.config.is_some() && arguments.file == FilePath::new("-") {
+        let path = arguments.instance.path.take_if(|path| !is_connector(path));
+        arguments.file = path.unwrap_or(arguments.file);
+    }
     let ask = Ask {
         flags: &arguments.instance,
         listen: None,
@@ -104,6 +109,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Format::Json => print(format_args!("{:#}\n", seen.json(&document, at, hint)))?,
     }
     Ok(if seen.accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn is_connector(path: &FilePath) -> bool {
+    path.is_dir() || path.file_name().is_some_and(|name| name == "connector.yaml")
 }
 
 /// What an editor adds to a body, and a signature does not cover.

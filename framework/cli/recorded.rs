@@ -1,5 +1,7 @@
 //! `run --record DIR`: the beginning and the end of a recording, and what is said of it.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +12,16 @@ use crate::queue::local::Beside;
 use crate::run::config::Configuration;
 use crate::simulate::folder::Scratch;
 use crate::simulate::record::{self, Finished, Recording};
+
+/// Makes the folder of a recording, before there is anything to lose.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
+        Error::new(Kind::Configuration, "recordings cannot be kept there")
+            .at(folder.display().to_string())
+            .help("name a folder that is there, or that can be made, with --record DIR")
+            .because(e)
+    })
+}
 
 /// Begins one, where it can be made a case of: of one instance whose secrets can be told from other text.
 pub(super) fn begin(configuration: &Configuration, clock: Arc<dyn Clock>) -> Result<Arc<Recording>> {

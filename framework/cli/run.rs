@@ -70,6 +70,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let level = if arguments.simulate { Level::WARN } else { Level::INFO };
     start_log(arguments.instance.log_format, level)?;
     let configuration = configure(&ask, &environment())?;
+    if let Some(folder) = &arguments.record {
+        recorded::make_folder(folder)?;
+    }
     if !arguments.simulate {
         let runtime = runtime()?;
         let ended = runtime.block_on(work(configuration, &arguments));

@@ -44,7 +44,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// The connector of cases that stand elsewhere than in its folder `cases`
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", requires = "paths")]
     connector: Option<PathBuf>,
 }
 

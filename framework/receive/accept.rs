@@ -160,6 +160,10 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
         }
     }
     let mut hold = gate.budgets.hold(raw.peer.known());
+    if let Hold::Stranger(_) = hold {
+        // Over HTTP/2 a few bytes stand for a head of many kilobytes, and a connection has many requests at once.
+        hold.grow(head.weight()).await?;
+    }
     let announced = body::announced(&head.headers);
     let bytes = body::read(&mut raw.body, announced, &gate.limits, &mut hold).await?;
     told::read(endpoint, raw, &gate.limits, &bytes);

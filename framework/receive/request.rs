@@ -64,7 +64,16 @@ impl From<http::request::Parts> for Head {
     }
 }
 
+/// Bytes that a header takes in memory beside its name and its value.
+const HEADER: usize = 150;
+
 impl Head {
+    /// About the bytes that it takes in memory.
+    pub(super) fn weight(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER);
+        self.path.len() + self.query.len() + headers.sum::<usize>()
+    }
+
     /// The head of no request: what a template sees where a dead letter is decoded again.
     pub(super) fn nobody() -> Self {
         let (method, headers) = (http::Method::POST, http::HeaderMap::new());

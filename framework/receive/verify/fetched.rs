@@ -210,6 +210,10 @@ impl Shelf {
         }
         // Said before it is done: a request that is given up in the middle counts too.
         document.asked = Some((now, true));
+        // Strangers can use up the calls of a minute. What proved a sender is asked for all the same: it is one vendor's.
+        if document.proved.is_some() {
+            return Ok(true);
+        }
         if since(self.minute, now) >= Duration::from_secs(60) {
             (self.minute, self.calls) = (now, 0);
         }
@@ -230,4 +234,26 @@ fn since(at: Timestamp, now: Timestamp) -> Duration {
 /// Where a URL leads, without what may be secret.
 fn shown(url: &Url) -> String {
     crate::error::escaped(&format!("{}{}", url.host_str().unwrap_or_default(), url.path()), 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_strangers_make_up_keep_no_vendors_key_from_being_fetched_again() {
+        let now = Timestamp::UNIX_EPOCH;
+        let want = |name: &str| Want {
+            url: Url::parse(&format!("https://keys.example.com/{name}")).unwrap(),
+            format: None,
+            newer_than: None,
+        };
+        let mut shelf = Shelf { documents: HashMap::new(), minute: now, calls: 0 };
+        shelf.document(&want("vendor").url, now).proved = Some(now);
+        let made_up = (0..100).filter(|n| shelf.may_ask(&want(&n.to_string()), now).is_ok()).count();
+        assert_eq!(made_up, CALLS_A_MINUTE as usize);
+        assert_eq!(shelf.may_ask(&want("vendor"), now), Ok(true));
+        // Not twice at once either.
+        assert!(shelf.may_ask(&want("vendor"), now).is_err());
+    }
 }
