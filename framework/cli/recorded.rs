@@ -24,13 +24,18 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
 }
 
 /// Begins one, where it can be made a case of: of one instance whose secrets can be told from other text.
-pub(super) fn begin(configuration: &Configuration, clock: Arc<dyn Clock>) -> Result<Arc<Recording>> {
+pub(super) fn begin(
+    configuration: &Configuration,
+    folder: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<Recording>> {
     let [one] = configuration.instances.as_slice() else {
         return Err(
             Error::new(Kind::Configuration, "a recording is of one instance").help("pick one by --id ID")
         );
     };
     Recording::is_possible(&one.instance)?;
+    make_folder(folder)?;
     if Beside::exists(&configuration.data_dir) {
         tracing::warn!(
             instance = %one.instance.id,

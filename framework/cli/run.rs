@@ -70,9 +70,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let level = if arguments.simulate { Level::WARN } else { Level::INFO };
     start_log(arguments.instance.log_format, level)?;
     let configuration = configure(&ask, &environment())?;
-    if let Some(folder) = &arguments.record {
-        recorded::make_folder(folder)?;
-    }
     if !arguments.simulate {
         let runtime = runtime()?;
         let ended = runtime.block_on(work(configuration, &arguments));
@@ -94,7 +91,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 async fn work(configuration: Configuration, arguments: &Arguments) -> Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let recording = match &arguments.record {
-        Some(_) => Some(recorded::begin(&configuration, clock.clone())?),
+        Some(folder) => Some(recorded::begin(&configuration, folder, clock.clone())?),
         None => None,
     };
     let health = Arc::new(Health::default());

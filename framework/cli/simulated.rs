@@ -58,7 +58,13 @@ pub(super) async fn work(mut configuration: Configuration, wishes: Wishes<'_>) -
     let receiver = bind(if wishes.has_address { configuration.listen } else { any }).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
-    let recording = wishes.record.map(|_| Recording::new(clock.clone()));
+    let recording = match wishes.record {
+        Some(folder) => {
+            recorded::make_folder(folder)?;
+            Some(Recording::new(clock.clone()))
+        }
+        None => None,
+    };
     let simulation = Simulation {
         instance,
         sinks: if wishes.has_sinks { sinks } else { Vec::new() },
