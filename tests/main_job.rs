@@ -270,3 +270,26 @@ fn a_key_that_is_made_here_is_told_to_whoever_has_to_enter_it() {
     assert_eq!(status, 200, "{body}");
     assert!(running.stop().success());
 }
+
+#[test]
+fn the_file_of_a_key_holds_what_the_secret_became() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "the first key of this test").unwrap();
+    let mut command = forebay();
+    command
+        .args(["run", "connectors/auth0-log-stream", "--set", "input_mode=manual", "--listen", "127.0.0.1:0"])
+        .args(["--id", "acme", "--data-dir"])
+        .arg(folder.path().join("data"))
+        .arg("--secret")
+        .arg(format!("monad_api_key=file:{}", secret.display()));
+    let running = Running::start(&mut command, 1);
+    let told =
+        || std::fs::read_to_string(folder.path().join("data/acme-monad_api_key.key")).unwrap_or_default();
+    eventually("the key is told", || told() == "the first key of this test");
+    std::fs::write(&secret, "the second key of this test").unwrap();
+    running.signal("HUP");
+    eventually("the new key is told", || told() == "the second key of this test");
+    eventually("it is said", || running.said().contains("give the vendor the new value"));
+    assert!(running.stop().success());
+}

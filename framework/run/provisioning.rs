@@ -4,7 +4,7 @@
 //! An instance whose vendor refuses it for good at the start ends: alone, the process ends with it; among others,
 //! it alone stops provisioning, which is said.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +86,8 @@ pub(super) fn start(
         tasks.spawn(heed(one.clone(), vendors.shutdown.clone()));
     }
     let instances = members.iter().map(|member| member.instance.clone()).collect();
-    tasks.spawn(rotate(instances, kept, vendors.reread, vendors.shutdown));
+    let keys = (!vendors.terminal).then_some(vendors.folder);
+    tasks.spawn(rotate(instances, kept, keys, vendors.reread, vendors.shutdown));
     Provisioning { tasks, fatal }
 }
 
@@ -109,11 +110,26 @@ impl Provisioning {
     }
 }
 
+/// Whether there is anything to say: without a call of the vendor's there is only where a key is made here.
+fn has_instructions(instance: &Instance) -> bool {
+    let made_here = instance.connector.secrets.iter().any(|secret| secret.generate.is_some());
+    instance.connector.provision.is_some() || made_here
+}
+
+/// Tells the person who looks after the vendor's side that a secret changed. The instructions that they have read it
+/// from the file of the key, where it did not stand in them.
+fn ask_to_change(instance: &Instance, name: &str, keys: Option<&Path>) {
+    info!(instance = %instance.id, secret = name, "give the vendor the new value: the one before is taken until the next SIGHUP");
+    if let Some(folder) = keys.filter(|_| has_instructions(instance))
+        && let Err(error) = manual::instructions(instance, Keys::InFiles(folder))
+    {
+        warn!(instance = %instance.id, secret = name, %error, "the file of the key holds the value before");
+    }
+}
+
 /// Says how a person creates the stream.
 fn explain(instance: &Instance, vendors: &Vendors) {
-    // Without a call of the vendor's there is something to say only where a key was made here.
-    let made_here = instance.connector.secrets.iter().any(|secret| secret.generate.is_some());
-    if instance.connector.provision.is_none() && !made_here {
+    if !has_instructions(instance) {
         return;
     }
     let keys = if vendors.terminal { Keys::InClear } else { Keys::InFiles(&vendors.folder) };
@@ -233,6 +249,7 @@ const GRACE: Duration = Duration::from_secs(5);
 async fn rotate(
     instances: Vec<Arc<Instance>>,
     kept: Vec<Arc<Kept>>,
+    keys: Option<PathBuf>,
     (reread, mut signal): (Reread, watch::Receiver<u64>),
     mut shutdown: watch::Receiver<bool>,
 ) {
@@ -257,8 +274,9 @@ async fn rotate(
                 continue;
             }
             info!(instance = %id, secret = name, "secret changed; the value before is taken too for now");
-            if let Some(one) = kept.iter().find(|one| one.instance.id == id) {
-                tokio::spawn(hand_over(one.clone(), name, shutdown.clone()));
+            match kept.iter().find(|one| one.instance.id == id) {
+                Some(one) => drop(tokio::spawn(hand_over(one.clone(), name, shutdown.clone()))),
+                None => ask_to_change(instance, &name, keys.as_deref()),
             }
         }
     }
