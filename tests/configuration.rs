@@ -173,12 +173,13 @@ fn automatic_mode_wants_a_public_https_url() {
 
 #[test]
 fn an_empty_secret_is_refused_wherever_it_stands() {
-    let folder = folder(&[("empty", "\n"), ("crlf", "key\r\n"), ("two", "key\n\n")]);
+    let folder = folder(&[("empty", "\n"), ("blank", " \t\n\n"), ("crlf", "key\r\n"), ("two", "key\n\n")]);
     let file = |name: &str| format!("monad_api_key=file:{}", folder.path().join(name).display());
     let manual = [AUTH0, "--set", "input_mode=manual"];
     let with = |secret: &str| configured(&[&manual[..], &["--secret", secret]].concat(), &[("EMPTY", "")]);
     assert!(with("monad_api_key=env:EMPTY").unwrap_err().to_string().contains("is empty"));
     assert!(with(&file("empty")).unwrap_err().to_string().contains("is empty"));
+    assert!(with(&file("blank")).unwrap_err().to_string().contains("is empty"));
     assert!(with(&file("gone")).unwrap_err().to_string().contains("cannot be read"));
     let said = refused(&manual, &[("FOREBAY_SECRET_MONAD_API_KEY", "")]);
     assert!(said.contains("FOREBAY_SECRET_MONAD_API_KEY is empty"), "{said}");

@@ -293,3 +293,14 @@ fn the_file_of_a_key_holds_what_the_secret_became() {
     eventually("it is said", || running.said().contains("give the vendor the new value"));
     assert!(running.stop().success());
 }
+
+#[test]
+fn a_file_in_the_place_of_the_data_folder_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data"), "no folder").unwrap();
+    let output = manual(folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("wants a folder, and this is none") && said.contains("--data-dir"), "{said}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("data")).unwrap(), "no folder");
+}

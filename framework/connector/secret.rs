@@ -11,9 +11,9 @@ use std::sync::Arc;
 pub struct Secret(Arc<str>);
 
 impl Secret {
-    /// Takes charge of a secret's text. `None` when it is empty: an empty secret is never a secret.
+    /// Takes charge of a secret's text. `None` when it is empty, or nothing but blanks: that is never a secret.
     pub fn new(text: &str) -> Option<Self> {
-        (!text.is_empty()).then(|| Self(text.into()))
+        (!text.trim().is_empty()).then(|| Self(text.into()))
     }
 
     /// The text itself, for signing, comparing and sending.

@@ -81,6 +81,11 @@ impl Local {
     /// or locked.
     pub fn open(folder: &Path, limits: Limits, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
         let at = |fault: Fault| Error::from(fault).at(folder.display().to_string());
+        if folder.exists() && !folder.is_dir() {
+            return Err(Error::new(Kind::Configuration, "a store wants a folder, and this is none")
+                .at(folder.display().to_string())
+                .help("give another --data-dir, or `data_dir` in the file"));
+        }
         make::folder(folder).map_err(at)?;
         let lock = lock::take(folder)?;
         let now = clock.now().as_millisecond();
