@@ -3,6 +3,7 @@
 //! It needs only the data folder and the instance's id, and works while `run` runs. It never decodes or delivers
 //! anything itself: `retry` leaves a mark that `run` finds within a second.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -315,7 +316,36 @@ fn retry(
     } else {
         writeln!(out, "{asked} to be sent again; {when}")
     };
+    let said = match said {
+        Ok(()) => waiting(store, instance, &numbers, out)?,
+        Err(error) => Err(error),
+    };
     if gone.is_empty() { Ok(said) } else { Err(missing(instance, &gone)) }
+}
+
+/// Says which of these letters nobody takes up: those of sinks that the last `run` did not have.
+fn waiting(
+    store: &Beside,
+    instance: &InstanceId,
+    numbers: &[i64],
+    out: &mut dyn Write,
+) -> Result<io::Result<()>> {
+    let sinks = store.sinks(instance)?.into_iter().filter(|sink| sink.registered);
+    let sinks: BTreeSet<String> = sinks.map(|sink| sink.sink).collect();
+    let numbers: BTreeSet<i64> = numbers.iter().copied().collect();
+    let mut of_none: BTreeMap<String, usize> = BTreeMap::new();
+    let listed = each(store, instance, &Filter::default(), |stored| {
+        if let Some(sink) = stored.letter.sink.as_ref().filter(|sink| !sinks.contains(*sink))
+            && numbers.contains(&stored.number)
+        {
+            *of_none.entry(sink.clone()).or_default() += 1;
+        }
+        Ok(Ok(()))
+    })?;
+    debug_assert!(listed.is_ok(), "nothing was written");
+    Ok(of_none.into_iter().try_for_each(|(sink, count)| {
+        writeln!(out, "{count} of them wait for a sink `{sink}`, which the last run did not have: configure it again, or drop them")
+    }))
 }
 
 fn remove(

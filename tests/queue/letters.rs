@@ -140,3 +140,22 @@ async fn dead_letters_and_sinks_on_the_command_line() {
     };
     assert!(code == 2 && err.contains("no store"), "{err}");
 }
+
+#[tokio::test]
+async fn who_sends_letters_of_a_sink_again_that_is_gone_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path());
+    register(&local, "acme", &["a"]).await;
+    let mut refused = batch("acme", Vec::new());
+    refused.dead = vec![letter("one", Some("a")), letter("two", Some("gone")), letter("three", None)];
+    local.append(refused).await.unwrap();
+    local.close().await.unwrap();
+    let retry = |words: &[&str]| {
+        let mut command = crate::support::forebay();
+        command.args(["dead-letters", "retry", "--id", "acme", "--data-dir"]).arg(folder.path()).args(words);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let told = "1 of them wait for a sink `gone`, which the last run did not have: configure it again, or drop them\n";
+    assert!(retry(&["--all"]).ends_with(told));
+    assert!(!retry(&["1"]).contains("wait for a sink"));
+}
