@@ -286,11 +286,12 @@ fn acks_are_earned(calls: &[Call]) -> Result<usize, String> {
     Ok(followed)
 }
 
-/// Whether the database was opened between these lines, and read to its end by whoever opened it.
+/// Whether the database was opened between these lines, and read to its end by whoever opened it. A new connection opens
+/// the log anew; of the database SQLite may take the descriptor that it could not close while a reader had locks on it.
 fn reopened(calls: &[Call], from: usize, to: usize) -> bool {
     let within = || calls.iter().filter(|call| call.begun > from && call.ended < to);
-    let opened = within().find(|call| call.name == "openat" && call.result().ends_with("/forebay.db>"));
-    opened.is_some_and(|opened| {
+    let anew = |call: &&Call| call.name == "openat" && call.text.contains("/forebay.db-wal\", O_RDWR");
+    within().filter(anew).any(|opened| {
         let read = within().filter(|call| call.name == "pread64" && call.begun > opened.ended);
         let read = read.filter(|call| call.on().ends_with("/forebay.db") && call.thread == opened.thread);
         let mut offsets: Vec<&str> = read.filter_map(|call| call.text.split(", ").last()).collect();
