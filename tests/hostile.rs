@@ -291,14 +291,19 @@ fn a_lack_of_file_handles_keeps_no_vendor_out() {
     assert!(running.stop().success());
 }
 
-#[tokio::test]
-async fn strangers_who_trickle_bodies_keep_no_vendor_out_where_the_body_is_the_proof() {
-    let limits = Limits { body: 4096, in_flight_strangers: 16 << 10, ..Limits::default() };
+/// An endpoint whose requests prove by their bodies alone who sent them.
+async fn proven_by_bodies(limits: Limits) -> Stage {
     let receiver = "  path: /in\n  verify: {kind: hmac, hash: sha256, key: \"{{ secrets.key }}\", message: \"{{ request.body }}\", \
                     signature: {header: x-sign, encoding: hex}}\n  decode: {format: json}\n  event: {id: /id}\n  \
                     respond: {accepted: {status: 200, json: {n: \"{{ batch.accepted }}\"}}}\n";
     let instance = stage::instance(stage::connector(receiver), "probe", &[("key", KEY)]);
-    let stage = Stage::with(instance, limits, None).await;
+    Stage::with(instance, limits, None).await
+}
+
+#[tokio::test]
+async fn strangers_who_trickle_bodies_keep_no_vendor_out_where_the_body_is_the_proof() {
+    let limits = Limits { body: 4096, in_flight_strangers: 16 << 10, ..Limits::default() };
+    let stage = proven_by_bodies(limits).await;
     let mut strangers = Vec::new();
     for _ in 0..50 {
         let mut stranger = connect(&stage).await;
@@ -320,11 +325,7 @@ async fn strangers_who_trickle_bodies_keep_no_vendor_out_where_the_body_is_the_p
 #[tokio::test]
 async fn strangers_heads_take_of_their_room_too() {
     let limits = Limits { body: 4096, in_flight_strangers: 64 << 10, ..Limits::default() };
-    let receiver = "  path: /in\n  verify: {kind: hmac, hash: sha256, key: \"{{ secrets.key }}\", message: \"{{ request.body }}\", \
-                    signature: {header: x-sign, encoding: hex}}\n  decode: {format: json}\n  event: {id: /id}\n  \
-                    respond: {accepted: {status: 200, json: {n: \"{{ batch.accepted }}\"}}}\n";
-    let instance = stage::instance(stage::connector(receiver), "probe", &[("key", KEY)]);
-    let stage = Stage::with(instance, limits, None).await;
+    let stage = proven_by_bodies(limits).await;
     let head: String = (0..80).map(|n| format!("x-{n}: 1\r\n")).collect();
     let mut strangers = Vec::new();
     for _ in 0..20 {

@@ -45,7 +45,7 @@ impl Sink for StdoutSink {
                     .help("the records that it did not get wait in the queue; start again, or write to a file with `--to file:PATH`"),
             ),
             Err(Stopped { written: None, error }) => Outcome::Gone(
-                Error::new(Kind::Io, "nobody knows how much of a line was written to standard output").because(error),
+                Error::new(Kind::Io, "nobody knows how much of a line was written to standard output").help("start again: the last records may come once more; report this with the log").because(error),
             ),
             Err(Stopped { written: Some(written), error }) => {
                 self.unwritten = Some(lines.slice(written..));
