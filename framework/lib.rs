@@ -8,6 +8,9 @@
 
 pub mod error;
 
+/// What an operator has to know about a running process, in one list.
+pub mod condition;
+
 /// Named places where a test kills the process; empty in every ordinary build.
 pub mod points;
 

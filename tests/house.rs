@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// The floors from the lowest to the highest: a floor imports from itself and from those before it.
 const FLOORS: &[&str] = &[
     "error",
+    "condition",
     "points",
     "spec",
     "connector",

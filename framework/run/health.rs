@@ -4,12 +4,13 @@
 //! Whoever starts and stops instances writes into it; `admin` reads it. It never asks for the time.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
 
+use crate::condition::Conditions;
 use crate::connector::instance::InstanceId;
 use crate::deliver::SinkStatus;
 use crate::error::escaped;
@@ -63,6 +64,8 @@ impl StreamStatus {
 /// How the process and its instances fare.
 #[derive(Debug, Default)]
 pub struct Health {
+    /// What an operator has to know: every layer raises and clears in this one list.
+    pub conditions: Arc<Conditions>,
     inner: RwLock<Inner>,
 }
 

@@ -67,6 +67,7 @@ pub const METRICS: &[Description] = &[
     ("forebay_stream_status", Shape::Gauge, Unit::Count, &["instance", "status"], "1 for the status that the vendor's side has, 0 for the others"),
     ("forebay_provision_total", Shape::Counter, Unit::Count, &["instance", "resource", "what"], "What provisioning did to a resource"),
     ("forebay_provision_failures_total", Shape::Counter, Unit::Count, &["instance"], "Looks at the vendor's side that failed"),
+    ("forebay_conditions_dropped_total", Shape::Counter, Unit::Count, &[], "Conditions that were logged and not listed because the list was full"),
     ("forebay_instances_refused_total", Shape::Counter, Unit::Count, &["instance"], "Instances that the vendor refused for good"),
 ];
 
