@@ -10,8 +10,10 @@ use tokio::sync::watch;
 
 use super::admin::{self, Admin};
 use super::config::Configured;
+use super::instructions::Reader;
 use super::observed::Observed;
 use super::provisioning::{self, Vendors};
+use super::rotation::{self, Rotated};
 use super::ruling::Ruling;
 use super::world::World;
 use super::{metrics, receiving, retries, sinking, summary};
@@ -46,7 +48,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let provisioner = |member: &Configured| {
         Provisioner::new(member.instance.clone(), caller.clone(), state.clone(), time.clone())
     };
-    let provisioners: Vec<Provisioner> = members.iter().map(provisioner).collect();
+    let provisioners: Vec<Arc<Provisioner>> = members.iter().map(provisioner).map(Arc::new).collect();
     if let Some((witness, _)) = &world.witness {
         provisioners.iter().for_each(|provisioner| provisioner.watched_by(witness.clone()));
     }
@@ -77,15 +79,16 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     // 5. The vendor's side, and what goes on beside it: secrets read again, dead letters decoded again, the
     //    summary, the operator's listener.
     let (stop_rest, rest_stop) = watch::channel(false);
-    let vendors = Vendors {
-        health: health.clone(),
-        say: world.say,
-        plain: world.plain,
-        terminal: world.terminal,
-        folder: store.folder().to_owned(),
-        reread: world.reread,
-        shutdown: rest_stop.clone(),
-    };
+    let folder = store.folder().to_owned();
+    let reader = Reader { say: world.say, plain: world.plain, terminal: world.terminal, folder };
+    let rotated = members.iter().zip(&provisioners).map(|(member, provisioner)| Rotated {
+        instance: member.instance.clone(),
+        provisioner: provisioner.is_automatic().unwrap_or(false).then(|| provisioner.clone()),
+    });
+    let rotation =
+        rotation::rotate(rotated.collect(), reader.keys(), world.reread, rest_stop.clone());
+    let rotation = tokio::spawn(rotation);
+    let vendors = Vendors { health: health.clone(), reader, shutdown: rest_stop.clone() };
     let mut provisioning =
         provisioning::start(&members, provisioners, &rulings, receiver.endpoints(), vendors);
     let endpoints = receiver.endpoints().to_vec();
@@ -126,7 +129,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     stop_sinks.send_replace(true);
     sinks.join().await;
     stop_summary.send_replace(true);
-    for task in [retries, report, summary].into_iter().chain(operators.into_iter().flatten()) {
+    for task in [rotation, retries, report, summary].into_iter().chain(operators.into_iter().flatten()) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task ended by a panic");
         }

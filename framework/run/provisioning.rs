@@ -1,25 +1,22 @@
-//! The vendor's side of all instances: provisioned once at the start, then kept on a schedule; and secrets that
-//! are read again while all that goes on.
+//! The vendor's side of all instances: provisioned once at the start, then kept on a schedule.
 //!
 //! An instance whose vendor refuses it for good at the start ends: alone, the process ends with it; among others,
 //! it alone stops provisioning, which is said.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::config::Configured;
 use super::health::{Health, StreamStatus};
+use super::instructions::Reader;
 use super::ruling::Ruling;
-use super::world::{Reread, Say};
 use crate::connector::instance::Instance;
 use crate::connector::model::Lifecycle;
 use crate::error::Error;
-use crate::provision::manual::{self, Keys};
 use crate::provision::state::Saved;
 use crate::provision::{Provisioner, Status};
 use crate::receive::Endpoint;
@@ -27,11 +24,7 @@ use crate::receive::Endpoint;
 /// What provisioning needs.
 pub(super) struct Vendors {
     pub health: Arc<Health>,
-    pub say: Say,
-    pub plain: bool,
-    pub terminal: bool,
-    pub folder: PathBuf,
-    pub reread: (Reread, watch::Receiver<u64>),
+    pub reader: Reader,
     pub shutdown: watch::Receiver<bool>,
 }
 
@@ -44,7 +37,7 @@ pub(super) struct Provisioning {
 /// One instance whose vendor's side we look after.
 struct Kept {
     instance: Arc<Instance>,
-    provisioner: Provisioner,
+    provisioner: Arc<Provisioner>,
     ruling: Arc<Ruling>,
     nudge: Notify,
 }
@@ -52,7 +45,7 @@ struct Kept {
 /// Starts what each instance needs.
 pub(super) fn start(
     members: &[Configured],
-    provisioners: Vec<Provisioner>,
+    provisioners: Vec<Arc<Provisioner>>,
     rulings: &[Arc<Ruling>],
     endpoints: &[Arc<Endpoint>],
     vendors: Vendors,
@@ -73,7 +66,7 @@ pub(super) fn start(
             }
             Ok(false) => {
                 vendors.health.stream(&instance.id, StreamStatus::Manual);
-                explain(&instance, &vendors);
+                vendors.reader.explain(&instance);
             }
             Err(error) => error!(instance = %instance.id, %error, "cannot tell whether to provision"),
         }
@@ -85,9 +78,6 @@ pub(super) fn start(
         tasks.spawn(mirror(one.clone(), vendors.health.clone(), vendors.shutdown.clone()));
         tasks.spawn(heed(one.clone(), vendors.shutdown.clone()));
     }
-    let instances = members.iter().map(|member| member.instance.clone()).collect();
-    let keys = (!vendors.terminal).then_some(vendors.folder);
-    tasks.spawn(rotate(instances, kept, keys, vendors.reread, vendors.shutdown));
     Provisioning { tasks, fatal }
 }
 
@@ -107,36 +97,6 @@ impl Provisioning {
                 error!(%error, "provisioning ended by a panic");
             }
         }
-    }
-}
-
-/// Whether there is anything to say: without a call of the vendor's there is only where a key is made here.
-fn has_instructions(instance: &Instance) -> bool {
-    let made_here = instance.connector.secrets.iter().any(|secret| secret.generate.is_some());
-    instance.connector.provision.is_some() || made_here
-}
-
-/// Tells the person who looks after the vendor's side that a secret changed. The instructions that they have read it
-/// from the file of the key, where it did not stand in them.
-fn ask_to_change(instance: &Instance, name: &str, keys: Option<&Path>) {
-    info!(instance = %instance.id, secret = name, "give the vendor the new value: the one before is taken until the next SIGHUP");
-    if let Some(folder) = keys.filter(|_| has_instructions(instance))
-        && let Err(error) = manual::instructions(instance, Keys::InFiles(folder))
-    {
-        warn!(instance = %instance.id, secret = name, %error, "the file of the key holds the value before");
-    }
-}
-
-/// Says how a person creates the stream.
-fn explain(instance: &Instance, vendors: &Vendors) {
-    if !has_instructions(instance) {
-        return;
-    }
-    let keys = if vendors.terminal { Keys::InClear } else { Keys::InFiles(&vendors.folder) };
-    match manual::instructions(instance, keys) {
-        Ok(text) if vendors.plain => (vendors.say)(&text),
-        Ok(text) => info!(instance = %instance.id, instructions = text, "create the stream at the vendor"),
-        Err(error) => warn!(instance = %instance.id, %error, "cannot say how to create the stream"),
     }
 }
 
@@ -238,65 +198,5 @@ fn word(status: &Status) -> StreamStatus {
         Status { unwell: Some(why), .. } => StreamStatus::Unwell(why.clone()),
         Status { checked: Some(_), .. } => StreamStatus::Active,
         Status { .. } => StreamStatus::Pending,
-    }
-}
-
-/// How long the value before is still taken once the vendor has the new one: pushes under way still carry it.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Reads secrets again at each signal. The receiver takes old and new; the vendor gets the new one; then the old
-/// one is dropped. Where a person looks after the vendor's side, the next signal drops it.
-async fn rotate(
-    instances: Vec<Arc<Instance>>,
-    kept: Vec<Arc<Kept>>,
-    keys: Option<PathBuf>,
-    (reread, mut signal): (Reread, watch::Receiver<u64>),
-    mut shutdown: watch::Receiver<bool>,
-) {
-    loop {
-        tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => return,
-            changed = signal.changed() => if changed.is_err() {
-                return;
-            },
-        }
-        let again = match reread() {
-            Ok(again) => again,
-            Err(error) => {
-                error!(%error, "the secrets could not be read again; the old ones stay");
-                continue;
-            }
-        };
-        for (id, name, secret) in again {
-            let Some(instance) = instances.iter().find(|instance| instance.id == id) else { continue };
-            if !instance.rotate_secret(&name, secret) {
-                instance.retire(&name);
-                continue;
-            }
-            info!(instance = %id, secret = name, "secret changed; the value before is taken too for now");
-            match kept.iter().find(|one| one.instance.id == id) {
-                Some(one) => drop(tokio::spawn(hand_over(one.clone(), name, shutdown.clone()))),
-                None => ask_to_change(instance, &name, keys.as_deref()),
-            }
-        }
-    }
-}
-
-/// Gives the vendor the new value, and drops the one before.
-async fn hand_over(one: Arc<Kept>, name: String, mut shutdown: watch::Receiver<bool>) {
-    match one.provisioner.settle(shutdown.clone()).await {
-        Ok(Some(report)) if !report.destroyed => {
-            tokio::select! {
-                _ = shutdown.wait_for(|stop| *stop) => return,
-                () = tokio::time::sleep(GRACE) => {}
-            }
-            one.instance.retire(&name);
-            info!(instance = %one.instance.id, secret = name, "the vendor has the new value; the one before is dropped");
-        }
-        Ok(_) => {}
-        Err(error) => error!(
-            instance = %one.instance.id, secret = name, %error,
-            "the vendor did not take the new value; the one before is still good"
-        ),
     }
 }

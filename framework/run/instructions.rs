@@ -1,0 +1,60 @@
+//! What is printed for a person who looks after the vendor's side: at the start, and when a secret changed.
+//!
+//! `provisioning` calls [`Reader::explain`] for each instance in manual mode, `rotation` calls [`ask_to_change`].
+
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::world::Say;
+use crate::connector::instance::Instance;
+use crate::provision::manual::{self, Keys};
+
+/// Whether there is anything to say: without a call of the vendor's there is only where a key is made here.
+fn has_instructions(instance: &Instance) -> bool {
+    let made_here = instance.connector.secrets.iter().any(|secret| secret.generate.is_some());
+    instance.connector.provision.is_some() || made_here
+}
+
+/// Tells the person who looks after the vendor's side that a secret changed. The instructions that they have read it
+/// from the file of the key, where it did not stand in them.
+pub(super) fn ask_to_change(instance: &Instance, name: &str, keys: Option<&Path>) {
+    info!(instance = %instance.id, secret = name, "give the vendor the new value: the one before is taken until the next SIGHUP");
+    if let Some(folder) = keys.filter(|_| has_instructions(instance))
+        && let Err(error) = manual::instructions(instance, Keys::InFiles(folder))
+    {
+        warn!(instance = %instance.id, secret = name, %error, "the file of the key holds the value before");
+    }
+}
+
+/// Where instructions go.
+pub(super) struct Reader {
+    /// Plain lines.
+    pub say: Say,
+    /// Whether texts of several lines may stand among them.
+    pub plain: bool,
+    /// Whether a person reads them at a terminal, and may see a key in clear.
+    pub terminal: bool,
+    /// Where keys are put otherwise.
+    pub folder: PathBuf,
+}
+
+impl Reader {
+    /// Says how a person creates the stream.
+    pub(super) fn explain(&self, instance: &Instance) {
+        if !has_instructions(instance) {
+            return;
+        }
+        let keys = if self.terminal { Keys::InClear } else { Keys::InFiles(&self.folder) };
+        match manual::instructions(instance, keys) {
+            Ok(text) if self.plain => (self.say)(&text),
+            Ok(text) => info!(instance = %instance.id, instructions = text, "create the stream at the vendor"),
+            Err(error) => warn!(instance = %instance.id, %error, "cannot say how to create the stream"),
+        }
+    }
+
+    /// Where keys are put for a person; nowhere where a terminal shows them.
+    pub(super) fn keys(&self) -> Option<PathBuf> {
+        (!self.terminal).then(|| self.folder.clone())
+    }
+}
