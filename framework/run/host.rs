@@ -85,8 +85,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         instance: member.instance.clone(),
         provisioner: provisioner.is_automatic().unwrap_or(false).then(|| provisioner.clone()),
     });
-    let rotation =
-        rotation::rotate(rotated.collect(), reader.keys(), world.reread, rest_stop.clone());
+    let rotation = rotation::rotate(rotated.collect(), reader.keys(), world.reread, rest_stop.clone());
     let rotation = tokio::spawn(rotation);
     let vendors = Vendors { health: health.clone(), reader, shutdown: rest_stop.clone() };
     let mut provisioning =

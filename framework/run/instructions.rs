@@ -48,7 +48,9 @@ impl Reader {
         let keys = if self.terminal { Keys::InClear } else { Keys::InFiles(&self.folder) };
         match manual::instructions(instance, keys) {
             Ok(text) if self.plain => (self.say)(&text),
-            Ok(text) => info!(instance = %instance.id, instructions = text, "create the stream at the vendor"),
+            Ok(text) => {
+                info!(instance = %instance.id, instructions = text, "create the stream at the vendor")
+            }
             Err(error) => warn!(instance = %instance.id, %error, "cannot say how to create the stream"),
         }
     }
