@@ -6,14 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long a raised condition stays silent in the log while its message changes.
+/// How long a condition stays silent in the log while its message changes, or while it comes and goes.
 const LOG_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// Conditions kept at once: beyond it new ones are logged and counted in `forebay_conditions_dropped_total`.
 const MAX_CONDITIONS: usize = 10_000;
+/// Conditions that ended and whose last log line is remembered: one that comes again soon is not logged again.
+const MAX_ENDED: usize = 1_000;
 
 /// How much a condition matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,16 +68,47 @@ macro_rules! codes {
     };
 }
 
+impl Code {
+    /// Returns whether no event can be taken while it holds: for the process, or for the instance that it names.
+    pub fn refuses_events(self) -> bool {
+        matches!(self, Self::QueueRefuses | Self::StoreReplaced) || self.restart_cures()
+    }
+
+    /// Returns whether a restart of the process cures it. `/healthz` fails for these codes alone.
+    pub fn restart_cures(self) -> bool {
+        matches!(self, Self::RuntimeStalled | Self::WriterStopped | Self::WriterStalled)
+    }
+}
+
+// One row a code, ordered by area: the process, the queue, sinks, dead letters, then everything else.
 codes! {
+    /// Tasks of the process do not run any more: a deadlock, or a processor that is taken away.
+    RuntimeStalled = "runtime_stalled", Error, "restart the process and report the log line before this one";
+    /// The wall clock of the machine jumped.
+    ClockJumped = "clock_jumped", Warning, "check the time service of the machine (`timedatectl`, `chronyc tracking`): signatures and certificates are checked against this clock";
+    /// Lines of the log were dropped because standard error was not read fast enough.
+    LogLinesDropped = "log_lines_dropped", Warning, "read standard error faster, or log less with `--log-level warn`";
+    /// A file of the configuration changed in a way that takes a restart.
+    RestartNeeded = "restart_needed", Warning, "restart the process to apply the changes that the message names";
     /// The queue answers every request with 503: it is full, the disk is low, or a write failed.
     QueueRefuses = "queue_refuses", Error, "free disk space, repair the blocked sink, or raise the limit that the message names";
     /// The database files at the path are not the ones that are open.
     StoreReplaced = "store_replaced", Error, "put the database files back, or stop Forebay before you restore a backup";
     /// The thread that writes the database has ended.
     WriterStopped = "writer_stopped", Error, "restart the process and report the log line before this one";
+    /// The thread that writes the database has not finished one commit for minutes.
+    WriterStalled = "writer_stalled", Error, "check the disk of the data directory (`dmesg`, `iostat`); if it is healthy, restart the process";
+    /// A sink refuses records in a way that takes a change by an operator: its credentials, its path, its permissions.
+    SinkBlocked = "sink_blocked", Error, "correct what the message names; records wait in the queue and are tried again by themselves";
+    /// A sink failed in a way that may pass by itself.
+    SinkRetrying = "sink_retrying", Warning, "check the sink if this lasts; records wait in the queue and are tried again by themselves";
+    /// Dead letters take the room that they may: requests that would bring more are answered with 503.
+    DeadLettersFull = "dead_letters_full", Error, "`forebay dead-letters list --id ID`, then `retry`, or `export` and `drop` them; or raise queue.dead_share";
+    /// New dead letters were stored within the last minutes, or they take a large part of their room.
+    DeadLettersGrowing = "dead_letters_growing", Warning, "list them with `forebay dead-letters list --id ID`, repair the cause, then `retry` or `drop` them";
 }
 
-/// Whom a condition is about. Empty for the process as a whole.
+/// What a condition is about. Empty for the process as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Subject {
     /// The instance's id.
@@ -115,7 +148,7 @@ impl Subject {
 pub struct Condition {
     /// What it is about.
     pub code: Code,
-    /// Whom it is about.
+    /// The instance, sink or item.
     pub subject: Subject,
     /// When it was first raised.
     pub since: Timestamp,
@@ -126,12 +159,39 @@ pub struct Condition {
 /// The list of conditions of one process. Shared by reference; every method may be called from any thread.
 pub struct Conditions {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    raised: RwLock<BTreeMap<(Code, Subject), Raised>>,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    raised: BTreeMap<(Code, Subject), Raised>,
+    /// Conditions that ended, with what the log knows of them.
+    ended: BTreeMap<(Code, Subject), Logged>,
 }
 
 struct Raised {
     condition: Condition,
-    logged: Timestamp,
+    logged: Logged,
+    /// Whether the log has its message.
+    shown: bool,
+    /// Whether the log knows that it holds.
+    said: bool,
+}
+
+/// What the log knows of a condition.
+#[derive(Clone, Copy)]
+struct Logged {
+    /// When it was last logged.
+    at: Timestamp,
+    /// How often it was raised or changed without a line since then.
+    suppressed: u64,
+}
+
+impl Logged {
+    fn is_due(self, now: Timestamp) -> bool {
+        // A clock that went back must not silence anything.
+        now.duration_since(self.at).abs() >= LOG_INTERVAL
+    }
 }
 
 impl fmt::Debug for Conditions {
@@ -150,75 +210,141 @@ impl Default for Conditions {
 impl Conditions {
     /// Returns an empty list. `now` gives the time for `since` and for the rate limit of the log.
     pub fn new(now: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
-        Self { now, raised: RwLock::default() }
+        Self { now, inner: RwLock::default() }
     }
 
     /// Raises a condition, or updates the message of one that holds already. The first occurrence is logged; later
-    /// messages that differ are logged at most once a minute.
+    /// messages that differ, and a condition that comes and goes, are logged at most once a minute.
     pub fn raise(&self, code: Code, subject: Subject, message: impl Into<String>) {
         let (now, message) = ((self.now)(), message.into());
-        let log = {
-            let mut raised = self.raised.write().unwrap_or_else(PoisonError::into_inner);
+        let suppressed = {
+            let mut inner = self.write();
+            let Inner { raised, ended } = &mut *inner;
             let full = raised.len() >= MAX_CONDITIONS;
             match raised.get_mut(&(code, subject.clone())) {
-                Some(old) if old.condition.message == message => false,
+                Some(old) if old.condition.message == message => None,
                 Some(old) => {
                     old.condition.message.clone_from(&message);
-                    let due = now.duration_since(old.logged) >= LOG_INTERVAL;
-                    if due {
-                        old.logged = now;
-                    }
-                    due
+                    old.shown = false;
+                    old.say(now)
                 }
                 None if full => {
                     metrics::counter!("forebay_conditions_dropped_total").increment(1);
-                    true
+                    Some(0)
                 }
                 None => {
                     let condition =
                         Condition { code, subject: subject.clone(), since: now, message: message.clone() };
-                    raised.insert((code, subject.clone()), Raised { condition, logged: now });
-                    true
+                    let before = ended.remove(&(code, subject.clone()));
+                    let logged = before.unwrap_or(Logged { at: Timestamp::MIN, suppressed: 0 });
+                    let mut new = Raised { condition, logged, shown: false, said: false };
+                    let suppressed = new.say(now);
+                    raised.insert((code, subject.clone()), new);
+                    suppressed
                 }
             }
         };
-        if log {
-            let (condition, action) = (code.name(), code.action());
-            let (instance, sink, item) =
-                (subject.instance.as_deref(), subject.sink.as_deref(), subject.item.as_deref());
-            match code.severity() {
-                Severity::Error => tracing::error!(condition, instance, sink, item, action, "{message}"),
-                Severity::Warning => tracing::warn!(condition, instance, sink, item, action, "{message}"),
-                Severity::Info => tracing::info!(condition, instance, sink, item, action, "{message}"),
-            }
+        if let Some(suppressed) = suppressed {
+            log(code, &subject, &message, suppressed);
         }
     }
 
-    /// Clears a condition, and logs that it ended. Does nothing where it does not hold.
+    /// Logs what was kept silent by the rate limit and still holds. Called every few seconds.
+    pub fn flush(&self) {
+        let now = (self.now)();
+        let mut due = Vec::new();
+        {
+            let mut inner = self.write();
+            for raised in inner.raised.values_mut().filter(|raised| !raised.shown) {
+                if raised.logged.is_due(now) {
+                    let suppressed = raised.logged.suppressed.saturating_sub(1);
+                    raised.logged = Logged { at: now, suppressed: 0 };
+                    (raised.shown, raised.said) = (true, true);
+                    due.push((raised.condition.clone(), suppressed));
+                }
+            }
+            inner.ended.retain(|_, logged| !logged.is_due(now));
+        }
+        for (condition, suppressed) in due {
+            log(condition.code, &condition.subject, &condition.message, suppressed);
+        }
+    }
+
+    /// Clears a condition, and logs that it ended. Does nothing if it does not hold.
     pub fn clear(&self, code: Code, subject: &Subject) {
         let key = (code, subject.clone());
         // The common case is that nothing is raised: a shared lock is enough to see that.
-        if !self.raised.read().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
+        if !self.read().raised.contains_key(&key) {
             return;
         }
-        let ended = self.raised.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        if let Some(Raised { condition, .. }) = ended {
+        let now = (self.now)();
+        let ended = {
+            let mut inner = self.write();
+            let Some(ended) = inner.raised.remove(&key) else { return };
+            if inner.ended.len() >= MAX_ENDED {
+                inner.ended.retain(|_, logged| !logged.is_due(now));
+            }
+            if inner.ended.len() < MAX_ENDED {
+                inner.ended.insert(key, ended.logged);
+            }
+            ended
+        };
+        if ended.said {
             let (instance, sink, item) =
                 (subject.instance.as_deref(), subject.sink.as_deref(), subject.item.as_deref());
-            let since = condition.since;
+            let since = ended.condition.since;
             tracing::info!(condition = code.name(), instance, sink, item, %since, "condition resolved");
         }
     }
 
     /// Tells whether a condition holds for this subject.
     pub fn holds(&self, code: Code, subject: &Subject) -> bool {
-        self.raised.read().unwrap_or_else(PoisonError::into_inner).contains_key(&(code, subject.clone()))
+        self.read().raised.contains_key(&(code, subject.clone()))
     }
 
     /// Returns every condition that holds, by code and subject.
     pub fn list(&self) -> Vec<Condition> {
-        let raised = self.raised.read().unwrap_or_else(PoisonError::into_inner);
-        raised.values().map(|raised| raised.condition.clone()).collect()
+        self.read().raised.values().map(|raised| raised.condition.clone()).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Raised {
+    /// Returns how many lines were suppressed before this one; `None` if this one is suppressed too.
+    fn say(&mut self, now: Timestamp) -> Option<u64> {
+        if self.logged.is_due(now) {
+            let suppressed = self.logged.suppressed;
+            self.logged = Logged { at: now, suppressed: 0 };
+            (self.shown, self.said) = (true, true);
+            return Some(suppressed);
+        }
+        self.logged.suppressed += 1;
+        None
+    }
+}
+
+fn log(code: Code, subject: &Subject, message: &str, suppressed: u64) {
+    let (condition, action) = (code.name(), code.action());
+    let suppressed = (suppressed > 0).then_some(suppressed);
+    let (instance, sink, item) =
+        (subject.instance.as_deref(), subject.sink.as_deref(), subject.item.as_deref());
+    match code.severity() {
+        Severity::Error => {
+            tracing::error!(condition, instance, sink, item, suppressed, action, "{message}");
+        }
+        Severity::Warning => {
+            tracing::warn!(condition, instance, sink, item, suppressed, action, "{message}");
+        }
+        Severity::Info => {
+            tracing::info!(condition, instance, sink, item, suppressed, action, "{message}");
+        }
     }
 }
 
@@ -243,6 +369,59 @@ mod tests {
         assert!(!conditions.holds(Code::QueueRefuses, &Subject::process()));
         conditions.clear(Code::QueueRefuses, &subject);
         assert_eq!(conditions.list(), []);
+    }
+
+    /// Counts the lines that a condition writes.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            struct Text(String);
+            impl tracing::field::Visit for Text {
+                fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+                    if matches!(field.name(), "message" | "suppressed") {
+                        self.0.push_str(&format!("{value:?} "));
+                    }
+                }
+            }
+            let mut text = Text(String::new());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0.trim().to_owned());
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn condition_that_flaps_is_logged_once_a_minute_with_a_count() {
+        let clock = Arc::new(Mutex::new(Timestamp::UNIX_EPOCH));
+        let time = clock.clone();
+        let conditions = Conditions::new(Arc::new(move || *time.lock().unwrap()));
+        let lines = Lines::default();
+        tracing::subscriber::with_default(lines.clone(), || {
+            for n in 0..10 {
+                conditions.raise(Code::SinkRetrying, Subject::instance("acme").sink("a"), format!("try {n}"));
+                conditions.clear(Code::SinkRetrying, &Subject::instance("acme").sink("a"));
+                *clock.lock().unwrap() += SignedDuration::from_secs(1);
+            }
+            assert_eq!(*lines.0.lock().unwrap(), ["try 0", "condition resolved"]);
+            conditions.raise(Code::SinkRetrying, Subject::instance("acme").sink("a"), "holds");
+            conditions.flush();
+            assert_eq!(lines.0.lock().unwrap().len(), 2, "not yet");
+            *clock.lock().unwrap() += SignedDuration::from_secs(60);
+            conditions.flush();
+            conditions.flush();
+        });
+        assert_eq!(*lines.0.lock().unwrap(), ["try 0", "condition resolved", "9 holds"]);
     }
 
     #[test]

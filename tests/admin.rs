@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use forebay::condition::{Code, Subject};
 use forebay::connector::clock::Clock;
 use forebay::connector::instance::InstanceId;
 use forebay::deliver::SinkStatus;
@@ -64,14 +65,21 @@ fn id(text: &str) -> InstanceId {
 }
 
 #[tokio::test]
-async fn healthz_follows_the_store() {
+async fn healthz_fails_only_for_what_a_restart_cures() {
     let desk = Desk::open(String::new).await;
     let (status, body) = desk.get("/healthz").await;
-    assert_eq!((status, body["status"].as_str(), body["store"].as_str()), (200, Some("ok"), Some("ok")));
-    desk.health.store(Some("cannot sync: I/O error".to_owned()));
-    let (status, body) = desk.get("/healthz").await;
-    assert_eq!((status, body["store"].as_str()), (503, Some("cannot sync: I/O error")));
-    desk.health.store(None);
+    assert_eq!((status, &body["status"], &body["conditions"]), (200, &json!("ok"), &json!([])));
+    for code in Code::ALL {
+        desk.health.conditions.raise(*code, Subject::process(), "observed");
+        let (status, body) = desk.get("/healthz").await;
+        if code.restart_cures() {
+            assert_eq!((status, &body["status"]), (503, &json!("failing")), "{code:?}");
+            assert_eq!(body["conditions"][0]["code"], code.name(), "{body}");
+        } else {
+            assert_eq!((status, &body["conditions"]), (200, &json!([])), "{code:?}");
+        }
+        desk.health.conditions.clear(*code, &Subject::process());
+    }
     assert_eq!(desk.get("/healthz").await.0, 200);
 }
 
@@ -79,43 +87,81 @@ async fn healthz_follows_the_store() {
 async fn readyz_says_for_each_instance_what_is_not_ready() {
     let desk = Desk::open(String::new).await;
     let (status, body) = desk.get("/readyz").await;
-    assert_eq!((status, &body["ready"]), (503, &json!(false)), "nothing receives yet");
-    desk.health.receiving(true);
+    assert_eq!((status, &body["ready"], &body["state"]), (503, &json!(false), &json!("starting")));
+    desk.health.receiving();
     desk.health.stream(&id("acme"), StreamStatus::Pending);
     desk.health.stream(&id("other"), StreamStatus::Manual);
     let (status, body) = desk.get("/readyz").await;
-    assert_eq!((status, &body["reasons"]), (503, &json!(["acme: the vendor's side was not looked at yet"])));
-    desk.health.stream(&id("acme"), StreamStatus::Active);
+    assert_eq!((status, &body["ready"], &body["conditions"]), (200, &json!(true), &json!([])), "{body}");
     desk.health.event(&id("acme"), "2026-11-22T11:59:30Z".parse().unwrap());
     desk.health.event(&id("acme"), "2026-11-22T11:59:00Z".parse().unwrap());
     desk.health.rejection(&id("acme"), "2026-11-22T11:58:00Z".parse().unwrap(), "wrong key\u{1b}[2J");
     let (said, status) = watch::channel(SinkStatus::Well);
     desk.health.sink(&id("acme"), "siem", status);
-    said.send(SinkStatus::Held("401".to_owned())).unwrap();
+    said.send(SinkStatus::Blocked("401".to_owned())).unwrap();
+    desk.health.stream(&id("acme"), StreamStatus::Unwell("suspended".to_owned()));
+    let subject = Subject::instance("acme").sink("siem");
+    desk.health.conditions.raise(Code::SinkBlocked, subject, "401");
     let (status, body) = desk.get("/readyz").await;
-    assert_eq!((status, &body["ready"], &body["receiving"]), (200, &json!(true), &json!(true)), "{body}");
+    assert_eq!((status, &body["ready"], &body["state"]), (200, &json!(true), &json!("running")), "{body}");
     assert_eq!(
         body["instances"]["acme"],
         json!({
-            "stream": "active",
+            "ready": true,
+            "stream": "unwell",
+            "stream_reason": "suspended",
             "renewal": null,
             "expires": null,
             "last_event": "2026-11-22T11:59:30Z",
             "last_event_age_seconds": 30.0,
             "last_rejection": {"at": "2026-11-22T11:58:00Z", "reason": "wrong key\\u{1b}[2J"},
-            "sinks": {"siem": {"status": "held", "reason": "401"}},
+            "sinks": {"siem": {"status": "blocked", "reason": "401"}},
         })
     );
-    desk.health.stream(&id("acme"), StreamStatus::Unwell("suspended".to_owned()));
-    let (status, body) = desk.get("/readyz").await;
-    assert_eq!((status, &body["reasons"]), (503, &json!(["acme: the stream is not well: suspended"])));
-    desk.health.stream(&id("acme"), StreamStatus::Active);
+    let condition = &body["conditions"][0];
+    assert!(condition["since"].is_string(), "{condition}");
+    for (key, value) in [
+        ("code", json!("sink_blocked")),
+        ("severity", json!("error")),
+        ("instance", json!("acme")),
+        ("sink", json!("siem")),
+        ("item", json!(null)),
+        ("message", json!("401")),
+        ("action", json!(Code::SinkBlocked.action())),
+    ] {
+        assert_eq!(condition[key], value, "{key}");
+    }
     desk.health.stopping();
     let (status, body) = desk.get("/readyz").await;
-    assert_eq!(
-        (status, &body["reasons"], &body["receiving"]),
-        (503, &json!(["the process is stopping"]), &json!(false))
-    );
+    assert_eq!((status, &body["ready"], &body["state"]), (503, &json!(false), &json!("stopping")));
+    assert_eq!(body["instances"]["other"]["ready"], false);
+}
+
+#[tokio::test]
+async fn readyz_is_503_only_while_no_instance_takes_events() {
+    let desk = Desk::open(String::new).await;
+    desk.health.receiving();
+    desk.health.stream(&id("acme"), StreamStatus::Manual);
+    desk.health.stream(&id("other"), StreamStatus::Manual);
+    for code in Code::ALL {
+        desk.health.conditions.raise(*code, Subject::process(), "observed");
+        let (status, body) = desk.get("/readyz").await;
+        assert_eq!(status, if code.refuses_events() { 503 } else { 200 }, "{code:?}");
+        assert_eq!(body["conditions"][0]["code"], code.name(), "listed whatever the status");
+        desk.health.conditions.clear(*code, &Subject::process());
+    }
+    let refuses = |instance: &str| {
+        desk.health.conditions.raise(Code::QueueRefuses, Subject::instance(instance), "its share is full");
+    };
+    refuses("acme");
+    let (status, body) = desk.get("/readyz").await;
+    assert_eq!((status, &body["ready"]), (200, &json!(true)), "the other one takes events");
+    assert_eq!(body["instances"]["acme"]["ready"], false);
+    assert_eq!(body["instances"]["other"]["ready"], true);
+    refuses("other");
+    assert_eq!(desk.get("/readyz").await.0, 503);
+    desk.health.conditions.clear(Code::QueueRefuses, &Subject::instance("acme"));
+    assert_eq!(desk.get("/readyz").await.0, 200);
 }
 
 #[tokio::test]
@@ -152,6 +198,8 @@ async fn metrics_come_in_prometheus_text_with_the_gauges_of_the_moment() {
     metrics::counter!("forebay_delivered_total", "instance" => "acme", "sink" => "siem").increment(3);
     desk.health.stream(&id("metered"), StreamStatus::Unwell("suspended".to_owned()));
     desk.health.event(&id("metered"), "2026-11-22T11:59:30Z".parse().unwrap());
+    desk.health.conditions.raise(Code::SinkBlocked, Subject::instance("metered").sink("siem"), "401");
+    desk.health.conditions.raise(Code::QueueRefuses, Subject::process(), "full");
     let (status, text) = desk.ask("GET /metrics").await;
     assert_eq!(status, 200);
     for line in [
@@ -161,6 +209,19 @@ async fn metrics_come_in_prometheus_text_with_the_gauges_of_the_moment() {
         r#"forebay_stream_status{instance="metered",status="unwell"} 1"#,
         r#"forebay_stream_status{instance="metered",status="active"} 0"#,
         r#"forebay_last_event_age_seconds{instance="metered"} 30"#,
+        r#"forebay_condition{code="sink_blocked",severity="error",instance="metered",sink="siem"} 1"#,
+        r#"forebay_condition{code="queue_refuses",severity="error",instance="",sink=""} 1"#,
+        "forebay_ready 0",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    desk.health.conditions.clear(Code::QueueRefuses, &Subject::process());
+    desk.health.receiving();
+    let (_, text) = desk.ask("GET /metrics").await;
+    for line in [
+        r#"forebay_condition{code="sink_blocked",severity="error",instance="metered",sink="siem"} 1"#,
+        r#"forebay_condition{code="queue_refuses",severity="error",instance="",sink=""} 0"#,
+        "forebay_ready 1",
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }

@@ -22,8 +22,8 @@ use forebay::connector::schema::RecordSchema;
 use forebay::queue::limits::Limits;
 use forebay::queue::local::{Beside, Filter, Local};
 use forebay::queue::{
-    Batch, Chunk, DeadLetter, DeadReason, DeadWhat, Origin, Position, Progress, Queue, Receipt, Refusal,
-    SinkKey, State,
+    Batch, Bound, Chunk, DeadLetter, DeadReason, DeadWhat, Origin, Position, Progress, Queue, Receipt,
+    Refusal, SinkKey, State,
 };
 use jiff::Timestamp;
 use serde_json::json;

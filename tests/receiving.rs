@@ -16,7 +16,7 @@ pub mod stage;
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay::queue::{DeadReason, DeadWhat, Refusal};
+use forebay::queue::{Bound, DeadReason, DeadWhat, Refusal};
 use serde_json::json;
 
 use stage::{KEY, Reply, Stage};
@@ -295,7 +295,11 @@ async fn no_content_type_is_refused() {
 async fn our_own_trouble_is_503_with_retry_after_and_the_retry_is_taken() {
     let stage = Stage::auth0().await;
     let troubles: [fn() -> Refusal; 3] = [
-        || Refusal::Full { retry_after: Duration::from_secs(7), bound: "max_bytes" },
+        || Refusal::Full {
+            retry_after: Duration::from_secs(7),
+            bound: Bound::MaxBytes,
+            detail: "full".to_owned(),
+        },
         || Refusal::Broken(forebay::error::Error::new(forebay::error::Kind::Io, "disk on fire")),
         || Refusal::Closing,
     ];

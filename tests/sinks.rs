@@ -82,7 +82,8 @@ impl Work {
         let (said, status) = watch::channel(SinkStatus::Well);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let queue: Arc<dyn Queue> = queue.clone();
-        let job = Job { key: key(name), cursor, queue, clock, pace, status: said, shutdown };
+        let conditions = Arc::default();
+        let job = Job { key: key(name), cursor, queue, clock, pace, status: said, conditions, shutdown };
         Self { task: tokio::spawn(worker::run(sink, job)), status, stop }
     }
 

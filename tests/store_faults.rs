@@ -82,7 +82,7 @@ async fn append_all(local: Arc<Local>, numbers: Vec<u64>) {
                     break;
                 }
                 Ok(receipt) => panic!("{receipt:?}"),
-                Err(Refusal::Full { bound, .. }) => println!("refused {n} full {bound}"),
+                Err(Refusal::Full { bound, .. }) => println!("refused {n} full {}", bound.name()),
                 Err(Refusal::Broken(error)) => println!("refused {n} broken {error}"),
                 Err(Refusal::Closing) => panic!("closing"),
             }

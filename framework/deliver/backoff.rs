@@ -43,6 +43,11 @@ impl Backoff {
         Self { pace, failures: 0 }
     }
 
+    /// Returns the longest wait of our own choosing.
+    pub fn longest(&self) -> Duration {
+        self.pace.most
+    }
+
     /// Something worked: the next failure is a first one.
     pub fn reset(&mut self) {
         self.failures = 0;

@@ -61,8 +61,8 @@ pub enum Outcome {
         wait: Option<Duration>,
         /// What it said; escaped, bounded, no secret.
         reason: String,
-        /// Whether a person must act (401, 403, 404): said louder, and retried all the same.
-        held: bool,
+        /// Whether it takes a change by an operator (401, 403, 404). It is tried again all the same.
+        blocked: bool,
     },
     /// There is nobody to give records to any more (the reader of a pipe went away): the worker ends with
     /// this, and the records stay in the queue.
@@ -77,6 +77,6 @@ pub enum SinkStatus {
     Well,
     /// It failed in a way that may pass.
     Retrying(String),
-    /// It refuses until a person acts.
-    Held(String),
+    /// It refuses in a way that takes a change by an operator; it is tried again all the same.
+    Blocked(String),
 }

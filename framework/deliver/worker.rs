@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::backoff::{Backoff, Pace};
 use super::{Outcome, Sink, SinkStatus};
 use crate::call::retry::chance;
+use crate::condition::{Code, Conditions, Subject};
 use crate::connector::clock::Clock;
 use crate::error::{Result, escaped};
 use crate::points;
@@ -36,8 +37,10 @@ pub struct Job {
     pub clock: Arc<dyn Clock>,
     /// How fast it tries again, and how long it drains.
     pub pace: Pace,
-    /// Where it says how the sink fares.
+    /// The state of the sink, for `/readyz`.
     pub status: watch::Sender<SinkStatus>,
+    /// Where a failing sink is a condition.
+    pub conditions: Arc<Conditions>,
     /// When to stop.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -86,7 +89,7 @@ impl Worker {
                 None => return Flow::Stop,
                 Some(Ok(())) => return Flow::On,
                 Some(Err(error)) => {
-                    if self.fail(SinkStatus::Held(error.to_string()), None).await == Flow::Stop {
+                    if self.fail(SinkStatus::Blocked(error.to_string()), None).await == Flow::Stop {
                         return Flow::Stop;
                     }
                 }
@@ -147,12 +150,13 @@ impl Worker {
                     chunk = rest(chunk, done);
                     flow
                 }
-                Outcome::RetryAfter { wait, reason, held } => {
-                    let status = if held { SinkStatus::Held(reason) } else { SinkStatus::Retrying(reason) };
+                Outcome::RetryAfter { wait, reason, blocked } => {
+                    let status =
+                        if blocked { SinkStatus::Blocked(reason) } else { SinkStatus::Retrying(reason) };
                     self.fail(status, wait).await
                 }
                 Outcome::Gone(error) => {
-                    self.say(SinkStatus::Held(error.to_string()));
+                    self.say(SinkStatus::Blocked(error.to_string()));
                     return Err(error);
                 }
             };
@@ -218,7 +222,7 @@ impl Worker {
         self.stop.pause(wait).await
     }
 
-    /// Says how the sink fares, in the log only when that has changed.
+    /// Publishes the state of the sink, as status and as condition, if it has changed.
     fn say(&mut self, status: SinkStatus) {
         let changed = self.job.status.send_if_modified(|was| {
             let changed = *was != status;
@@ -228,13 +232,24 @@ impl Worker {
         if !changed {
             return;
         }
-        self.counts.held.set(if matches!(status, SinkStatus::Held(_)) { 1.0 } else { 0.0 });
-        let (instance, sink) = (&self.job.key.instance, &self.job.key.sink);
+        self.counts.blocked.set(if matches!(status, SinkStatus::Blocked(_)) { 1.0 } else { 0.0 });
+        let subject = Subject::instance(&self.job.key.instance).sink(&self.job.key.sink);
+        let conditions = &self.job.conditions;
+        let every = self.backoff.longest().as_secs();
+        if !matches!(status, SinkStatus::Retrying(_)) {
+            conditions.clear(Code::SinkRetrying, &subject);
+        }
         match status {
-            SinkStatus::Well => info!(%instance, %sink, "the sink takes records again"),
-            SinkStatus::Retrying(reason) => warn!(%instance, %sink, %reason, "the sink failed; trying again"),
-            SinkStatus::Held(reason) => error!(%instance, %sink, %reason,
-                "the sink is held until somebody acts; its records wait in the queue"),
+            SinkStatus::Well => conditions.clear(Code::SinkBlocked, &subject),
+            SinkStatus::Retrying(reason) => {
+                conditions.clear(Code::SinkBlocked, &subject);
+                conditions.raise(Code::SinkRetrying, subject, format!("the sink failed: {reason}"));
+            }
+            SinkStatus::Blocked(reason) => conditions.raise(
+                Code::SinkBlocked,
+                subject,
+                format!("the sink refuses records: {reason}; they wait and are tried again at least every {every} s"),
+            ),
         }
     }
 }
@@ -256,7 +271,7 @@ struct Counts {
     bytes: metrics::Counter,
     refused: metrics::Counter,
     retries: metrics::Counter,
-    held: metrics::Gauge,
+    blocked: metrics::Gauge,
 }
 
 impl Counts {
@@ -269,7 +284,7 @@ impl Counts {
             refused: metrics::counter!("forebay_dead_letters_total",
                 "instance" => key.instance.to_string(), "reason" => "sink_refused"),
             retries: metrics::counter!("forebay_sink_retries_total", &labels),
-            held: metrics::gauge!("forebay_sink_held", &labels),
+            blocked: metrics::gauge!("forebay_sink_blocked", &labels),
         }
     }
 

@@ -98,17 +98,52 @@ pub struct Receipt {
 /// Why a batch was not taken. Nothing of it is stored.
 #[derive(Debug)]
 pub enum Refusal {
-    /// `max_bytes`, the dead letters' share, or `min_free` is reached.
+    /// There is no room.
     Full {
         /// When to try again.
         retry_after: Duration,
-        /// Which bound, for the log.
-        bound: &'static str,
+        /// The bound that is reached.
+        bound: Bound,
+        /// The bound in words: its key, its value, and what is used or free.
+        detail: String,
     },
     /// A write or a sync failed; the store is being reopened and checked.
     Broken(crate::error::Error),
     /// The process is shutting down.
     Closing,
+}
+
+/// A bound on what the queue takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bound {
+    /// `queue.max_bytes`: the store takes no more of any instance.
+    MaxBytes,
+    /// `queue.min_free`: too little is free on the file system.
+    MinFree,
+    /// The file system refused a write for lack of room.
+    Disk,
+    /// `queue.dead_share`: there is no room for more dead letters.
+    DeadLetters,
+}
+
+impl Bound {
+    /// Returns the name used in logs and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxBytes => "max_bytes",
+            Self::MinFree => "min_free",
+            Self::Disk => "disk",
+            Self::DeadLetters => "dead_letters",
+        }
+    }
+
+    /// Returns whether it is reached for every instance, and not for one alone.
+    pub fn is_shared(self) -> bool {
+        match self {
+            Self::MaxBytes | Self::MinFree | Self::Disk => true,
+            Self::DeadLetters => false,
+        }
+    }
 }
 
 /// Where a sink stands: the number of the next record of its instance that it has not got.

@@ -43,8 +43,8 @@ pub(super) enum Refused {
     Full {
         /// When to come again.
         retry_after: Duration,
-        /// Which bound.
-        bound: &'static str,
+        /// The bound in words.
+        detail: String,
     },
     /// The queue could not write, or something here went wrong.
     Broken(String),
@@ -80,7 +80,7 @@ impl Refused {
             | Self::Astray(detail)
             | Self::Undone(detail)
             | Self::Broken(detail) => detail,
-            Self::Full { bound, .. } => bound,
+            Self::Full { detail, .. } => detail,
             Self::UnknownPath
             | Self::Method
             | Self::Rejected(_)
@@ -169,7 +169,7 @@ impl From<Rejection> for Refused {
 impl From<queue::Refusal> for Refused {
     fn from(refusal: queue::Refusal) -> Self {
         match refusal {
-            queue::Refusal::Full { retry_after, bound } => Self::Full { retry_after, bound },
+            queue::Refusal::Full { retry_after, detail, .. } => Self::Full { retry_after, detail },
             queue::Refusal::Broken(error) => Self::Broken(error.to_string()),
             queue::Refusal::Closing => Self::Stopping,
         }

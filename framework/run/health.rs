@@ -1,16 +1,17 @@
-//! How the process and its instances fare, in one place: what `/healthz` and `/readyz` answer and what the
-//! gauges of the stream show.
+//! The state of the process and its instances: what `/healthz` and `/readyz` answer, and the gauges of conditions and
+//! streams.
 //!
-//! Whoever starts and stops instances writes into it; `admin` reads it. It never asks for the time.
+//! `host` and the tasks of instances write into it; `admin` reads it. Everything that is wrong is a condition of the
+//! one list, [`Health::conditions`]. It never asks for the time.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
 
-use crate::condition::Conditions;
+use crate::condition::{Condition, Conditions};
 use crate::connector::instance::InstanceId;
 use crate::deliver::SinkStatus;
 use crate::error::escaped;
@@ -49,32 +50,54 @@ impl StreamStatus {
         }
     }
 
-    /// What is wrong; `None` where nothing is.
+    /// Returns what is wrong, in words; `None` if nothing is.
     fn reason(&self) -> Option<String> {
         match self {
-            Self::Manual | Self::Active => None,
-            Self::Pending => Some("the vendor's side was not looked at yet".to_owned()),
-            Self::Unwell(why) => Some(format!("the stream is not well: {}", escaped(why, 300))),
-            Self::Refused(why) => Some(format!("the vendor refused: {}", escaped(why, 300))),
-            Self::Destroyed => Some("somebody ran `destroy`".to_owned()),
+            Self::Manual | Self::Active | Self::Pending | Self::Destroyed => None,
+            Self::Unwell(why) | Self::Refused(why) => Some(escaped(why, 300)),
         }
     }
 }
 
-/// How the process and its instances fare.
+/// The state of the process and its instances.
 #[derive(Debug, Default)]
 pub struct Health {
     /// What an operator has to know: every layer raises and clears in this one list.
     pub conditions: Arc<Conditions>,
     inner: RwLock<Inner>,
+    /// The labels of `forebay_condition` that were set: those that no longer hold are set to 0.
+    shown: Mutex<BTreeSet<Labels>>,
 }
+
+/// Code, severity, instance and sink of a condition, as labels.
+type Labels = (&'static str, &'static str, String, String);
 
 #[derive(Debug, Default)]
 struct Inner {
-    receiving: bool,
-    stopping: bool,
-    store: Option<String>,
+    state: State,
     instances: BTreeMap<InstanceId, InstanceHealth>,
+}
+
+/// Where the process is between its start and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    /// The listener does not take connections yet.
+    #[default]
+    Starting,
+    /// It takes connections.
+    Running,
+    /// The process ends.
+    Stopping,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -97,19 +120,17 @@ pub struct Answer {
 }
 
 impl Health {
-    /// The listener takes connections, or does not any more.
-    pub fn receiving(&self, receiving: bool) {
-        self.write().receiving = receiving;
+    /// The listener takes connections.
+    pub fn receiving(&self) {
+        let mut inner = self.write();
+        if inner.state == State::Starting {
+            inner.state = State::Running;
+        }
     }
 
     /// The process was told to stop.
     pub fn stopping(&self) {
-        self.write().stopping = true;
-    }
-
-    /// What is wrong with the store; `None` when it writes and syncs.
-    pub fn store(&self, trouble: Option<String>) {
-        self.write().store = trouble;
+        self.write().state = State::Stopping;
     }
 
     /// How an instance's stream is; this also makes the instance known.
@@ -148,59 +169,67 @@ impl Health {
         inner.instances.entry(instance.clone()).or_default().sinks.insert(name.to_owned(), status);
     }
 
-    /// `/healthz`: the process is alive, and its store takes what comes.
+    /// Returns the answer of `/healthz`: 503 only while a condition holds that a restart cures.
     ///
     /// ```json
-    /// {"status": "ok", "version": "0.1.0", "store": "ok"}
+    /// {"status": "ok", "version": "0.1.0", "conditions": []}
     /// ```
     pub fn healthz(&self) -> Answer {
-        let inner = self.read();
-        let well = inner.store.is_none();
-        let status = if well { "ok" } else { "failing" };
-        let store = inner.store.as_deref().map_or_else(|| "ok".to_owned(), |why| escaped(why, 300));
-        let version = env!("CARGO_PKG_VERSION");
-        Answer { well, document: json!({"status": status, "version": version, "store": store}) }
+        let fatal: Vec<Json> = self
+            .conditions
+            .list()
+            .iter()
+            .filter(|condition| condition.code.restart_cures())
+            .map(condition_json)
+            .collect();
+        let well = fatal.is_empty();
+        let (status, version) = (if well { "ok" } else { "failing" }, env!("CARGO_PKG_VERSION"));
+        Answer { well, document: json!({"status": status, "version": version, "conditions": fatal}) }
     }
 
-    /// `/readyz`: it receives, and every stream is well. `reasons` says what is not; a sink that is held is
-    /// shown, and is no reason: what comes in is safe all the same.
+    /// Returns the answer of `/readyz`: 503 only while no instance can take events. Every condition is listed,
+    /// whatever the status.
     ///
     /// ```json
-    /// {"ready": false, "reasons": ["acme: the stream is not well: suspended"], "receiving": true,
+    /// {"ready": true, "state": "running", "conditions": [
+    ///    {"code": "sink_blocked", "severity": "error", "instance": "acme", "sink": "siem", "item": null,
+    ///     "since": "2026-11-22T11:58:00Z", "message": "siem.example.com answered 401",
+    ///     "action": "correct what the message names; ..."}],
     ///  "instances": {"acme": {
-    ///    "stream": "unwell", "renewal": null, "expires": null, "last_event": "2026-11-22T11:59:30Z", "last_event_age_seconds": 30.0,
-    ///    "last_rejection": {"at": "2026-11-22T11:58:00Z", "reason": "wrong key"},
-    ///    "sinks": {"siem": {"status": "held", "reason": "siem.example.com answered 401"}}}}}
+    ///    "ready": true, "stream": "active", "stream_reason": null, "renewal": null, "expires": null,
+    ///    "last_event": "2026-11-22T11:59:30Z", "last_event_age_seconds": 30.0,
+    ///    "last_rejection": {"at": "2026-11-22T11:58:00Z", "reason": "wrong_key"},
+    ///    "sinks": {"siem": {"status": "blocked", "reason": "siem.example.com answered 401"}}}}}
     /// ```
     pub fn readyz(&self, now: Timestamp) -> Answer {
+        let conditions = self.conditions.list();
         let inner = self.read();
-        let mut reasons = Vec::new();
-        if !inner.receiving {
-            reasons.push("the listener does not take connections".to_owned());
-        }
-        if inner.stopping {
-            reasons.push("the process is stopping".to_owned());
-        }
-        if let Some(why) = &inner.store {
-            reasons.push(format!("the store fails: {}", escaped(why, 300)));
-        }
-        let mut instances = Map::new();
-        for (id, instance) in &inner.instances {
-            reasons.extend(instance.stream.reason().map(|reason| format!("{id}: {reason}")));
-            if let Some(end) = instance.expires.filter(|end| *end <= now) {
-                reasons.push(format!("{id}: the stream ran out at {end} and is not renewed"));
-            }
-            instances.insert(id.to_string(), instance.document(now));
-        }
-        let well = reasons.is_empty();
-        let receiving = inner.receiving && !inner.stopping;
-        let document =
-            json!({"ready": well, "reasons": reasons, "receiving": receiving, "instances": instances});
+        let refusing = |id: Option<&str>| {
+            conditions.iter().any(|one| one.code.refuses_events() && one.subject.instance.as_deref() == id)
+        };
+        let receives = inner.state == State::Running && !refusing(None);
+        let instances: Map<String, Json> = inner
+            .instances
+            .iter()
+            .map(|(id, one)| {
+                let ready = receives && !refusing(Some(id.as_str()));
+                (id.to_string(), one.document(now, ready))
+            })
+            .collect();
+        let well = receives && (instances.is_empty() || instances.values().any(|one| one["ready"] == true));
+        let document = json!({
+            "ready": well,
+            "state": inner.state.name(),
+            "conditions": conditions.iter().map(condition_json).collect::<Vec<_>>(),
+            "instances": instances,
+        });
         Answer { well, document }
     }
 
     /// Sets the gauges that depend on the time of asking.
     pub fn set_gauges(&self, now: Timestamp) {
+        self.set_conditions();
+        metrics::gauge!("forebay_ready").set(if self.readyz(now).well { 1.0 } else { 0.0 });
         for (id, instance) in &self.read().instances {
             for word in StreamStatus::WORDS {
                 let is = if instance.stream.word() == word { 1.0 } else { 0.0 };
@@ -214,6 +243,28 @@ impl Health {
             if let Some(age) = instance.age(now) {
                 metrics::gauge!("forebay_last_event_age_seconds", "instance" => id.to_string()).set(age);
             }
+        }
+    }
+
+    /// Counts the conditions that hold by code, instance and sink. What no longer holds goes to 0 and stays, so that a
+    /// series does not vanish while an alert looks at it.
+    fn set_conditions(&self) {
+        let mut now: BTreeMap<Labels, u32> = BTreeMap::new();
+        for Condition { code, subject, .. } in self.conditions.list() {
+            let labels = (
+                code.name(),
+                code.severity().name(),
+                subject.instance.unwrap_or_default(),
+                subject.sink.unwrap_or_default(),
+            );
+            *now.entry(labels).or_default() += 1;
+        }
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.extend(now.keys().cloned());
+        for labels in shown.iter() {
+            let (code, severity, instance, sink) = labels.clone();
+            metrics::gauge!("forebay_condition", "code" => code, "severity" => severity, "instance" => instance, "sink" => sink)
+                .set(f64::from(now.get(labels).copied().unwrap_or(0)));
         }
     }
 
@@ -233,16 +284,18 @@ impl InstanceHealth {
         self.last_event.map(|at| now.duration_since(at).as_secs_f64().max(0.0))
     }
 
-    fn document(&self, now: Timestamp) -> Json {
+    fn document(&self, now: Timestamp, ready: bool) -> Json {
         let sink = |status: &watch::Receiver<SinkStatus>| match &*status.borrow() {
             SinkStatus::Well => json!({"status": "well"}),
             SinkStatus::Retrying(why) => json!({"status": "retrying", "reason": why}),
-            SinkStatus::Held(why) => json!({"status": "held", "reason": why}),
+            SinkStatus::Blocked(why) => json!({"status": "blocked", "reason": why}),
         };
         let sinks: Map<String, Json> =
             self.sinks.iter().map(|(name, status)| (name.clone(), sink(status))).collect();
         json!({
+            "ready": ready,
             "stream": self.stream.word(),
+            "stream_reason": self.stream.reason(),
             "renewal": self.renewal.map(|at| at.to_string()),
             "expires": self.expires.map(|at| at.to_string()),
             "last_event_age_seconds": self.age(now),
@@ -251,4 +304,18 @@ impl InstanceHealth {
             "sinks": sinks,
         })
     }
+}
+
+fn condition_json(condition: &Condition) -> Json {
+    let Condition { code, subject, since, message } = condition;
+    json!({
+        "code": code.name(),
+        "severity": code.severity().name(),
+        "instance": subject.instance,
+        "sink": subject.sink,
+        "item": subject.item,
+        "since": since.to_string(),
+        "message": message,
+        "action": code.action(),
+    })
 }

@@ -13,10 +13,11 @@ use super::config::Configured;
 use super::instructions::Reader;
 use super::observed::Observed;
 use super::provisioning::{self, Vendors};
+use super::refusing::{self, Refusing};
 use super::rotation::{self, Rotated};
 use super::ruling::Ruling;
 use super::world::World;
-use super::{metrics, receiving, retries, sinking, summary};
+use super::{metrics, receiving, retries, sinking, summary, watchdog};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Result};
 use crate::provision::{Provisioner, secrets};
@@ -40,7 +41,8 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         secrets::ensure(&member.instance, state.clone()).await?;
     }
     // 2. The sinks, at their cursors. They outlive the receiver.
-    let queue = Arc::new(Observed::new(&members, store.clone(), health.clone()));
+    let refusing = Refusing::new(health.conditions.clone());
+    let queue = Arc::new(Observed::new(&members, store.clone(), refusing.clone()));
     let (stop_sinks, sinks_stop) = watch::channel(false);
     let mut sinks = sinking::start(&members, queue.clone(), &world, sinks_stop).await?;
     // 3. What provisions, and what rules change: both write one memory.
@@ -72,7 +74,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     if let Some((_, witness)) = &world.witness {
         receiver.endpoints().iter().for_each(|endpoint| endpoint.watched_by(witness.clone()));
     }
-    health.receiving(true);
+    health.receiving();
     for line in receiver.ready_lines() {
         (world.say)(&line);
     }
@@ -97,7 +99,9 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let minutes =
         summary::every_minute(endpoints.clone(), queue, store.clone(), health.clone(), summary_stop);
     let summary = tokio::spawn(minutes);
-    let ids = members.iter().map(|member| member.instance.id.clone()).collect();
+    let ids: Vec<InstanceId> = members.iter().map(|member| member.instance.id.clone()).collect();
+    let refusals = tokio::spawn(refusing::watch(refusing, store.clone(), ids.clone(), rest_stop.clone()));
+    let watchdog = watchdog::start(health.conditions.clone(), store.clone(), rest_stop.clone());
     let operators = world.admin.map(|(listener, recorder)| {
         let current = metrics::keep_current(recorder.clone(), store.clone(), ids, rest_stop.clone());
         let shown = health.clone();
@@ -124,11 +128,13 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     provisioning.join().await;
     stop_receiver.send_replace(true);
     receiver.join(PATIENCE).await;
-    health.receiving(false);
     stop_sinks.send_replace(true);
     sinks.join().await;
     stop_summary.send_replace(true);
-    for task in [rotation, retries, report, summary].into_iter().chain(operators.into_iter().flatten()) {
+    for task in [rotation, retries, report, summary, refusals, watchdog]
+        .into_iter()
+        .chain(operators.into_iter().flatten())
+    {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task ended by a panic");
         }

@@ -63,10 +63,12 @@ pub const METRICS: &[Description] = &[
     ("forebay_delivered_bytes_total", Shape::Counter, Unit::Bytes, &["instance", "sink"], "Bytes of the records that a sink is done with"),
     ("forebay_sink_lag_records", Shape::Gauge, Unit::Count, &["instance", "sink"], "Stored records that a sink has not got yet"),
     ("forebay_sink_retries_total", Shape::Counter, Unit::Count, &["instance", "sink"], "Deliveries that failed and are tried again"),
-    ("forebay_sink_held", Shape::Gauge, Unit::Count, &["instance", "sink"], "1 while a sink refuses until somebody acts"),
+    ("forebay_sink_blocked", Shape::Gauge, Unit::Count, &["instance", "sink"], "1 while a sink refuses records in a way that takes a change by an operator"),
     ("forebay_stream_status", Shape::Gauge, Unit::Count, &["instance", "status"], "1 for the status that the vendor's side has, 0 for the others"),
     ("forebay_provision_total", Shape::Counter, Unit::Count, &["instance", "resource", "what"], "What provisioning did to a resource"),
     ("forebay_provision_failures_total", Shape::Counter, Unit::Count, &["instance"], "Looks at the vendor's side that failed"),
+    ("forebay_ready", Shape::Gauge, Unit::Count, &[], "1 while an instance can take events, as `/readyz` says"),
+    ("forebay_condition", Shape::Gauge, Unit::Count, &["code", "severity", "instance", "sink"], "Conditions of this code that hold now; 0 once they ended"),
     ("forebay_conditions_dropped_total", Shape::Counter, Unit::Count, &[], "Conditions that were logged and not listed because the list was full"),
     ("forebay_instances_refused_total", Shape::Counter, Unit::Count, &["instance"], "Instances that the vendor refused for good"),
 ];

@@ -1,14 +1,13 @@
-//! The queue as receiver and sinks see it: it counts what each sink is done with, and tells health how the store
-//! fares.
+//! The queue as receiver and sinks see it: it counts what each sink has got, and reports refusals.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;
 
 use super::config::Configured;
-use super::health::Health;
+use super::refusing::Refusing;
 use crate::error::Result;
 use crate::queue::local::Local;
 use crate::queue::{Batch, Chunk, Progress, Queue, Receipt, Refusal, SinkKey};
@@ -16,9 +15,8 @@ use crate::queue::{Batch, Chunk, Progress, Queue, Receipt, Refusal, SinkKey};
 /// A queue that counts what goes out.
 pub(super) struct Observed {
     inner: Arc<Local>,
-    health: Arc<Health>,
+    refusing: Arc<Refusing>,
     delivered: BTreeMap<SinkKey, Delivered>,
-    failing: AtomicBool,
 }
 
 /// What a sink is done with since the process began.
@@ -31,7 +29,7 @@ pub(super) struct Delivered {
 }
 
 impl Observed {
-    pub(super) fn new(members: &[Configured], inner: Arc<Local>, health: Arc<Health>) -> Self {
+    pub(super) fn new(members: &[Configured], inner: Arc<Local>, refusing: Arc<Refusing>) -> Self {
         let keys = members.iter().flat_map(|member| {
             let instance = member.instance.id.clone();
             member
@@ -40,7 +38,7 @@ impl Observed {
                 .map(move |sink| SinkKey { instance: instance.clone(), sink: sink.name.clone() })
         });
         let delivered = keys.map(|key| (key, Delivered::default())).collect();
-        Self { inner, health, delivered, failing: AtomicBool::new(false) }
+        Self { inner, refusing, delivered }
     }
 
     /// What went out, by sink.
@@ -52,18 +50,11 @@ impl Observed {
 #[async_trait]
 impl Queue for Observed {
     async fn append(&self, batch: Batch) -> Result<Receipt, Refusal> {
+        let size = batch.size();
+        let instance = batch.instance.clone();
         let outcome = self.inner.append(batch).await;
-        match &outcome {
-            Ok(_) => {
-                if self.failing.load(Relaxed) && self.failing.swap(false, Relaxed) {
-                    self.health.store(None);
-                }
-            }
-            Err(Refusal::Broken(error)) => {
-                self.failing.store(true, Relaxed);
-                self.health.store(Some(error.to_string()));
-            }
-            Err(Refusal::Full { .. } | Refusal::Closing) => {}
+        if let Err(refusal) = &outcome {
+            self.refusing.refused(&instance, size, refusal);
         }
         outcome
     }

@@ -52,8 +52,8 @@ async fn again(store: &Local, endpoint: &Endpoint) {
                 %instance, letter = number, stored = receipt.stored, duplicates = receipt.duplicates,
                 dead = receipt.dead, "dead letter decoded again"
             ),
-            Err(Refusal::Full { bound, .. }) => {
-                warn!(%instance, letter = number, bound, "no room to decode a dead letter again; it stays");
+            Err(Refusal::Full { detail, .. }) => {
+                warn!(%instance, letter = number, detail, "no room to decode a dead letter again; it stays");
             }
             Err(Refusal::Broken(error)) => warn!(%instance, letter = number, %error, "a dead letter stays"),
             Err(Refusal::Closing) => return,

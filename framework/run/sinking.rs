@@ -47,6 +47,7 @@ pub(super) async fn start(
                 clock: world.clock.clone(),
                 pace: Pace::default(),
                 status,
+                conditions: world.health.conditions.clone(),
                 shutdown: shutdown.clone(),
             };
             workers.spawn(worker::run(sinks::make(config, &key, &world.outside), job));

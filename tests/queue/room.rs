@@ -13,13 +13,13 @@ fn incompressible(n: u64, size: usize) -> Vec<u8> {
     (0..size).map(next).collect()
 }
 
-async fn full(local: &Local, instance: &str, first: u64) -> (u64, &'static str) {
+async fn full(local: &Local, instance: &str, first: u64) -> (u64, Bound, String) {
     for n in first.. {
         match local.append(batch(instance, vec![checked(&n.to_string(), incompressible(n, 50_000))])).await {
             Ok(_) => assert!(n < first + 1000, "no bound holds"),
-            Err(Refusal::Full { bound, retry_after }) => {
+            Err(Refusal::Full { bound, retry_after, detail }) => {
                 assert!(retry_after > Duration::ZERO);
-                return (n - first, bound);
+                return (n - first, bound, detail);
             }
             Err(other) => panic!("{other:?}"),
         }
@@ -37,12 +37,16 @@ async fn a_full_store_refuses_and_takes_again_when_sinks_made_room_and_gives_spa
     let limits = Limits { max_bytes: 8 << 20, ..limits() };
     let local = Local::open(folder.path(), limits, Hand::at(START)).unwrap();
     register(&local, "acme", &["a"]).await;
-    let (stored, bound) = full(&local, "acme", 0).await;
-    assert_eq!(bound, "max_bytes");
+    let (stored, bound, detail) = full(&local, "acme", 0).await;
+    assert_eq!(bound, Bound::MaxBytes);
+    assert!(detail.contains("may take 8 MiB (queue.max_bytes)"), "{detail}");
+    assert!(local.probe(&id("acme"), 100_000).await.is_err(), "a batch of that size is not taken");
+    assert_eq!(local.bound(100_000).await.unwrap().0, Bound::MaxBytes);
     assert!((40..170).contains(&stored), "{stored} batches of 50 kB in 8 MiB");
     assert!(on_disk(folder.path()) < 10 << 20, "{} bytes on disk", on_disk(folder.path()));
     assert_eq!(drain(&local, &key("acme", "a")).await.len() as u64, stored, "nothing half stored");
-    let (again, _) = full(&local, "acme", 10_000).await;
+    local.probe(&id("acme"), 100_000).await.unwrap();
+    let (again, ..) = full(&local, "acme", 10_000).await;
     assert!(again > stored / 2, "there is room again for {again}, the first time {stored}");
     drain(&local, &key("acme", "a")).await;
     crate::support::eventually("the space is given back", || on_disk(folder.path()) < 2 << 20);
@@ -55,7 +59,9 @@ async fn a_disk_that_is_nearly_full_refuses_before_there_is_no_room_to_trim() {
     let limits = Limits { min_free: u64::MAX / 2, ..limits() };
     let local = Local::open(folder.path(), limits, Hand::at(START)).unwrap();
     register(&local, "acme", &["a"]).await;
-    assert_eq!(full(&local, "acme", 0).await, (0, "min_free"));
+    let (stored, bound, detail) = full(&local, "acme", 0).await;
+    assert_eq!((stored, bound), (0, Bound::MinFree));
+    assert!(detail.contains("are free on the disk, and 8 EiB must stay free (queue.min_free)"), "{detail}");
     assert!(local.save(&id("acme"), None, &json!({})).await.unwrap(), "state and cursors still move");
 }
 
@@ -77,7 +83,7 @@ async fn dead_letters_have_a_share_of_their_own() {
             Err(other) => panic!("{other:?}"),
         }
     };
-    assert_eq!((stored, bound), (10, "dead letters"));
+    assert_eq!((stored, bound), (10, Bound::DeadLetters));
     let receipt = local.append(batch("acme", vec![checked("good", "x")])).await.unwrap();
     assert_eq!(receipt.stored, 1, "what is well still has its room");
     let receipt = local.append(batch("acme", vec![checked(&stored.to_string(), "x")])).await.unwrap();

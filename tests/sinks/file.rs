@@ -241,7 +241,8 @@ async fn a_file_that_cannot_be_opened_is_said_and_tried_again() {
     let mut work = Work::start(sink(Target::File { path: path.clone(), rotate: None }, &outside()), &queue);
     tokio::time::timeout(
         Duration::from_secs(5),
-        work.status.wait_for(|status| matches!(status, SinkStatus::Held(why) if why.contains("cannot open"))),
+        work.status
+            .wait_for(|status| matches!(status, SinkStatus::Blocked(why) if why.contains("cannot open"))),
     )
     .await
     .expect("it says so")

@@ -64,29 +64,29 @@ async fn every_status_means_what_the_table_says() {
     enum Means {
         Done,
         Again,
-        Held,
+        Blocked,
         Refused,
     }
-    use Means::{Again, Done, Held, Refused};
+    use Means::{Again, Blocked, Done, Refused};
     let table = [
         (200, Done),
         (201, Done),
         (202, Done),
         (204, Done),
-        (301, Held),
-        (302, Held),
-        (304, Held),
-        (307, Held),
+        (301, Blocked),
+        (302, Blocked),
+        (304, Blocked),
+        (307, Blocked),
         (400, Refused),
-        (401, Held),
-        (403, Held),
-        (404, Held),
-        (405, Held),
+        (401, Blocked),
+        (403, Blocked),
+        (404, Blocked),
+        (405, Blocked),
         (408, Again),
-        (409, Held),
-        (410, Held),
+        (409, Blocked),
+        (410, Blocked),
         (413, Refused),
-        (415, Held),
+        (415, Blocked),
         (422, Refused),
         (429, Again),
         (500, Again),
@@ -103,8 +103,8 @@ async fn every_status_means_what_the_table_says() {
         let right = match (&means, &said) {
             (Done, Outcome::Done { done: 1, refused, .. }) => refused.is_empty(),
             (Refused, Outcome::Done { done: 1, refused, .. }) => refused.len() == 1,
-            (Again, Outcome::RetryAfter { held, .. }) => !held,
-            (Held, Outcome::RetryAfter { held, .. }) => *held,
+            (Again, Outcome::RetryAfter { blocked, .. }) => !blocked,
+            (Blocked, Outcome::RetryAfter { blocked, .. }) => *blocked,
             _ => false,
         };
         assert!(right, "{code}: {said:?}");
@@ -197,7 +197,7 @@ async fn a_held_sink_is_tried_until_somebody_mends_it() {
     let queue = MemoryQueue::holding(0..10);
     let mut work = Work::start(http(target(&server)), &queue);
     work.status
-        .wait_for(|status| matches!(status, SinkStatus::Held(why) if why.contains("401")))
+        .wait_for(|status| matches!(status, SinkStatus::Blocked(why) if why.contains("401")))
         .await
         .unwrap();
     until("all are done", || queue.position() == 10).await;
@@ -270,13 +270,13 @@ async fn a_private_header_is_sent_and_nowhere_printed() {
     let server = Server::start(|n, got| echo([401, 500, 400][n.min(2)], got)).await;
     let queue = MemoryQueue::holding(0..1);
     let mut work = Work::start(http(target(&server)), &queue);
-    let held = work.status.wait_for(|status| matches!(status, SinkStatus::Held(_))).await.unwrap().clone();
+    let held = work.status.wait_for(|status| matches!(status, SinkStatus::Blocked(_))).await.unwrap().clone();
     until("it is a dead letter", || queue.position() == 1).await;
     work.stop().await.unwrap();
     assert!(server.got.lock().unwrap().iter().all(|got| got.header("authorization") == KEY));
     let detail = queue.dead.lock().unwrap()[0].detail.clone();
     let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("the sink is held"), "{log}");
+    assert!(log.contains("sink_blocked"), "{log}");
     for text in [format!("{held:?}"), detail, log] {
         assert!(text.contains("****"), "the sentence is there: {text}");
         assert!(!text.contains("very-secret") && !text.contains('\u{1b}'), "{text}");

@@ -54,8 +54,8 @@ impl Sink for Scripted {
     }
 }
 
-fn retry(held: bool) -> Outcome {
-    Outcome::RetryAfter { wait: None, reason: "not now".to_owned(), held }
+fn retry(blocked: bool) -> Outcome {
+    Outcome::RetryAfter { wait: None, reason: "not now".to_owned(), blocked }
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_held_sink_says_so_and_goes_on_when_it_is_mended() {
     let queue = MemoryQueue::holding(0..5);
     let sink = Scripted::new((0..20).map(|_| retry(true)).collect());
     let mut work = Work::start(Box::new(sink), &queue);
-    let held = SinkStatus::Held("not now".to_owned());
+    let held = SinkStatus::Blocked("not now".to_owned());
     tokio::time::timeout(Duration::from_secs(10), work.status.wait_for(|status| *status == held))
         .await
         .expect("it is held")

@@ -162,8 +162,8 @@ impl HttpSink {
         }
     }
 
-    fn later(&self, wait: Option<std::time::Duration>, reason: String, held: bool) -> Verdict {
-        Verdict::Later(Outcome::RetryAfter { wait, reason, held })
+    fn later(&self, wait: Option<std::time::Duration>, reason: String, blocked: bool) -> Verdict {
+        Verdict::Later(Outcome::RetryAfter { wait, reason, blocked })
     }
 
     /// A portion was taken: a server that was too small for the last one may have room for a little more.

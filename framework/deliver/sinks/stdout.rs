@@ -49,7 +49,7 @@ impl Sink for StdoutSink {
             ),
             Err(Stopped { written: Some(written), error }) => {
                 self.unwritten = Some(lines.slice(written..));
-                Outcome::RetryAfter { wait: None, reason: format!("standard output: {error}"), held: false }
+                Outcome::RetryAfter { wait: None, reason: format!("standard output: {error}"), blocked: false }
             }
         }
     }

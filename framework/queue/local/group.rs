@@ -14,10 +14,11 @@ use super::fault::{Fault, FaultKind};
 use super::job::{Append, Job, Work};
 use super::known::Memory;
 use super::{letters, space};
+use crate::connector::units::size as shown;
 use crate::error::Error;
 use crate::points;
 use crate::queue::limits::Limits;
-use crate::queue::{Receipt, Refusal};
+use crate::queue::{Bound, Receipt, Refusal};
 
 /// How long a refused vendor should wait.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -41,7 +42,11 @@ impl Waiter {
 /// What a vendor is told of a fault.
 pub(super) fn refusal(fault: &Fault) -> Refusal {
     match fault.kind {
-        FaultKind::Full => Refusal::Full { retry_after: RETRY_AFTER, bound: "disk" },
+        FaultKind::Full => Refusal::Full {
+            retry_after: RETRY_AFTER,
+            bound: Bound::Disk,
+            detail: format!("the file system refused a write: {}", fault.said),
+        },
         FaultKind::Damaged | FaultKind::Busy | FaultKind::Version | FaultKind::Broken => {
             Refusal::Broken(Error::from(fault.clone()))
         }
@@ -133,8 +138,8 @@ fn append_one(
     room: &mut Room<'_>,
 ) -> Result<(), Fault> {
     let size = append.size;
-    if let Some(bound) = space::bound(&room.usage, room.free, size, room.limits) {
-        drop(append.reply.send(Err(Refusal::Full { retry_after: RETRY_AFTER, bound })));
+    if let Some((bound, detail)) = space::bound(room.usage.used, room.free, size, room.limits) {
+        drop(append.reply.send(Err(Refusal::Full { retry_after: RETRY_AFTER, bound, detail })));
         return Ok(());
     }
     let instance = append.batch.instance.clone();
@@ -147,7 +152,12 @@ fn append_one(
         let held = held.saturating_add(letters::size(&planned.dead));
         if held > space::dead_share(room.limits) {
             unjudge(memory, &planned);
-            let full = Refusal::Full { retry_after: RETRY_AFTER, bound: "dead letters" };
+            let (share, percent) = (shown(space::dead_share(room.limits)), room.limits.dead_share);
+            let detail = format!(
+                "dead letters take {}, and may take {share} (queue.dead_share is {percent} %)",
+                shown(held)
+            );
+            let full = Refusal::Full { retry_after: RETRY_AFTER, bound: Bound::DeadLetters, detail };
             drop(append.reply.send(Err(full)));
             return Ok(());
         }

@@ -20,6 +20,7 @@ mod lock;
 mod log;
 mod make;
 mod open;
+mod pulse;
 mod reader;
 mod recent;
 mod rescue;
@@ -43,6 +44,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::beside::Beside;
 pub use self::cursors::SinkState;
 pub use self::letters::{Filter, REASONS, Stored, reason_name, what_name};
+pub use self::pulse::Writer as WriterState;
 pub use self::shared::Stats;
 
 use self::append::{Dedupe, Prepared};
@@ -55,10 +57,12 @@ use self::shared::Shared;
 use self::writer::{WAITING, Writer};
 use super::limits::Limits;
 use super::{
-    Batch, Chunk, Cursor, DeadReason, Origin, Position, Progress, Queue, Receipt, Refusal, SinkKey, State,
+    Batch, Bound, Chunk, Cursor, DeadReason, Origin, Position, Progress, Queue, Receipt, Refusal, SinkKey,
+    State,
 };
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
+use crate::connector::model::OnReuse;
 use crate::error::{Error, Kind, Result};
 
 /// The store of a `run`.
@@ -68,6 +72,7 @@ pub struct Local {
     shared: Arc<Shared>,
     /// Bytes that dead letters may take.
     dead_share: u64,
+    limits: Limits,
     /// `None` once it is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -94,13 +99,13 @@ impl Local {
         shared.lost(opened.lost);
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (folder, dead_share) = (folder.to_owned(), space::dead_share(&limits));
-        let writer = Writer::new(folder.clone(), limits, clock, shared.clone(), opened, lock);
+        let writer = Writer::new(folder.clone(), limits.clone(), clock, shared.clone(), opened, lock);
         let thread = std::thread::Builder::new()
             .name("forebay-store".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(|e| Error::new(Kind::Io, "cannot start the thread that writes").because(e))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
-        Ok(Arc::new(Self { folder, shared, dead_share, jobs, thread }))
+        Ok(Arc::new(Self { folder, shared, dead_share, limits, jobs, thread }))
     }
 
     /// Where the store is.
@@ -111,6 +116,49 @@ impl Local {
     /// Figures of the store.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    /// Returns the bounds of the store.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns what the thread that writes does now.
+    pub fn writer(&self) -> WriterState {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            return WriterState::Ended;
+        }
+        self.shared.pulse.read()
+    }
+
+    /// Returns the shared bound that a batch of this size would break now, and that in words, without asking the
+    /// thread that writes.
+    pub async fn bound(&self, size: u64) -> Option<(Bound, String)> {
+        let (folder, limits, used) = (self.folder.clone(), self.limits.clone(), self.shared.stats().bytes);
+        let look = move || space::free(&folder).ok().and_then(|free| space::bound(used, free, size, &limits));
+        tokio::task::spawn_blocking(look).await.ok().flatten()
+    }
+
+    /// Returns whether a batch of so many bytes of an instance would be taken now: an empty one that claims this size
+    /// goes the whole way, the commit and its sync included.
+    pub async fn probe(&self, instance: &InstanceId, size: u64) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let batch = Batch {
+            instance: instance.clone(),
+            received: Timestamp::UNIX_EPOCH,
+            records: Vec::new(),
+            dead: Vec::new(),
+            on_reuse: OnReuse::Drop,
+        };
+        let (batch, prepared, dedupe) = (Arc::new(batch), Prepared::default(), Dedupe::ByRule);
+        let append = Append { batch, dead: Vec::new(), size, prepared, dedupe, reply, also: None };
+        let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };
+        if jobs.send(Job::Append(Box::new(append))).await.is_err() {
+            return Err(Refusal::Broken(gone()));
+        }
+        drop(jobs);
+        answer.await.unwrap_or_else(|_| Err(Refusal::Broken(gone()))).map(drop)
     }
 
     /// Takes no more work, finishes what is under way, and closes the database. Readers get `None`.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::dedupe::Key;
 use super::fault::Fault;
+use super::pulse::Pulse;
 use super::recent::Recent;
 use super::schema;
 use super::space::Usage;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     sync_micros: AtomicU64,
     letters: AtomicU64,
     lost: AtomicU64,
+    /// What the writer is at.
+    pub(super) pulse: Pulse,
 }
 
 /// Figures of the store, for people who watch it.
@@ -97,6 +100,7 @@ impl Shared {
             sync_micros: AtomicU64::new(0),
             letters: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            pulse: Pulse::new(),
         }
     }
 

@@ -6,7 +6,9 @@ use rusqlite::Connection;
 
 use super::fault::Fault;
 use super::schema::PAGE;
+use crate::connector::units::size as shown;
 use crate::points;
+use crate::queue::Bound;
 use crate::queue::limits::Limits;
 
 /// Pages that one step of giving back moves, so that a commit never waits long behind it.
@@ -59,12 +61,22 @@ pub(super) fn free(folder: &Path) -> Result<u64, Fault> {
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// Which bound a batch of this size would break.
-pub(super) fn bound(usage: &Usage, free: u64, size: u64, limits: &Limits) -> Option<&'static str> {
-    if usage.used.saturating_add(size) > limits.max_bytes {
-        return Some("max_bytes");
+/// Which bound a batch of this size would break, and that in words.
+pub(super) fn bound(used: u64, free: u64, size: u64, limits: &Limits) -> Option<(Bound, String)> {
+    if used.saturating_add(size) > limits.max_bytes {
+        let (used, most) = (shown(used), shown(limits.max_bytes));
+        return Some((
+            Bound::MaxBytes,
+            format!(
+                "the store takes {used} and may take {most} (queue.max_bytes); {} more do not fit",
+                shown(size)
+            ),
+        ));
     }
-    (free < limits.min_free.saturating_add(size)).then_some("min_free")
+    (free < limits.min_free.saturating_add(size)).then(|| {
+        let (free, least) = (shown(free), shown(limits.min_free));
+        (Bound::MinFree, format!("{free} are free on the disk, and {least} must stay free (queue.min_free)"))
+    })
 }
 
 /// Bytes that dead letters may take.

@@ -105,6 +105,7 @@ impl Writer {
         // What tells this thread that time has passed. Without it space is given back at the next commit.
         let timer = tokio::runtime::Builder::new_current_thread().enable_time().build().ok();
         while let Some(job) = self.next(&mut jobs, timer.as_ref()) {
+            self.shared.pulse.working();
             let mut group = vec![job];
             // Each commit writes a handful of pages whatever is in it, and syncs them.
             if self.shared.more_is_coming() {
@@ -117,6 +118,7 @@ impl Writer {
             }
             self.group(group);
             self.tidy(&jobs);
+            self.shared.pulse.idle();
         }
         self.close();
     }
@@ -251,10 +253,12 @@ impl Writer {
             return;
         }
         broken.next_try = now.saturating_add(PAUSE_MS);
+        self.shared.pulse.checking();
         let reopened = reopen(broken, &self.folder, &self.limits, now).and_then(|mut opened| {
             register(&mut opened, &self.shared.registered())?;
             Ok(opened)
         });
+        self.shared.pulse.working();
         match reopened {
             Ok(opened) => {
                 points::reached("reopen.done");

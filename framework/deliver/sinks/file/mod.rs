@@ -186,14 +186,14 @@ impl State {
             tracing::debug!(%error, "cannot cut a torn line yet");
         }
         let reason = format!("{}: {error}", self.path.display());
-        let held = matches!(
+        let blocked = matches!(
             error.kind(),
             ErrorKind::PermissionDenied
                 | ErrorKind::ReadOnlyFilesystem
                 | ErrorKind::NotFound
                 | ErrorKind::NotADirectory
         );
-        Outcome::RetryAfter { wait: None, reason, held }
+        Outcome::RetryAfter { wait: None, reason, blocked }
     }
 
     fn note(&mut self, done: usize, note: Note) -> Outcome {
