@@ -421,7 +421,7 @@ mod tests {
             conditions.flush();
             conditions.flush();
         });
-        assert_eq!(*lines.0.lock().unwrap(), ["try 0", "condition resolved", "9 holds"]);
+        assert_eq!(*lines.0.lock().unwrap(), ["try 0", "condition resolved", "holds 9"]);
     }
 
     #[test]
