@@ -4,12 +4,14 @@
 //! The inputs of `fuzz/corpus/<target>/` are played first. `FOREBAY_FUZZ_CASES=5000` plays so many cases of each target,
 //! `FOREBAY_FUZZ_SEED=7` other ones, `FOREBAY_FUZZ_SEED=random` others each time.
 
-mod bodies;
-mod inflation;
-mod signatures;
-mod spec_text;
+pub mod bodies;
+pub mod inflation;
+pub mod json;
+pub mod keys;
+pub mod signatures;
+pub mod spec_text;
 mod spoil;
-mod text_language;
+pub mod text_language;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};

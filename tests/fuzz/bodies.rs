@@ -109,7 +109,7 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![12 => spoiled(good, 6), 5 => spoiled(two, 4), 1 => spoiled(bomb, 1)]
 }
 
-fn check(input: &[u8]) {
+pub fn check(input: &[u8]) {
     for Shape { receiver, endpoint, .. } in SHAPES.iter() {
         let batch = decoded(endpoint, input);
         let items = batch.records.len() + batch.dead.len();

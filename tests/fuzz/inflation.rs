@@ -62,7 +62,7 @@ fn inputs() -> impl Strategy<Value = Vec<u8>> {
     spoiled(prop_oneof![3 => members, 1 => many], 4)
 }
 
-fn check(input: &[u8]) {
+pub fn check(input: &[u8]) {
     for coding in ALL {
         let inflated = coding.inflate(input, MOST);
         match &inflated {

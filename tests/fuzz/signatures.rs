@@ -188,7 +188,7 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![8 => spoiled(right, 3), 2 => spoiled(joined, 2), 1 => spoiled(many, 1)]
 }
 
-fn check(input: &[u8]) {
+pub fn check(input: &[u8]) {
     let mut lines = input.splitn(2, |byte| *byte == b'\n');
     let (sign, time) = (lines.next().unwrap_or_default(), lines.next());
     let text = String::from_utf8_lossy(sign);

@@ -222,7 +222,7 @@ fn home(text: &str) -> &Path {
     &BASES.iter().find(named).unwrap_or(&BASES[0]).file
 }
 
-fn check(input: &[u8]) {
+pub fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input).into_owned();
     let examined = examine_source(Source::new("connector.yaml", &text), home(&text));
     let errors = examined.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();

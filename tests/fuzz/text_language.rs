@@ -239,7 +239,7 @@ fn harmless(source: &str, error: &forebay::error::Error) {
     assert!(!told, "{said} tells the secret");
 }
 
-fn check(input: &[u8]) {
+pub fn check(input: &[u8]) {
     let source = String::from_utf8_lossy(input);
     let text = Text::compile(&source);
     let tree = Tree::compile(&json!({"a": [source], "b": "{{ request.path }}"}));

@@ -1,0 +1,27 @@
+//! The checks of `tests/fuzz/`, for fuzz targets that libFuzzer drives.
+//!
+//! The files are those of the tests, included by path, so that a check exists once. The two modules that they expect
+//! beside them are here with what they need of them.
+#![allow(dead_code, missing_docs)]
+
+#[path = "../../tests/fuzz.rs"]
+pub mod fuzz;
+
+pub mod receiving {
+    #[path = "../../../tests/receiving/stage.rs"]
+    pub mod stage;
+}
+
+pub mod support {
+    use std::path::Path;
+
+    /// Returns the repository's root.
+    pub fn root() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    }
+
+    /// Returns the seed of the generated inputs, which no fuzz target plays.
+    pub fn seed(_: &str) -> u64 {
+        1
+    }
+}
