@@ -11,6 +11,9 @@ pub mod error;
 /// What an operator has to know about a running process, in one list.
 pub mod condition;
 
+/// Small files that an operator names, read with bounds on size and time.
+pub mod files;
+
 /// Named places where a test kills the process; empty in every ordinary build.
 pub mod points;
 

@@ -39,6 +39,7 @@ fn configured(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Config
         listen: line.listen.as_deref(),
         admin_listen: line.admin_listen.as_deref(),
         to: &line.to,
+        rotation_overlap: None,
         purpose: if line.simulate { Purpose::Simulate } else { Purpose::Run },
     };
     configure(&ask, &environment)
@@ -314,7 +315,7 @@ fn a_sink_of_a_flag_is_called_by_its_target() {
         made.instances[0].sinks.iter().map(|sink| sink.name.clone()).collect()
     };
     assert_eq!(names(&["stdout", "file:/var/a.jsonl"]), ["stdout", "file:/var/a.jsonl"]);
-    let named = names(&["https://siem.example.com:8443/in?token=hush"]);
+    let named = names(&["https://siem.example.com:8443/in?source=hush"]);
     assert!(named[0].starts_with("https://siem.example.com:8443/in#"), "{named:?}");
     assert!(!named[0].contains("hush"));
 }

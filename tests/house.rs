@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&str] = &[
     "error",
     "condition",
+    "files",
     "points",
     "spec",
     "connector",
@@ -56,6 +57,7 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("clap::", &["cli/"]),
     ("std::env::", &["cli/"]),
     ("fail::", &["points.rs"]),
+    ("zeroize::", &["connector/secret.rs"]),
 ];
 
 fn under(folder: &str) -> Vec<(PathBuf, String)> {

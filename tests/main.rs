@@ -37,6 +37,7 @@ mod queue_model;
 mod receiving;
 mod record;
 mod reference;
+mod rotation;
 mod simulation;
 mod sinks;
 mod spec_language;

@@ -13,6 +13,7 @@ mod rules_run;
 mod shapes;
 pub mod stage;
 
+use forebay::connector::secret::{LiveSecret, Secret};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,14 +79,19 @@ async fn a_request_without_the_key_is_answered_before_its_body_is_read() {
 }
 
 #[tokio::test]
-async fn both_values_of_a_secret_that_is_being_changed_are_taken() {
+async fn secret_with_former_values_accepts_all_of_them() {
     let stage = Stage::auth0().await;
     let instance = &stage.endpoint.instance;
-    let old = forebay::connector::secret::Secret::new("brand new key").unwrap();
-    assert!(instance.rotate_secret("monad_api_key", old));
+    let secret = |text: &str| Secret::new(text).unwrap();
+    let live = |former: &[&str]| LiveSecret {
+        former: former.iter().map(|text| secret(text)).collect(),
+        ..LiveSecret::new(secret("brand new key"))
+    };
+    instance.set_secrets([("monad_api_key".to_owned(), live(&["older still", KEY]))]);
     assert_eq!(stage.post(event(1)).await.status, 200);
     assert_eq!(stage.send(&[("x-api-key", "brand new key")], event(2)).await.status, 200);
-    instance.retire("monad_api_key");
+    assert_eq!(stage.send(&[("x-api-key", "older still")], event(5)).await.status, 200);
+    instance.set_secrets([("monad_api_key".to_owned(), live(&[]))]);
     assert_eq!(stage.post(event(3)).await.status, 401);
     assert_eq!(stage.send(&[("x-api-key", "brand new key")], event(4)).await.status, 200);
 }
@@ -97,7 +103,7 @@ async fn while_the_key_is_not_known_the_answer_is_503_and_not_401() {
     let reply = stage.post(event(1)).await;
     assert_eq!(reply.status, 503);
     assert!(reply.header("retry-after").is_some());
-    let secret = forebay::connector::secret::Secret::new(KEY).unwrap();
+    let secret = Secret::new(KEY).unwrap();
     stage.endpoint.instance.set_secret("monad_api_key", secret);
     assert_eq!(stage.post(event(1)).await.status, 200);
 }

@@ -13,6 +13,21 @@ pub const MASK: &str = "****";
 
 /// Shorter values are not looked for in a URL: they would be found everywhere.
 const TELLING: usize = 8;
+/// Characters from which on a secret is masked wherever it is found. A shorter one is masked where it is a word of its
+/// own: masked inside words it would make text unreadable, and each mask would show where its letters are.
+pub const MASKED_ANYWHERE: usize = 6;
+
+/// Returns the text of a URL, well formed or not, with everything between its scheme and the last `@` masked.
+pub fn without_user(text: &str) -> String {
+    let (scheme, rest) = match text.find("://") {
+        Some(at) => text.split_at(at + 3),
+        None => ("", text),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{MASK}@{host}"),
+        None => text.to_owned(),
+    }
+}
 
 /// The values that must not be seen.
 #[derive(Clone, Default)]
@@ -32,19 +47,11 @@ struct Hidden {
 }
 
 impl Mask {
-    /// Every live secret of an instance, also the one before a change.
+    /// Every value of every secret of an instance, also those before a change.
     pub fn of(instance: &Instance) -> Self {
         let mut mask = Self::default();
-        let secrets = match instance.secrets.read() {
-            Ok(secrets) => secrets.clone(),
-            // A writer that panicked leaves whole values behind: they are still the secrets.
-            Err(poisoned) => poisoned.into_inner().clone(),
-        };
-        for (name, secret) in secrets.iter() {
-            mask.add(name, secret.current.expose());
-            if let Some(previous) = &secret.previous {
-                mask.add(name, previous.expose());
-            }
+        for (name, secret) in instance.live().iter() {
+            secret.accepted().for_each(|value| mask.add(name, value.expose()));
         }
         mask
     }
@@ -85,12 +92,17 @@ impl Mask {
     /// The text with every secret in it replaced, also where it stands percent-encoded.
     pub fn hide(&self, text: &str) -> String {
         let forms = self.values.iter().flat_map(|known| &known.forms);
-        forms.fold(text.to_owned(), |text, form| text.replace(form, MASK))
+        forms.fold(text.to_owned(), |text, form| {
+            if form.chars().count() < MASKED_ANYWHERE { hide_word(&text, form) } else { text.replace(form, MASK) }
+        })
     }
 
     /// Whether a value holds a secret.
     pub fn holds(&self, text: &str) -> bool {
-        self.values.iter().any(|known| text.contains(&known.value))
+        self.values.iter().any(|known| {
+            let short = known.value.chars().count() < MASKED_ANYWHERE;
+            if short { hide_word(text, &known.value) != text } else { text.contains(&known.value) }
+        })
     }
 
     /// The name of a secret that stands in a URL, as it is or percent-encoded.
@@ -101,6 +113,26 @@ impl Mask {
             .find(|known| known.forms.iter().any(|form| url.contains(form)))
             .map(|known| known.name.as_str())
     }
+}
+
+/// The text with a short value masked where neither a letter nor a digit stands right before or after it.
+fn hide_word(text: &str, value: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let ends_word = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    while let Some(at) = rest.find(value) {
+        let (before, found) = rest.split_at(at);
+        let after = found.get(value.len()..).unwrap_or_default();
+        out.push_str(before);
+        if ends_word(out.chars().next_back()) && ends_word(after.chars().next()) {
+            out.push_str(MASK);
+        } else {
+            out.push_str(value);
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A value as it is, in a form or query, with `%20` for a blank, and in a path.
@@ -145,5 +177,37 @@ mod tests {
         mask.add("nothing", "");
         assert_eq!(mask.found_in_url("https://h/api"), None);
         assert_eq!(mask.hide("no api"), "no ****");
+    }
+
+    #[test]
+    fn url_is_shown_without_its_user_however_broken() {
+        for (text, shown) in [
+            ("http://user:pa55word@127.0.0.1:99999", "http://****@127.0.0.1:99999"),
+            ("socks5://user:pa55word@h", "socks5://****@h"),
+            ("user:pa55word@h:3128", "****@h:3128"),
+            ("http://user:pa55@wo/rd@h:1", "http://****@h:1"),
+            ("http://h:3128", "http://h:3128"),
+        ] {
+            assert_eq!(without_user(text), shown);
+        }
+    }
+
+    #[test]
+    fn short_secret_is_masked_as_a_word_and_never_inside_one() {
+        let mut mask = Mask::default();
+        mask.add("client_id", "x");
+        mask.add("pin", "1234");
+        for (text, masked) in [
+            ("acme.us.auth0.example", "acme.us.auth0.example"),
+            ("x: fix", "****: fix"),
+            ("id=x&pin=1234", "id=****&pin=****"),
+            ("at 12345 or 1234", "at 12345 or ****"),
+            ("xx x", "xx ****"),
+        ] {
+            assert_eq!(mask.hide(text), masked);
+        }
+        assert!(mask.holds("x") && !mask.holds("example"));
+        mask.add("key", "longer");
+        assert_eq!(mask.hide("prolonger"), "pro****");
     }
 }

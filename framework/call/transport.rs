@@ -322,7 +322,7 @@ fn told(error: &reqwest::Error, host: &str) -> TransportError {
         last = escaped(&cause.to_string(), 200);
         // The error's type is private to the client; a test holds its words.
         if last.contains("proxy authorization required") {
-            let sentence = "the proxy refuses calls without a user and a password (407): give them with --proxy, as http://USER:PASSWORD@HOST:PORT";
+            let sentence = "the proxy refuses calls without a user and a password (407): give them in FOREBAY_PROXY=http://USER:PASSWORD@HOST:PORT, or by `outgoing.proxy` in forebay.yaml";
             return refusal(sentence.to_owned());
         }
         source = cause.source();

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::print::line;
+use super::process::forbid_core_dumps;
 use super::{InstanceFlags, outgoing, runtime};
 use crate::connector::clock::SystemClock;
 use crate::error::Result;
@@ -26,11 +27,13 @@ pub struct Arguments {
 
 /// Runs it, for every instance that is configured. The first refusal ends it; what was removed is forgotten.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    forbid_core_dumps();
     let ask = Ask {
         flags: &arguments.instance,
         listen: None,
         admin_listen: None,
         to: &[],
+        rotation_overlap: None,
         purpose: Purpose::Destroy,
     };
     let configuration = configure(&ask, &environment())?;

@@ -87,6 +87,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         listen: None,
         admin_listen: None,
         to: &[],
+        rotation_overlap: None,
         purpose: Purpose::Explain,
     };
     let mut configuration = configure(&ask, &environment())?;

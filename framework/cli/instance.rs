@@ -11,6 +11,7 @@ mod sinks;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 use url::Url;
@@ -23,10 +24,11 @@ use crate::connector::model::Connector;
 use crate::connector::secret::Secret;
 use crate::connector::settings::{self, Checked, Fault, Given, Values};
 use crate::connector::template::Scope;
+use crate::connector::units;
 use crate::deliver::config::SinkConfig;
 use crate::error::{Result, escaped};
 use crate::run::config::file::{self, File, Source};
-use crate::run::config::{Configuration, Configured};
+use crate::run::config::{Configuration, Configured, OVERLAP, Origin, Place};
 use crate::simulate;
 use crate::spec::shape;
 
@@ -41,6 +43,8 @@ pub struct Ask<'a> {
     pub admin_listen: Option<&'a str>,
     /// `--to`, as often as it was given.
     pub to: &'a [String],
+    /// `--rotation-overlap`.
+    pub rotation_overlap: Option<&'a str>,
     /// What for.
     pub purpose: Purpose,
 }
@@ -78,10 +82,12 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
     gathering.give_flags(&mut wanted);
     for mut one in wanted {
         gathering.read_secrets(&mut one);
-        let files = one.files.clone();
+        let read = std::mem::take(&mut one.places);
         if let Some(configured) = gathering.finish(one, configuration.public_url.as_ref()) {
-            let owned = files.into_iter().map(|(name, path)| (configured.instance.clone(), name, path));
-            configuration.sources.files.extend(owned);
+            let instance = &configured.instance;
+            let origin =
+                |(name, places)| Origin { instance: instance.clone(), name, places };
+            configuration.sources.secrets.extend(read.into_iter().map(origin));
             configuration.instances.push(configured);
         }
     }
@@ -106,11 +112,12 @@ struct Wanted {
     id: InstanceId,
     connector: Arc<Connector>,
     values: Values,
-    /// Where each secret stands, by its name: the source that beats the others.
-    sources: BTreeMap<String, Source>,
-    /// Names and files of the secrets that come from files.
-    files: Vec<(String, PathBuf)>,
+    /// Where the values of each secret stand, by its name: the sources that beat the others.
+    sources: BTreeMap<String, Vec<Source>>,
+    /// Names and places of the secrets that have a value in a file.
+    places: Vec<(String, Vec<Place>)>,
     sinks: Vec<SinkConfig>,
+    overlap: Duration,
 }
 
 impl Gathering<'_> {
@@ -174,8 +181,9 @@ impl Gathering<'_> {
             connector,
             values: Values::default(),
             sources: BTreeMap::new(),
-            files: Vec::new(),
+            places: Vec::new(),
             sinks: Vec::new(),
+            overlap: self.overlap(&file::Overlap::default()),
         })
     }
 
@@ -184,16 +192,28 @@ impl Gathering<'_> {
         for (name, value) in &written.settings {
             one.values.settings.insert(name.clone(), (Given::Data(value.clone()), from.clone()));
         }
-        for (name, source) in &written.secrets {
-            let source = match source {
-                Source::Env(variable) => Source::Env(variable.clone()),
-                Source::File(path) => Source::File(self.file.path(path)),
-            };
-            one.sources.insert(name.clone(), source);
+        for (name, places) in &written.secrets {
+            let sources = places.0.iter().map(|source| self.from_here(source)).collect();
+            one.sources.insert(name.clone(), sources);
         }
+        one.overlap = self.overlap(&written.rotation);
         one.sinks = self.sinks_of_file(&one.id, written);
         let alone = self.file.instances.len() == 1 || self.ask.flags.id.is_some();
         one.values.among_others = (!alone).then(|| settings::shouted(one.id.as_str()));
+    }
+
+    /// A place of the file, whose paths are from its folder.
+    fn from_here(&self, source: &Source) -> Source {
+        match source {
+            Source::Env(variable) => Source::Env(variable.clone()),
+            Source::File(path, lines) => Source::File(self.file.path(path), *lines),
+        }
+    }
+
+    /// How long former values of secrets are accepted: by the flag, by the instance, by the file.
+    fn overlap(&self, of_instance: &file::Overlap) -> Duration {
+        let flag = self.ask.rotation_overlap.and_then(units::duration);
+        flag.or(of_instance.overlap()).or(self.file.rotation.overlap()).unwrap_or(OVERLAP)
     }
 
     /// Checks one instance's values, and works out where it receives.
@@ -221,7 +241,7 @@ impl Gathering<'_> {
         });
         let (path, instance) = placed.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
         let sinks = if one.sinks.is_empty() { vec![sinks::stdout()] } else { one.sinks };
-        Some(Configured { instance: Arc::new(instance), automatic, path, sinks })
+        Some(Configured { instance: Arc::new(instance), automatic, path, sinks, overlap: one.overlap })
     }
 
     /// What is left of one instance's values, and whether all of it was sound.

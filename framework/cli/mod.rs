@@ -27,6 +27,7 @@ mod recorded;
 mod request_text;
 mod run;
 mod schema;
+mod secrets;
 mod simulated;
 mod sinks;
 mod test;
@@ -67,6 +68,8 @@ enum Command {
     DeadLetters(dead_letters::Arguments),
     /// List or drop the cursors of sinks
     Sinks(sinks::Arguments),
+    /// List the values of secrets that are still accepted, or end former ones at once
+    Secrets(secrets::Arguments),
     /// Write a new connector, which validates and passes its case from the start
     New(Box<new::Arguments>),
     /// Print the JSON Schema of specs (from which editors complete and check), of cases, or of what is printed as JSON
@@ -88,8 +91,8 @@ pub struct InstanceFlags {
     /// A setting's value
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub settings: Vec<String>,
-    /// Where a secret's value stands
-    #[arg(long = "secret", value_name = "NAME=env:VAR|file:PATH")]
+    /// Where a secret's value stands; repeat it for further values that verify, or give a file of one a line
+    #[arg(long = "secret", value_name = "NAME=env:VAR|file:PATH|lines:PATH")]
     pub secrets: Vec<String>,
     /// The instance's id (default: the connector's name)
     #[arg(long)]
@@ -103,7 +106,7 @@ pub struct InstanceFlags {
     /// Allow calls to loopback addresses, and plain http to 127.0.0.0/8 and [::1]
     #[arg(long)]
     pub allow_loopback: bool,
-    /// Send outgoing calls through this proxy
+    /// Send outgoing calls through this proxy (one with a password: FOREBAY_PROXY)
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
     /// Trust the certificates in this PEM file too
@@ -141,18 +144,21 @@ pub fn main() -> ExitCode {
         Command::Destroy(arguments) => destroy::run(arguments),
         Command::DeadLetters(arguments) => dead_letters::run(arguments),
         Command::Sinks(arguments) => sinks::run(arguments),
+        Command::Secrets(arguments) => secrets::run(arguments),
         Command::New(arguments) => new::run(*arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
     };
-    match outcome {
+    let code = match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            process::tell(&format!("error: {error}"));
             ExitCode::from(exit_code(&error))
         }
-    }
+    };
+    process::last_words();
+    code
 }
 
 fn exit_code(error: &Error) -> u8 {

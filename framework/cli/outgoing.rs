@@ -9,8 +9,12 @@ use crate::call::retry::Pace;
 use crate::call::transport::{HttpTransport, Options};
 use crate::connector::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
+use crate::files::{self, Admit};
 use crate::run::config::Outgoing;
 use crate::simulate::record::Recording;
+
+/// Bytes that a file of root certificates may have: the public ones are 250 KiB.
+const MAX_ROOTS: u64 = 4 << 20;
 
 /// Makes the calls of `plan`, `run` and `destroy` to vendors; they are recorded where that is wanted.
 pub(super) fn caller(outgoing: &Outgoing, recording: Option<&Arc<Recording>>) -> Result<Arc<Caller>> {
@@ -36,9 +40,8 @@ fn options(outgoing: &Outgoing) -> Result<Options> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| {
-        Error::new(Kind::Configuration, "cannot read the certificates of --ca-file")
-            .at(path.display().to_string())
-            .because(e)
-    })
+    let contents = files::read(path, MAX_ROOTS, Admit::Pipes, files::READ_TIME).map_err(|unread| {
+        Error::new(Kind::Configuration, format!("the file of --ca-file {unread}")).at(path.display().to_string())
+    })?;
+    Ok(contents.bytes)
 }

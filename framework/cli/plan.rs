@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::print::print;
+use super::process::forbid_core_dumps;
 use super::{InstanceFlags, outgoing, runtime};
 use crate::connector::clock::SystemClock;
 use crate::connector::instance::{Instance, InstanceId};
@@ -35,8 +36,9 @@ pub struct Arguments {
 
 /// Runs it. Every instance is planned; the first one that could not be looked at is the error.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    forbid_core_dumps();
     let ask =
-        Ask { flags: &arguments.instance, listen: None, admin_listen: None, to: &[], purpose: Purpose::Run };
+        Ask { flags: &arguments.instance, listen: None, admin_listen: None, to: &[], rotation_overlap: None, purpose: Purpose::Run };
     let configuration = configure(&ask, &environment())?;
     let caller = outgoing::caller(&configuration.outgoing, None)?;
     let state = kept(&configuration.data_dir)?;

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -15,7 +17,13 @@ use super::LogFormat;
 use crate::deliver::sinks::Stdout;
 use crate::error::{Error, Kind, Result};
 use crate::run::log;
+use crate::run::log_writer::LogWriter;
 use crate::run::world::Say;
+
+/// What writes to standard error once the log is set up, so that lines keep their order and nobody waits for a reader.
+static STDERR: OnceLock<LogWriter> = OnceLock::new();
+/// How long the end of the process waits for somebody to read what is still to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Sets up the log on standard error.
 pub(super) fn start_log(format: LogFormat, level: Level) -> Result<()> {
@@ -23,17 +31,55 @@ pub(super) fn start_log(format: LogFormat, level: Level) -> Result<()> {
         LogFormat::Human => log::Format::Human,
         LogFormat::Json => log::Format::Json,
     };
-    let subscriber = log::subscriber(Arc::new(Mutex::new(std::io::stderr())), format, level);
+    let failed = |e: std::io::Error| Error::new(Kind::Io, "the log cannot be set up").because(e);
+    // A handle of its own: one that waits for a reader must not hold the lock of the standard library's.
+    let out = File::from(std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)?);
+    let writer = LogWriter::start(out, format).map_err(failed)?;
+    let writer = STDERR.get_or_init(|| writer).clone();
+    let subscriber = log::subscriber(Arc::new(Mutex::new(writer.clone())), format, level);
     tracing::subscriber::set_global_default(subscriber)
-        .map_err(|e| Error::new(Kind::Io, "the log is set up already").because(e))
+        .map_err(|e| Error::new(Kind::Io, "the log is set up already").because(e))?;
+    std::panic::set_hook(Box::new(move |panic| {
+        let trace = std::backtrace::Backtrace::capture();
+        writer.push(format!("{panic}\n{trace}\n").as_bytes());
+    }));
+    Ok(())
+}
+
+/// Writes a line to standard error: in its order among those of the log where there is one.
+pub(super) fn tell(line: &str) {
+    match STDERR.get() {
+        Some(writer) => writer.push(format!("{line}\n").as_bytes()),
+        // Nobody reads standard error: then there is nobody to tell.
+        None => drop(writeln!(std::io::stderr().lock(), "{line}")),
+    }
+}
+
+/// Waits until what was written is out, for a bounded time: the last thing before the process ends.
+pub(super) fn last_words() {
+    if let Some(writer) = STDERR.get() {
+        writer.flush_within(LAST_WORDS);
+    }
 }
 
 /// Lines for people and scripts, whatever the log's format.
 pub(super) fn say() -> Say {
-    Arc::new(|line| {
-        // Nobody reads standard error: then there is nobody to tell.
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
-    })
+    Arc::new(tell)
+}
+
+/// Keeps the memory of this process, which holds secrets, out of core dumps and away from other processes of the
+/// same user. `FOREBAY_CORE_DUMPS=allow` leaves it as it is, for debuggers.
+pub(super) fn forbid_core_dumps() {
+    if std::env::var_os("FOREBAY_CORE_DUMPS").is_some_and(|value| value == "allow") {
+        return;
+    }
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = setrlimit(Resource::Core, none);
+    #[cfg(target_os = "linux")]
+    let limited = limited.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+    if let Err(error) = limited {
+        tracing::warn!(%error, "core dumps cannot be forbidden: a crash may write secrets to the disk");
+    }
 }
 
 /// A port of our own.
@@ -83,7 +129,8 @@ pub(super) fn stops(end_of_input: Option<oneshot::Receiver<()>>) -> Result<watch
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        eprintln!("stopped at once; nothing that was acknowledged is lost");
+        tell("stopped at once; nothing that was acknowledged is lost");
+        last_words();
         std::process::exit(3);
     });
     Ok(receive)

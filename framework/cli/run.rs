@@ -9,7 +9,7 @@ use clap::Args;
 use tracing::Level;
 
 use super::instance::{Ask, Purpose, configure, environment};
-use super::process::{bind, end_of_input, hangups, say, start_log, stdout, stops};
+use super::process::{bind, end_of_input, forbid_core_dumps, hangups, say, start_log, stdout, stops};
 use super::simulated::{self, Wishes};
 use super::{InstanceFlags, LogFormat, outgoing, recorded, runtime};
 use crate::connector::clock::{Clock, SystemClock};
@@ -19,7 +19,7 @@ use crate::queue::local::Local;
 use crate::receive::Tls;
 use crate::run::config::{Configuration, Sources};
 use crate::run::health::Health;
-use crate::run::world::{Onlookers, Reread, World};
+use crate::run::world::{Onlookers, Rereader, World};
 use crate::run::{host, metrics};
 
 /// How often the files of a certificate are looked at.
@@ -34,11 +34,14 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Where records go, repeatable (default stdout)
-    #[arg(long, value_name = "stdout|file:PATH|http(s)://URL")]
+    #[arg(long, value_name = "stdout|file:PATH|http(s)://URL|env:VAR")]
     to: Vec<String>,
     /// Serve /healthz, /readyz and /metrics here
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
+    /// How long a former value of a secret is accepted once the vendor has the new one; 0s ends it at once (default 1h)
+    #[arg(long, value_name = "DURATION")]
+    rotation_overlap: Option<String>,
     /// Stop when standard input ends: for a program that starts this one and may die before it can stop it
     #[arg(long)]
     stop_at_eof: bool,
@@ -64,11 +67,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         listen: arguments.listen.as_deref(),
         admin_listen: arguments.admin_listen.as_deref(),
         to: &arguments.to,
+        rotation_overlap: arguments.rotation_overlap.as_deref(),
         purpose,
     };
     // A simulation tells its story itself. What a spec is warned of is said while it is loaded.
     let level = if arguments.simulate { Level::WARN } else { Level::INFO };
     start_log(arguments.instance.log_format, level)?;
+    forbid_core_dumps();
     let configuration = configure(&ask, &environment())?;
     if !arguments.simulate {
         let runtime = runtime()?;
@@ -105,6 +110,9 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
         Some(tls) => Some(Tls::load(&tls.certificate, &tls.key, CERTIFICATES)?),
         None => None,
     };
+    if let Some(tls) = &tls {
+        tls.report_to(health.conditions.clone());
+    }
     let caller = outgoing::caller(&configuration.outgoing, recording.as_ref())?;
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
     let world = World {
@@ -132,6 +140,6 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn reread(sources: Sources) -> Reread {
+fn reread(sources: Sources) -> Rereader {
     Arc::new(move || sources.reread())
 }

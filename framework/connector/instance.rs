@@ -12,6 +12,9 @@ use super::secret::{LiveSecret, Secret};
 use super::template::Scope;
 use crate::error::{Error, Kind, Result};
 
+/// Scopes that one verification tries at most: each is rendered for each request whose keys name the request.
+const MAX_SCOPES: usize = 64;
+
 /// The id of an instance: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(Arc<str>);
@@ -65,58 +68,56 @@ impl Instance {
         self.scope_of(self.live().keys().map(|name| (name, "****")))
     }
 
-    /// The scopes by which the receiver's `verify` accepts: that of the newest values, and while secrets are
-    /// being changed those in which one of them, or all of them, still have the value before.
+    /// The scopes by which the receiver's `verify` accepts: that of the newest values first, then those in which
+    /// secrets have another value that is accepted. Each may have changed at another time, so that every
+    /// combination counts; where there are more than [`MAX_SCOPES`], each secret counts alone.
     pub fn verify_scopes(&self) -> Vec<Scope> {
         let live = self.live();
-        let changing: Vec<&String> =
-            live.iter().filter(|(_, secret)| secret.previous.is_some()).map(|(name, _)| name).collect();
-        let mut scopes = vec![self.scope()];
-        for name in &changing {
-            scopes.push(self.scope_before(&live, &[name]));
+        let several: Vec<(&String, Vec<&Secret>)> = live
+            .iter()
+            .map(|(name, secret)| (name, secret.accepted().collect::<Vec<_>>()))
+            .filter(|(_, values)| values.len() > 1)
+            .collect();
+        let product = several.iter().fold(1_usize, |all, (_, values)| all.saturating_mul(values.len()));
+        let mut choices: Vec<BTreeMap<&String, &Secret>> = vec![BTreeMap::new()];
+        if product <= MAX_SCOPES {
+            for (name, values) in &several {
+                let more = |chosen: &BTreeMap<_, _>| {
+                    let chosen = chosen.clone();
+                    values.iter().map(move |value| {
+                        let mut one = chosen.clone();
+                        one.insert(*name, *value);
+                        one
+                    })
+                };
+                choices = choices.iter().flat_map(more).collect();
+            }
+        } else {
+            for (name, values) in &several {
+                choices.extend(values.iter().skip(1).map(|value| BTreeMap::from([(*name, *value)])));
+            }
         }
-        if changing.len() > 1 {
-            scopes.push(self.scope_before(&live, &changing));
-        }
-        scopes
-    }
-
-    /// The scope in which these secrets have the value before.
-    fn scope_before(&self, live: &BTreeMap<String, LiveSecret>, names: &[&String]) -> Scope {
-        self.scope_of(live.iter().map(|(name, secret)| {
-            let before = secret.previous.as_ref().filter(|_| names.contains(&name));
-            (name, before.unwrap_or(&secret.current).expose())
-        }))
+        let scope = |chosen: BTreeMap<&String, &Secret>| {
+            self.scope_of(live.iter().map(|(name, secret)| {
+                (name, chosen.get(name).copied().unwrap_or(&secret.current).expose())
+            }))
+        };
+        choices.into_iter().map(scope).collect()
     }
 
     /// Gives a secret its value, at once and alone: what was generated, or kept in the state.
     pub fn set_secret(&self, name: &str, value: Secret) {
-        self.change(|live| {
-            live.insert(name.to_owned(), LiveSecret { current: value, previous: None });
-        });
+        self.set_secrets([(name.to_owned(), LiveSecret::new(value))]);
     }
 
-    /// Gives a secret a new value while the one before stays good for the receiver, until
-    /// [`retire`](Self::retire). Whether it is another value at all.
-    pub fn rotate_secret(&self, name: &str, value: Secret) -> bool {
-        let mut changed = false;
-        self.change(|live| {
-            let previous = live.get(name).map(|secret| secret.current.clone());
-            changed = previous.as_ref().is_none_or(|old| !old.matches(value.expose().as_bytes()));
-            if changed {
-                live.insert(name.to_owned(), LiveSecret { current: value, previous });
-            }
-        });
-        changed
+    /// Gives secrets their values, all at once.
+    pub fn set_secrets(&self, secrets: impl IntoIterator<Item = (String, LiveSecret)>) {
+        self.change(|live| live.extend(secrets));
     }
 
-    /// Drops the value before: the vendor has the newest.
-    pub fn retire(&self, name: &str) {
-        self.change(|live| {
-            if let Some(secret) = live.get_mut(name) {
-                secret.previous = None;
-            }
-        });
+    /// Returns the secrets as they are now.
+    pub fn live(&self) -> Arc<BTreeMap<String, LiveSecret>> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The path that the vendor posts to, from the spec's `receiver.path`.
@@ -142,10 +143,6 @@ impl Instance {
             secrets: RwLock::new(self.live()),
             receiver_url: Some(url),
         })
-    }
-
-    fn live(&self) -> Arc<BTreeMap<String, LiveSecret>> {
-        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn change(&self, with: impl FnOnce(&mut BTreeMap<String, LiveSecret>)) {

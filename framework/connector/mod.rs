@@ -19,3 +19,4 @@ pub mod secret;
 pub mod settings;
 pub mod template;
 pub mod units;
+mod verifying;

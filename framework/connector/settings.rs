@@ -29,6 +29,8 @@ pub struct Values {
     pub settings: BTreeMap<String, (Given, String)>,
     /// By name. `None` where a source was given that could not be read: that fault is reported already.
     pub secrets: BTreeMap<String, (Option<Secret>, String)>,
+    /// Further values of a secret, by its name.
+    pub also: BTreeMap<String, Vec<Secret>>,
     /// The instance's id as variables have it, where there are several instances and flags are for none.
     pub among_others: Option<String>,
 }
@@ -68,7 +70,9 @@ pub fn check(connector: &Connector, values: &Values) -> (Checked, Vec<Fault>) {
     }
     for spec in &connector.secrets {
         if let Some((given, from)) = values.secrets.get(&spec.name) {
-            secret(spec, given.as_ref(), from, &mut checked, &mut faults);
+            let also = values.also.get(&spec.name).map(Vec::as_slice).unwrap_or_default();
+            let given: Vec<Secret> = given.iter().chain(also).cloned().collect();
+            secret(spec, given, from, &mut checked, &mut faults);
         }
     }
     missing(connector, values, &checked, &mut faults);
@@ -115,18 +119,14 @@ fn uuid(bytes: &[u8]) -> String {
 
 fn secret(
     spec: &SecretSpec,
-    given: Option<&Secret>,
+    given: Vec<Secret>,
     from: &str,
     checked: &mut Checked,
     faults: &mut Vec<Fault>,
 ) {
-    let Some(given) = given else { return };
-    match pattern_fault(spec, given) {
+    match given.iter().find_map(|given| pattern_fault(spec, given)) {
         Some(why) => faults.push(Fault::new(format!("the secret `{}` {why} (from {from})", spec.name))),
-        None => {
-            let live = LiveSecret { current: given.clone(), previous: None };
-            checked.secrets.insert(spec.name.clone(), live);
-        }
+        None => checked.secrets.extend(LiveSecret::given(given).map(|live| (spec.name.clone(), live))),
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -28,7 +27,8 @@ pub enum Keys<'a> {
     InClear,
     /// They are masked: nobody asked for them.
     Masked,
-    /// They are put into files of this folder, mode 0600, and the paths are printed.
+    /// Those that were generated here are put into files of this folder, mode 0600, and the paths are printed. Those
+    /// that somebody gave are not written: they are where they came from.
     InFiles(&'a Path),
 }
 
@@ -145,16 +145,19 @@ struct Marker {
     name: String,
     text: String,
     secret: Secret,
+    /// Whether it was made here, so that nobody else has it.
+    generated: bool,
 }
 
 impl Markers {
     fn of(instance: &Instance) -> Self {
-        let secrets = instance.secrets.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let secrets = instance.live();
         let marker = |(n, (name, secret)): (usize, (&String, &LiveSecret))| Marker {
             name: name.clone(),
             // Plain letters, so that no encoding of the call changes them.
             text: format!("forebaysecretnumber{n}x"),
             secret: secret.current.clone(),
+            generated: secret.generated,
         };
         Self(secrets.iter().enumerate().map(marker).collect())
     }
@@ -174,8 +177,17 @@ impl Markers {
                 Keys::InClear if in_shell => marker.secret.expose().replace('\'', r"'\''"),
                 Keys::InClear => marker.secret.expose().to_owned(),
                 Keys::Masked => MASK.to_owned(),
+                Keys::InFiles(folder) if !marker.generated => {
+                    let placeholder = format!("YOUR-{}", marker.name.to_ascii_uppercase().replace('_', "-"));
+                    remove(&key_file(folder, instance, &marker.name))?;
+                    notes.push(format!(
+                        "put the secret `{}`, which you gave this instance, in the place of {placeholder}",
+                        marker.name
+                    ));
+                    placeholder
+                }
                 Keys::InFiles(folder) => {
-                    let path = folder.join(format!("{}-{}.key", instance.id, marker.name));
+                    let path = key_file(folder, instance, &marker.name);
                     write(&path, marker.secret.expose())?;
                     notes.push(format!("the key stands in {} (mode 0600)", path.display()));
                     if in_shell {
@@ -188,6 +200,23 @@ impl Markers {
             text = text.replace(&marker.text, &shown);
         }
         Ok((text, notes))
+    }
+}
+
+/// The file of a key that was generated here.
+fn key_file(folder: &Path, instance: &Instance, name: &str) -> PathBuf {
+    folder.join(format!("{}-{name}.key", instance.id))
+}
+
+/// Removes the file of a key that somebody gave, which earlier versions wrote.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::Io, "the file with a copy of the key cannot be removed")
+                .at(path.display().to_string())
+                .because(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `life` is the story. It looks (`look`), judges (`decide`, by `drift`) and acts (`act`); `plan` looks and judges
 //! the same way and writes nothing; `keep` is the schedule and `destroy` the end. `state` is what is remembered, and
-//! `aside` what becomes of those that are replaced or said to be gone.
+//! `aside` what becomes of those that are replaced or said to be gone. `rotation` is which former values of secrets are
+//! still accepted.
 
 mod act;
 mod aside;
@@ -21,6 +22,7 @@ pub mod plan;
 mod provisioner;
 mod renew;
 pub mod report;
+pub mod rotation;
 pub mod scopes;
 pub mod secrets;
 pub mod state;

@@ -2,12 +2,12 @@
 //!
 //! `run` calls [`ensure`] before the receiver starts, so that the receiver and the vendor get one key.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::state::{Document, Memory};
 use crate::connector::instance::Instance;
 use crate::connector::model::Generate;
-use crate::connector::secret::Secret;
+use crate::connector::secret::{LiveSecret, Secret};
 use crate::connector::settings::generate;
 use crate::error::Result;
 use crate::queue::State;
@@ -41,14 +41,14 @@ pub async fn ensure(instance: &Instance, state: Arc<dyn State>) -> Result<Vec<St
 pub(super) fn recall(instance: &Instance, document: &Document) {
     for (name, _) in missing(instance) {
         if let Some(secret) = document.secrets.get(&name).and_then(|text| Secret::new(text)) {
-            instance.set_secret(&name, secret);
+            instance.set_secrets([(name, LiveSecret { generated: true, ..LiveSecret::new(secret) })]);
         }
     }
 }
 
 /// The secrets that are to be generated, as nobody gave them.
 pub(super) fn missing(instance: &Instance) -> Vec<(String, Generate)> {
-    let secrets = instance.secrets.read().unwrap_or_else(PoisonError::into_inner);
+    let secrets = instance.live();
     let specs = instance.connector.secrets.iter();
     specs
         .filter(|spec| !secrets.contains_key(&spec.name))

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::drift::Applied;
 use super::fingerprint::Key;
+use super::rotation::Rotations;
 use crate::call::keep::{Keep, Kept};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
@@ -43,6 +44,9 @@ pub struct Document {
     /// Secrets that were generated, by name.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// The values of secrets that verify requests, given and former, by name.
+    #[serde(default, skip_serializing_if = "Rotations::is_empty")]
+    pub rotations: Rotations,
     /// What auths saved, by name. It outlives `destroy`: what the person gave may be used up.
     #[serde(default)]
     pub auths: BTreeMap<String, Kept>,
@@ -216,6 +220,7 @@ impl Document {
             destroyed: 0,
             key: Key::generate()?,
             secrets: BTreeMap::new(),
+            rotations: Rotations::default(),
             auths: BTreeMap::new(),
             resources: BTreeMap::new(),
             refusal: None,

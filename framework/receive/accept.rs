@@ -24,7 +24,7 @@ use super::router::Router;
 use super::verify::{self, Failure, Prover, Told, Verified};
 use super::{body, rules, told};
 use crate::connector::coding::{Coding, Stuck};
-use crate::connector::template::RequestFacts;
+use crate::connector::template::{RequestFacts, Scope};
 use crate::queue::{Batch, Receipt};
 
 /// Bodies up to this many bytes are decoded where they are; larger ones leave the worker to others.
@@ -253,8 +253,8 @@ pub async fn who(endpoint: &Endpoint, request: http::Request<Bytes>) -> Result<V
     proof.map_err(|refused| refused.reason())
 }
 
-/// Only a request that proved its sender gets past here. A key that takes fetching is fetched, as often as
-/// there are checks that may name one.
+/// Only a request that proved its sender gets past here: at the newest public URL, or at one that its vendor may still
+/// use.
 async fn proven(
     endpoint: &Endpoint,
     known: &Known,
@@ -263,8 +263,31 @@ async fn proven(
     facts: Arc<RequestFacts>,
     now: jiff::Timestamp,
 ) -> Result<Verified, Refused> {
+    let newest = proven_in(endpoint, known, &known.scopes, head, body, facts, now).await;
+    if let Err(Refused::Rejected(_)) = newest {
+        for (url, scopes) in &known.former {
+            let facts = Arc::new(endpoint.facts_at(Some(url), head, body.clone()));
+            if let Ok(verified) = proven_in(endpoint, known, scopes, head, body, facts, now).await {
+                return Ok(verified);
+            }
+        }
+    }
+    newest
+}
+
+/// Proves the sender in some scopes. A key that takes fetching is fetched, as often as there are checks that may name
+/// one.
+async fn proven_in(
+    endpoint: &Endpoint,
+    known: &Known,
+    scopes: &[Scope],
+    head: &Head,
+    body: &Bytes,
+    facts: Arc<RequestFacts>,
+    now: jiff::Timestamp,
+) -> Result<Verified, Refused> {
     let verify = &endpoint.instance.connector.receiver.verify;
-    let (keys, fetched, scopes) = (&known.keys, &endpoint.fetched, known.scopes.as_slice());
+    let (keys, fetched) = (&known.keys, &endpoint.fetched);
     let prover = Prover { keys, fetched, scopes, facts, head, body, now };
     for _ in 0..=MOST_FETCHES {
         match prover.prove(verify) {

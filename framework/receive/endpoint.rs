@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http::Method;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
+use url::Url;
 
 use super::decode::{Decoded, Decoder};
 use super::deeds::{Calls, Kept, Reach};
@@ -62,6 +63,7 @@ pub struct Endpoint {
     inflated: usize,
     state: watch::Sender<Arc<Json>>,
     before: RwLock<Option<Json>>,
+    former_urls: RwLock<Arc<[Url]>>,
     known: RwLock<Option<Arc<Known>>>,
 }
 
@@ -69,8 +71,11 @@ pub struct Endpoint {
 pub(super) struct Known {
     secrets: Arc<BTreeMap<String, LiveSecret>>,
     state: Arc<Json>,
+    former_urls: Arc<[Url]>,
     /// The scopes that keys are rendered in: the newest secrets, and those before.
     pub scopes: Vec<Scope>,
+    /// The same at each public URL that the vendor may still use.
+    pub former: Vec<(Url, Vec<Scope>)>,
     /// The names that exist everywhere, and `state`.
     pub scope: Scope,
     /// What requests are verified with.
@@ -119,6 +124,7 @@ impl Endpoint {
             rule_paths,
             state: watch::Sender::new(Arc::new(Json::Object(Map::new()))),
             before: RwLock::default(),
+            former_urls: RwLock::new(Arc::new([])),
             known: RwLock::new(None),
             instance,
         }))
@@ -138,6 +144,15 @@ impl Endpoint {
     pub fn learn_both(&self, state: Json, before: Option<Json>) {
         *self.before.write().unwrap_or_else(PoisonError::into_inner) = before;
         self.state.send_replace(Arc::new(state));
+    }
+
+    /// Accepts what a vendor that still uses these public URLs signs, or names as audience, besides what it does at the
+    /// newest.
+    pub fn accept_urls(&self, former: Vec<Url>) {
+        let mut urls = self.former_urls.write().unwrap_or_else(PoisonError::into_inner);
+        if **urls != *former {
+            *urls = former.into();
+        }
     }
 
     /// Returns when it has learned these values.
@@ -183,9 +198,11 @@ impl Endpoint {
     pub(super) fn known(&self) -> Arc<Known> {
         let secrets = self.instance.secrets.read().unwrap_or_else(PoisonError::into_inner).clone();
         let state = self.state.borrow().clone();
+        let former_urls = self.former_urls.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(known) = &*self.known.read().unwrap_or_else(PoisonError::into_inner)
             && Arc::ptr_eq(&known.secrets, &secrets)
             && Arc::ptr_eq(&known.state, &state)
+            && Arc::ptr_eq(&known.former_urls, &former_urls)
         {
             return known.clone();
         }
@@ -199,7 +216,12 @@ impl Endpoint {
         let connector = &self.instance.connector;
         let url_known = self.instance.receiver_url.is_some();
         let keys = Keys::new(&connector.receiver.verify, &connector.vars, &scopes, url_known);
-        let known = Arc::new(Known { secrets, state, scopes, scope, keys });
+        let at = |url: &Url| {
+            let receiver = json!({"url": url.as_str(), "path": url.path()});
+            (url.clone(), scopes.iter().map(|scope| scope.with("receiver", receiver.clone())).collect())
+        };
+        let former = former_urls.iter().map(at).collect();
+        let known = Arc::new(Known { secrets, state, former_urls, scopes, former, scope, keys });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         known
     }
@@ -213,7 +235,12 @@ impl Endpoint {
 
     /// What texts and conditions see of a request, at the path that it came to.
     pub(super) fn facts(&self, head: &Head, body: Bytes) -> RequestFacts {
-        let url = self.instance.receiver_url.as_ref().map(|url| {
+        self.facts_at(self.instance.receiver_url.as_ref(), head, body)
+    }
+
+    /// The same at another public URL of it.
+    pub(super) fn facts_at(&self, url: Option<&Url>, head: &Head, body: Bytes) -> RequestFacts {
+        let url = url.map(|url| {
             let mut url = url.clone();
             if head.path != self.path {
                 url.set_path(&head.path);

@@ -61,6 +61,8 @@ pub async fn serve(
     let connections = Arc::new(Connections::new(gate.limits.connections));
     let (close, closing) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    // Beside the accept loop: a file that does not answer must not keep connections out.
+    let watching = tls.clone().map(|tls| tokio::spawn(watch(tls, closing.clone())));
 
     // 1. Take connections in until the process stops.
     {
@@ -80,6 +82,9 @@ pub async fn serve(
     // 3. Close: the listener first, then every connection when its last answer is out.
     drop(listener);
     let _ = close.send(true);
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     let ended = timeout_at(deadline, async { while tasks.join_next().await.is_some() {} }).await;
     if ended.is_err() {
         tracing::warn!(connections = tasks.len(), "connections cut off: they did not end in time");
@@ -93,6 +98,14 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
+/// Looks at the files of the certificate every so often, until connections are closed.
+async fn watch(tls: Arc<Tls>, mut closing: watch::Receiver<bool>) {
+    loop {
+        tokio::select! { () = stopped(&mut closing) => return, () = sleep(tls.every) => {} }
+        tls.look().await;
+    }
+}
+
 /// The accept loop. No error of one connection ends it, and no lack of handles makes it spin.
 async fn take(
     listener: &TcpListener,
@@ -102,9 +115,6 @@ async fn take(
     closing: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> std::convert::Infallible {
-    let mut look = tokio::time::interval(tls.map_or(Duration::from_secs(3600), |tls| tls.every));
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    look.tick().await;
     loop {
         tokio::select! {
             accepted = async { connections.room().await; listener.accept().await } => match accepted {
@@ -118,7 +128,6 @@ async fn take(
             Some(ended) = tasks.join_next() => if let Err(error) = ended {
                 tracing::error!(%error, "a connection ended in a fault of our own");
             },
-            _ = look.tick(), if tls.is_some() => if let Some(tls) = tls { tls.look() },
         }
     }
 }

@@ -4,7 +4,7 @@
 //! and the log says so. `server` asks for the configuration anew for every connection.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -12,7 +12,13 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::condition::{Code, Conditions, Subject};
+use crate::connector::secret;
 use crate::error::{Error, Kind, Result};
+use crate::files::{self, Admit, Unread};
+
+/// Bytes of a chain of certificates, or of a key.
+const MAX_FILE: u64 = 1 << 20;
 
 /// The certificate and key of a listener.
 pub struct Tls {
@@ -23,6 +29,7 @@ pub struct Tls {
     /// What the files held when they were last looked at, good or bad.
     seen: Mutex<Vec<u8>>,
     config: RwLock<Arc<ServerConfig>>,
+    conditions: OnceLock<Arc<Conditions>>,
 }
 
 /// What became of a look at the files.
@@ -45,14 +52,23 @@ impl Tls {
             every,
             seen: Mutex::new(fingerprint(&chain, &secret)),
             config: RwLock::new(Arc::new(config)),
+            conditions: OnceLock::new(),
         }))
     }
 
     /// Looks at the files, and takes a changed pair into use if it is good. The error says what is wrong
     /// with a bad one, once; the pair before it stays in use.
     pub fn reload(&self) -> Result<Reloaded> {
-        let (chain, secret) = (read(&self.certificate)?, read(&self.key)?);
-        let print = fingerprint(&chain, &secret);
+        self.renew(&read(&self.certificate)?, &read(&self.key)?)
+    }
+
+    /// Has what is wrong with the files said there too.
+    pub fn report_to(&self, conditions: Arc<Conditions>) {
+        let _ = self.conditions.set(conditions);
+    }
+
+    fn renew(&self, chain: &[u8], secret: &[u8]) -> Result<Reloaded> {
+        let print = fingerprint(chain, secret);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == print {
@@ -60,14 +76,22 @@ impl Tls {
             }
             *seen = print;
         }
-        let config = configuration(&self.certificate, &self.key, &chain, &secret)?;
+        let config = configuration(&self.certificate, &self.key, chain, secret)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(Reloaded::New)
     }
 
-    /// [`Self::reload`], with its outcome in the log.
-    pub(super) fn look(&self) {
-        match self.reload() {
+    /// [`Self::reload`] without blocking a thread that serves, with its outcome in the log.
+    pub(super) async fn look(&self) {
+        let chain = self.read_again(&self.certificate).await;
+        let secret = self.read_again(&self.key).await;
+        let renewed = chain.and_then(|chain| {
+            let secret = secret?;
+            let renewed = self.renew(&chain, &secret);
+            secret::wipe(secret);
+            renewed
+        });
+        match renewed {
             Ok(Reloaded::Same) => {}
             Ok(Reloaded::New) => {
                 let certificate = self.certificate.display();
@@ -79,17 +103,39 @@ impl Tls {
         }
     }
 
+    async fn read_again(&self, path: &Path) -> Result<Vec<u8>> {
+        let read = files::read_async(path, MAX_FILE, Admit::Regular, files::READ_TIME).await;
+        if let Some(conditions) = self.conditions.get() {
+            let subject = Subject::process().item(path.display());
+            if matches!(&read, Err(unread) if unread.is_blocked()) {
+                let message = format!("{} does not answer: the certificate before stays in use", path.display());
+                conditions.raise(Code::FileBlocked, subject, message);
+            } else {
+                conditions.clear(Code::FileBlocked, &subject);
+            }
+        }
+        contents(path, read)
+    }
+
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| {
-        Error::new(Kind::Configuration, "the file cannot be read")
-            .at(path.display().to_string())
-            .because(error)
-    })
+    contents(path, files::read(path, MAX_FILE, Admit::Regular, files::READ_TIME))
+}
+
+fn contents(path: &Path, read: Result<files::Contents, Unread>) -> Result<Vec<u8>> {
+    let contents = read.map_err(|unread| {
+        let sentence = match &unread {
+            Unread::Refused(_) => "the file cannot be read".to_owned(),
+            unread => format!("the file {unread}"),
+        };
+        let error = Error::new(Kind::Configuration, sentence).at(path.display().to_string());
+        if let Unread::Refused(cause) = unread { error.because(cause) } else { error }
+    })?;
+    Ok(contents.bytes)
 }
 
 /// Told apart by a hash: the key is not kept.

@@ -6,18 +6,25 @@
 pub mod file;
 mod notation;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
 use crate::connector::instance::{Instance, InstanceId};
-use crate::connector::secret::Secret;
-use crate::connector::settings::{Fault, pattern_fault};
+use crate::connector::secret::{self, MAX_VALUES, Secret};
+use crate::connector::settings::pattern_fault;
 use crate::deliver::config::SinkConfig;
-use crate::error::Result;
+use crate::files::{self, Admit, Unread};
 use crate::{queue, receive};
+
+pub use notation::Lines;
+
+/// How long a former value of a secret is accepted once the vendor has the new one.
+pub const OVERLAP: Duration = Duration::from_secs(60 * 60);
 
 /// Bytes that a file with a secret may have.
 const MAX_SECRET: u64 = 64 << 10;
@@ -78,45 +85,167 @@ pub struct Configured {
     pub path: String,
     /// At least one; their names differ.
     pub sinks: Vec<SinkConfig>,
+    /// How long a former value of a secret is accepted once the vendor has the new one; zero ends it at once.
+    pub overlap: Duration,
 }
 
 /// The secrets that came from files, and can be read again.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// Whose, its name, where.
-    pub files: Vec<(Arc<Instance>, String, PathBuf)>,
+    /// One for each secret that has a value in a file.
+    pub secrets: Vec<Origin>,
+}
+
+/// Where the values of one secret are.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Whose.
+    pub instance: Arc<Instance>,
+    /// Its name.
+    pub name: String,
+    /// Its values, in their order.
+    pub places: Vec<Place>,
+}
+
+/// Where a value is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// It cannot be read again: the environment, a pipe.
+    Fixed(Secret),
+    /// A file of one value, or of one a line.
+    File(PathBuf, Lines),
+}
+
+/// What reading the files again gave.
+#[derive(Debug, Default)]
+pub struct Reread {
+    /// All values of the secrets that have one in a file, by instance.
+    pub secrets: BTreeMap<InstanceId, BTreeMap<String, Vec<Secret>>>,
+    /// Instances whose files cannot be read or hold no secret: nothing of them changes. The sentences.
+    pub failed: BTreeMap<InstanceId, String>,
+    /// Files that do not answer.
+    pub blocked: BTreeSet<PathBuf>,
 }
 
 impl Sources {
-    /// Reads every file again. Where one cannot be read or holds no secret, that is the error and nothing
-    /// is to change: all that is wrong is said at once.
-    pub fn reread(&self) -> Result<Vec<(InstanceId, String, Secret)>> {
-        let mut faults = Vec::new();
-        let mut read = Vec::new();
-        for (instance, name, path) in &self.files {
-            let spec = instance.connector.secrets.iter().find(|spec| spec.name == *name);
-            match secret_of_file(path) {
-                Ok(secret) => match spec.and_then(|spec| pattern_fault(spec, &secret)) {
-                    None => read.push((instance.id.clone(), name.clone(), secret)),
-                    Some(why) => {
-                        faults.push(Fault::new(format!("{}: the secret `{name}` {why}", instance.id)))
+    /// Reads every file again, on the calling thread, which may wait for a few seconds for each file that does not answer.
+    pub fn reread(&self) -> Reread {
+        let mut read = Reread::default();
+        for Origin { instance, name, places } in &self.secrets {
+            let mut values = Vec::new();
+            for place in places {
+                let found = match place {
+                    Place::Fixed(secret) => Ok(vec![secret.clone()]),
+                    Place::File(path, lines) => {
+                        secrets_of_file(path, *lines, Admit::Regular).map(|found| found.secrets).map_err(|e| {
+                            if e.blocked {
+                                read.blocked.insert(path.clone());
+                            }
+                            e.sentence
+                        })
                     }
-                },
-                Err(why) => faults.push(Fault::new(format!("{}: the secret `{name}`: {why}", instance.id))),
+                };
+                let spec = instance.connector.secrets.iter().find(|spec| spec.name == *name);
+                let found = found.and_then(|found| {
+                    let wrong = spec.and_then(|spec| found.iter().find_map(|one| pattern_fault(spec, one)));
+                    wrong.map_or(Ok(found), Err)
+                });
+                match found {
+                    Ok(found) => values.extend(found),
+                    Err(why) => {
+                        let said = read.failed.entry(instance.id.clone()).or_default();
+                        let and = if said.is_empty() { "" } else { "; " };
+                        said.push_str(&format!("{and}the secret `{name}`: {why}"));
+                    }
+                }
             }
+            let known: &mut Vec<Secret> =
+                read.secrets.entry(instance.id.clone()).or_default().entry(name.clone()).or_default();
+            known.extend(values);
         }
-        Fault::together(faults).map_or(Ok(read), Err)
+        read.secrets.retain(|id, _| !read.failed.contains_key(id));
+        read
     }
 }
 
-/// The secret that a file holds: its text, but for one line break at the end. The error is a sentence.
-pub fn secret_of_file(path: &Path) -> Result<Secret, String> {
+/// The secrets of a file.
+pub struct FileSecrets {
+    /// One, or one a line.
+    pub secrets: Vec<Secret>,
+    /// Whether it can be read again.
+    pub again: bool,
+}
+
+/// Why a file gave no secret.
+#[derive(Debug)]
+pub struct NoSecret {
+    /// What is wrong, which begins with the path.
+    pub sentence: String,
+    /// Whether it does not answer.
+    pub blocked: bool,
+}
+
+/// Reads the secret that a file holds: its text, but for one line break at the end. Waits for a few seconds for a
+/// file that does not answer.
+pub fn secrets_of_file(path: &Path, lines: Lines, admit: Admit) -> Result<FileSecrets, NoSecret> {
     let shown = path.display();
-    let size = std::fs::metadata(path).map_err(|e| format!("{shown} cannot be read: {e}"))?.len();
-    if size > MAX_SECRET {
-        return Err(format!("{shown} has more than 64 KiB, which is no secret"));
+    let wrong = |sentence: String| NoSecret { sentence, blocked: false };
+    let contents = files::read(path, MAX_SECRET, admit, files::READ_TIME).map_err(|unread| match unread {
+        Unread::TooLarge(_) => wrong(format!("{shown} has more than 64 KiB, which is no secret")),
+        unread => NoSecret { sentence: format!("{shown} {unread}"), blocked: unread.is_blocked() },
+    })?;
+    let read = match std::str::from_utf8(&contents.bytes) {
+        Ok(text) => secrets_of_text(text, lines).map_err(|why| wrong(format!("{shown} {why}"))),
+        Err(_) => Err(wrong(format!("{shown} is not UTF-8 text"))),
+    };
+    secret::wipe(contents.bytes);
+    Ok(FileSecrets { secrets: read?, again: !contents.pipe })
+}
+
+/// The secrets in the text of a file; the error goes on after its path.
+fn secrets_of_text(text: &str, lines: Lines) -> Result<Vec<Secret>, String> {
+    let empty = || "is empty: an empty secret is never a secret".to_owned();
+    let cut = |text: &str| -> Option<Secret> {
+        Secret::new(text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text)))
+    };
+    if lines == Lines::Each {
+        let values: Vec<Secret> = text.lines().filter_map(Secret::new).collect();
+        return match values.len() {
+            0 => Err(empty()),
+            1..=MAX_VALUES => Ok(values),
+            more => Err(format!("has {more} lines: a secret has at most {MAX_VALUES} values")),
+        };
     }
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{shown} cannot be read: {e}"))?;
-    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
-    Secret::new(text).ok_or_else(|| format!("{shown} is empty: an empty secret is never a secret"))
+    let structured = text.trim_start().starts_with("-----BEGIN ") || text.trim_start().starts_with('{');
+    let several = text.lines().filter(|line| !line.trim().is_empty()).count() > 1;
+    if lines == Lines::Unsaid && several && !structured {
+        return Err("has several lines: write {file: PATH, each_line: true} in forebay.yaml or --secret NAME=lines:PATH if each is a value, and each_line: false if they are one".to_owned());
+    }
+    cut(text).map(|secret| vec![secret]).ok_or_else(empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str, lines: Lines) -> Result<Vec<String>, String> {
+        let secrets = secrets_of_text(text, lines)?;
+        Ok(secrets.iter().map(|secret| secret.expose().to_owned()).collect())
+    }
+
+    #[test]
+    fn file_with_several_lines_is_a_list_only_where_declared() {
+        assert_eq!(values("one\n", Lines::Unsaid).unwrap(), ["one"]);
+        assert_eq!(values("one\r\n", Lines::Unsaid).unwrap(), ["one"]);
+        assert!(values("one\ntwo\n", Lines::Unsaid).unwrap_err().contains("has several lines"));
+        assert_eq!(values("one\ntwo\n", Lines::Each).unwrap(), ["one", "two"]);
+        assert_eq!(values("one\r\n\n two\n", Lines::Each).unwrap(), ["one", " two"]);
+        assert_eq!(values("one\ntwo\n", Lines::Whole).unwrap(), ["one\ntwo"]);
+        for text in ["-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n", "{\n\"a\": 1\n}\n"] {
+            assert_eq!(values(text, Lines::Unsaid).unwrap(), [text.trim_end()]);
+        }
+        assert!(values("\n", Lines::Unsaid).unwrap_err().contains("is empty"));
+        assert!(values("\n\n", Lines::Each).unwrap_err().contains("is empty"));
+        assert!(values(&"a\n".repeat(9), Lines::Each).unwrap_err().contains("at most 8 values"));
+    }
 }

@@ -14,7 +14,7 @@ use super::instructions::Reader;
 use super::observed::Observed;
 use super::provisioning::{self, Vendors};
 use super::refusing::{self, Refusing};
-use super::rotation::{self, Rotated};
+use super::rotation::Rotation;
 use super::ruling::Ruling;
 use super::world::World;
 use super::{metrics, receiving, retries, sinking, summary, watchdog};
@@ -54,6 +54,8 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     if let Some((witness, _)) = &world.witness {
         provisioners.iter().for_each(|provisioner| provisioner.watched_by(witness.clone()));
     }
+    let conditions = health.conditions.clone();
+    let mut rotation = Rotation::recall(&members, &provisioners, clock.clone(), conditions).await?;
     let mut rulings = Vec::new();
     for (member, provisioner) in members.iter().zip(&provisioners) {
         rulings.push(Ruling::new(member.instance.clone(), provisioner.memory(), clock.clone()).await?);
@@ -74,6 +76,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     if let Some((_, witness)) = &world.witness {
         receiver.endpoints().iter().for_each(|endpoint| endpoint.watched_by(witness.clone()));
     }
+    rotation.receive_at(receiver.endpoints());
     health.receiving();
     for line in receiver.ready_lines() {
         (world.say)(&line);
@@ -83,12 +86,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let (stop_rest, rest_stop) = watch::channel(false);
     let folder = store.folder().to_owned();
     let reader = Reader { say: world.say, plain: world.plain, terminal: world.terminal, folder };
-    let rotated = members.iter().zip(&provisioners).map(|(member, provisioner)| Rotated {
-        instance: member.instance.clone(),
-        provisioner: provisioner.is_automatic().unwrap_or(false).then(|| provisioner.clone()),
-    });
-    let rotation = rotation::rotate(rotated.collect(), reader.keys(), world.reread, rest_stop.clone());
-    let rotation = tokio::spawn(rotation);
+    let rotation = tokio::spawn(rotation.run(reader.keys(), world.reread, rest_stop.clone()));
     let vendors = Vendors { health: health.clone(), reader, shutdown: rest_stop.clone() };
     let mut provisioning =
         provisioning::start(&members, provisioners, &rulings, receiver.endpoints(), vendors);

@@ -3,6 +3,7 @@
 //! `provisioning` calls [`Reader::explain`] for each instance in manual mode, `rotation` calls [`ask_to_change`].
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -16,14 +17,15 @@ fn has_instructions(instance: &Instance) -> bool {
     instance.connector.provision.is_some() || made_here
 }
 
-/// Tells the person who looks after the vendor's side that a secret changed. The instructions that they have read it
-/// from the file of the key, where it did not stand in them.
-pub(super) fn ask_to_change(instance: &Instance, name: &str, keys: Option<&Path>) {
-    info!(instance = %instance.id, secret = name, "give the vendor the new value: the one before is taken until the next SIGHUP");
+/// Asks the person who looks after the vendor's side to give it a secret that changed. A key that was generated here is
+/// in a file for them, unless a terminal showed it.
+pub(super) fn ask_to_change(instance: &Instance, name: &str, overlap: Duration, keys: Option<&Path>) {
+    let overlap_s = overlap.as_secs();
+    info!(instance = %instance.id, secret = name, overlap_s, "give the vendor the new value: the former one is accepted for the overlap");
     if let Some(folder) = keys.filter(|_| has_instructions(instance))
         && let Err(error) = manual::instructions(instance, Keys::InFiles(folder))
     {
-        warn!(instance = %instance.id, secret = name, %error, "the file of the key holds the value before");
+        warn!(instance = %instance.id, secret = name, %error, "the file of the key holds the former value");
     }
 }
 

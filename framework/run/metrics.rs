@@ -70,6 +70,7 @@ pub const METRICS: &[Description] = &[
     ("forebay_ready", Shape::Gauge, Unit::Count, &[], "1 while an instance can take events, as `/readyz` says"),
     ("forebay_condition", Shape::Gauge, Unit::Count, &["code", "severity", "instance", "sink"], "Conditions of this code that hold now; 0 once they ended"),
     ("forebay_conditions_dropped_total", Shape::Counter, Unit::Count, &[], "Conditions that were logged and not listed because the list was full"),
+    ("forebay_log_lines_dropped_total", Shape::Counter, Unit::Count, &[], "Lines of the log that were dropped because standard error was not read"),
     ("forebay_instances_refused_total", Shape::Counter, Unit::Count, &["instance"], "Instances that the vendor refused for good"),
 ];
 

@@ -9,6 +9,7 @@ pub mod health;
 pub mod host;
 mod instructions;
 pub mod log;
+pub mod log_writer;
 pub mod metrics;
 mod observed;
 mod provisioning;

@@ -7,13 +7,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::config::Reread;
 use super::health::Health;
 use crate::call::caller::Caller;
 use crate::connector::clock::Clock;
-use crate::connector::instance::InstanceId;
-use crate::connector::secret::Secret;
 use crate::deliver::sinks::Outside;
-use crate::error::Result;
 use crate::provision;
 use crate::queue::local::Local;
 use crate::receive::limits::Limits;
@@ -38,7 +36,7 @@ pub struct World {
     /// The operator's listener, and the recorder that counts for it.
     pub admin: Option<(TcpListener, PrometheusHandle)>,
     /// Reads the secrets in files again, and the signal to do so: its value grows.
-    pub reread: (Reread, watch::Receiver<u64>),
+    pub reread: (Rereader, watch::Receiver<u64>),
     /// Plain lines.
     pub say: Say,
     /// Whether texts of several lines may stand among them: the log is for people too.
@@ -53,8 +51,8 @@ pub struct World {
     pub shutdown: watch::Receiver<bool>,
 }
 
-/// The secrets of all instances that stand in files, read again.
-pub type Reread = Arc<dyn Fn() -> Result<Vec<(InstanceId, String, Secret)>> + Send + Sync>;
+/// Reads the secrets of all instances that are in files again. It blocks its thread for as long as files do not answer.
+pub type Rereader = Arc<dyn Fn() -> Reread + Send + Sync>;
 
 /// Where plain lines for people and scripts go, whatever the log's format.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;

@@ -217,7 +217,7 @@ pub fn instance(connector: Arc<Connector>, id: InstanceId, filled: Filled, from:
     let values = Values {
         settings: filled.settings.into_iter().map(setting).collect(),
         secrets: filled.secrets.into_iter().map(secret).collect(),
-        among_others: None,
+        ..Values::default()
     };
     let (checked, faults) = check(&connector, &values);
     if let Some(error) = Fault::together(faults) {

@@ -35,7 +35,7 @@ use crate::provision::state::Memory;
 use crate::provision::{Provisioner, What, is_automatic};
 use crate::queue::State;
 use crate::queue::local::Local;
-use crate::run::config::Configured;
+use crate::run::config::{self, Configured};
 use crate::run::health::Health;
 use crate::run::host::{self, Tallies};
 use crate::run::world::{Onlookers, Say, World};
@@ -161,7 +161,8 @@ impl Life {
         let serving = tokio::spawn(vendor.clone().serve(simulation.stand_in, vendor_stop));
         let (sinks, checked) = simulation.folder.sinks(simulation.sinks);
         let automatic = is_automatic(&instance)?;
-        let member = Configured { automatic, path: instance.receiver_path()?, instance, sinks };
+        let (path, overlap) = (instance.receiver_path()?, config::OVERLAP);
+        let member = Configured { automatic, path, instance, sinks, overlap };
         let mut transport: Arc<dyn Transport> =
             Arc::new(StandInTransport { inner: loopback.clone(), stand_in });
         if let Some(recording) = &simulation.recording {
@@ -205,7 +206,7 @@ impl Life {
             limits: simulation.receive,
             tls: None,
             admin: None,
-            reread: (Arc::new(|| Ok(Vec::new())), watch::channel(0).1),
+            reread: (Arc::new(config::Reread::default), watch::channel(0).1),
             say: say.clone(),
             plain: true,
             terminal: false,

@@ -101,7 +101,7 @@ impl Bench {
 }
 
 fn live(text: &str) -> LiveSecret {
-    LiveSecret { current: Secret::new(text).unwrap(), previous: None }
+    LiveSecret::new(Secret::new(text).unwrap())
 }
 
 fn instance(folder: &str, settings: Map<String, Json>) -> Instance {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use forebay::connector::secret::Secret;
+use forebay::connector::secret::{LiveSecret, Secret};
 use forebay::connector::template::{Scope, Text};
 use forebay::deliver::config::Target;
 
@@ -85,31 +85,33 @@ fn file_secrets_are_read_again() {
     let config = many(&folder);
     let made = configured(&["--config", &config], MANY).unwrap();
     std::fs::write(folder.path().join("secret"), "newer\n").unwrap();
-    let read = made.sources.reread().unwrap();
-    assert_eq!(read.len(), 1);
-    let (id, name, secret) = &read[0];
-    assert_eq!((id.as_str(), name.as_str(), secret.expose()), ("acme", "client_secret", "newer"));
+    let read = made.sources.reread();
     let instance = &made.instances[0].instance;
-    assert!(instance.rotate_secret(name, secret.clone()));
-    assert!(!instance.rotate_secret(name, secret.clone()), "the same value is no change");
+    let secrets = &read.secrets[&instance.id];
+    assert_eq!((read.secrets.len(), secrets.len()), (1, 1));
+    assert_eq!(secrets["client_secret"][0].expose(), "newer");
+    let live = |new: &str, former: &str| LiveSecret {
+        former: vec![Secret::new(former).unwrap()],
+        ..LiveSecret::new(Secret::new(new).unwrap())
+    };
+    instance.set_secrets([("client_secret".to_owned(), live("newer", "hush-hush"))]);
     let secret = Text::compile("{{ secrets.client_secret }}").unwrap();
     let rendered = |scope: &Scope| secret.render(scope).unwrap();
     assert_eq!(rendered(&instance.scope()), "newer");
     assert_eq!(rendered(&instance.masked_scope()), "****");
-    let live: Vec<String> = instance.verify_scopes().iter().map(rendered).collect();
-    assert_eq!(live, ["newer", "hush-hush"]);
+    let lives: Vec<String> = instance.verify_scopes().iter().map(rendered).collect();
+    assert_eq!(lives, ["newer", "hush-hush"]);
     // While two change at once, each may be the old one or the new one.
-    instance.rotate_secret("client_id", Secret::new("id-2").unwrap());
+    instance.set_secrets([("client_id".to_owned(), live("id-2", "id"))]);
     let both = Text::compile("{{ secrets.client_id }}:{{ secrets.client_secret }}").unwrap();
-    let live: BTreeSet<String> =
+    let lives: BTreeSet<String> =
         instance.verify_scopes().iter().map(|scope| both.render(scope).unwrap()).collect();
     let pairs = ["id-2:newer", "id:newer", "id-2:hush-hush", "id:hush-hush"].map(str::to_owned);
-    assert_eq!(live, BTreeSet::from(pairs));
-    instance.retire(name);
-    instance.retire("client_id");
-    assert_eq!(instance.verify_scopes().len(), 1);
+    assert_eq!(lives, BTreeSet::from(pairs));
     std::fs::write(folder.path().join("secret"), "\n").unwrap();
-    assert!(made.sources.reread().unwrap_err().to_string().contains("is empty"));
+    let read = made.sources.reread();
+    assert!(read.failed[&instance.id].contains("is empty"), "{:?}", read.failed);
+    assert!(!read.secrets.contains_key(&instance.id), "of an instance all of them are taken, or none");
 }
 
 #[test]

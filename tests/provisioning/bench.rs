@@ -103,7 +103,7 @@ impl Bench {
     pub fn instance(&self) -> Arc<Instance> {
         let secret = |(name, text): (&&str, &String)| {
             let current = Secret::new(text).unwrap();
-            (name.to_string(), LiveSecret { current, previous: None })
+            (name.to_string(), LiveSecret::new(current))
         };
         Arc::new(Instance {
             id: InstanceId::parse("auth0-log-stream").unwrap(),

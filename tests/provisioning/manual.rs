@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use forebay::connector::instance::Instance;
+use forebay::connector::secret::{LiveSecret, Secret};
 use forebay::provision::manual::{Keys, instructions};
 use serde_json::json;
 
@@ -32,9 +33,21 @@ async fn at_a_terminal_the_curl_has_the_key() {
 }
 
 #[tokio::test]
-async fn elsewhere_the_key_stands_in_a_file_that_the_curl_reads() {
+async fn elsewhere_a_key_that_was_given_is_written_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let text = instructions(&manual(false).await, Keys::InFiles(folder.path())).unwrap();
+    assert!(!text.contains(KEY) && text.contains("YOUR-MONAD-API-KEY"), "{text}");
+    assert!(text.contains("put the secret `monad_api_key`, which you gave this instance"), "{text}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn elsewhere_a_generated_key_stands_in_a_file_that_the_curl_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = manual(false).await;
+    let generated = LiveSecret { generated: true, ..LiveSecret::new(Secret::new(KEY).unwrap()) };
+    instance.set_secrets([("monad_api_key".to_owned(), generated)]);
+    let text = instructions(&instance, Keys::InFiles(folder.path())).unwrap();
     assert!(!text.contains(KEY), "{text}");
     assert!(text.contains("no public https URL"), "{text}");
     let path = folder.path().join("auth0-log-stream-monad_api_key.key");

@@ -117,7 +117,7 @@ pub fn instance(connector: Arc<Connector>, id: &str, secrets: &[(&str, &str)]) -
     let secrets: BTreeMap<_, _> = secrets
         .iter()
         .map(|(name, value)| {
-            ((*name).to_owned(), LiveSecret { current: Secret::new(value).unwrap(), previous: None })
+            ((*name).to_owned(), LiveSecret::new(Secret::new(value).unwrap()))
         })
         .collect();
     let settings: Map<String, Json> = connector

@@ -71,7 +71,7 @@ impl Proof {
         let shared = || "a secret that the bench shares with itself".to_owned();
         let key = made_for(&connector, "secrets.key").map_err(Error::other)?.unwrap_or_else(shared);
         let current = Secret::new(&key).ok_or_else(|| Error::other("the key is empty"))?;
-        let secrets = BTreeMap::from([("key".to_owned(), LiveSecret { current, previous: None })]);
+        let secrets = BTreeMap::from([("key".to_owned(), LiveSecret::new(current))]);
         let instance = Arc::new(Instance {
             id: InstanceId::parse("proof").ok_or_else(|| Error::other("no id"))?,
             connector,

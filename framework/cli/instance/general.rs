@@ -5,8 +5,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use url::Url;
 
 use super::Gathering;
+use super::given::resolve;
+use crate::call::mask::without_user;
+use crate::connector::units;
 use crate::error::escaped;
+use crate::run::config::file::UrlPlace;
 use crate::run::config::{Configuration, Outgoing, Sources, Tls};
+
+/// The variable of the environment with the URL of the proxy.
+const PROXY: &str = "FOREBAY_PROXY";
 
 /// Where vendors' requests come in unless something else is said.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -26,6 +33,12 @@ impl Gathering<'_> {
             self.fault(format!("--admin-listen is {listen}, where vendors' requests come in"), help);
         }
         self.check_limits();
+        if let Some(text) = self.ask.rotation_overlap
+            && units::duration(text).is_none()
+        {
+            let sentence = format!("--rotation-overlap: expected a duration, got `{}`", escaped(text, 80));
+            self.fault(sentence, "write 0s, 30m, 1h or 2d");
+        }
         let data_dir = match (&flags.data_dir, &file.data_dir) {
             (Some(flag), _) => flag.clone(),
             (None, Some(written)) => file.path(written),
@@ -43,7 +56,7 @@ impl Gathering<'_> {
             queue: file.queue.limits(),
             outgoing: Outgoing {
                 allow_loopback: flags.allow_loopback,
-                proxy: flags.proxy.as_deref().and_then(|text| self.url("--proxy", text)),
+                proxy: self.proxy(),
                 ca_file: flags.ca_file.clone(),
             },
             instances: Vec::new(),
@@ -93,12 +106,38 @@ impl Gathering<'_> {
         Some(url)
     }
 
-    /// An absolute http or https URL.
+    /// Everything that is called through a proxy goes there: by the flag, by the environment, by the file. Its URL may
+    /// hold a password, which a flag must not: every user of the machine can read it in the list of processes.
+    fn proxy(&mut self) -> Option<Url> {
+        const PLACES: &str = "set FOREBAY_PROXY=http://USER:PASSWORD@HOST:PORT, or write `outgoing: {proxy: {env: VAR}}` or {file: PATH} in forebay.yaml";
+        let file = self.file;
+        let (what, text, may_hold) = match (&self.ask.flags.proxy, self.environment.get(PROXY), &file.outgoing.proxy) {
+            (Some(flag), ..) => ("--proxy", flag.clone(), false),
+            (None, Some(variable), _) => (PROXY, variable.clone(), true),
+            (None, None, Some(UrlPlace::Written(text))) => ("outgoing.proxy", text.clone(), false),
+            (None, None, Some(UrlPlace::At(source))) => {
+                let text = resolve(&self.from_here(source), self.environment);
+                let text = text.map_err(|why| self.fault(format!("outgoing.proxy: {why}"), PLACES)).ok()?;
+                ("outgoing.proxy", text.expose().to_owned(), true)
+            }
+            (None, None, None) => return None,
+        };
+        let url = self.url(what, text.trim())?;
+        if !may_hold && (!url.username().is_empty() || url.password().is_some()) {
+            let who = if what == "--proxy" { "other users can read in the list of processes" } else { "does not stand in the configuration itself" };
+            self.fault(format!("{what} holds a user or a password, which {who}"), PLACES);
+            return None;
+        }
+        Some(url)
+    }
+
+    /// An absolute http or https URL. What is wrong with one is said without its user and password.
     pub(super) fn url(&mut self, what: &str, text: &str) -> Option<Url> {
         let url = Url::parse(text).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         if url.is_none() {
-            let sentence = format!("{what} is `{}`, which is no absolute URL", escaped(text, 120));
+            let shown = escaped(&without_user(text), 120);
+            let sentence = format!("{what} is `{shown}`, which is no absolute URL");
             self.fault(sentence, "write it whole: https://logs.example.com");
         }
         url

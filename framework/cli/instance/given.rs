@@ -1,14 +1,15 @@
 //! What flags and variables give an instance: `--set`, `--secret`, FOREBAY_SETTING_* and FOREBAY_SECRET_*.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Gathering, Wanted};
-use crate::connector::secret::Secret;
+use crate::connector::secret::{MAX_VALUES, Secret};
 use crate::connector::settings::{Given, nearest, shouted};
 use crate::error::escaped;
-use crate::run::config::file::Source;
-use crate::run::config::secret_of_file;
+use crate::files::Admit;
+use crate::run::config::file::{Lines, Source};
+use crate::run::config::{FileSecrets, Place, secrets_of_file};
 
 /// What a variable gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,45 +44,76 @@ impl What {
 /// How a source is called.
 fn called(source: &Source) -> String {
     match source {
-        Source::File(path) => path.display().to_string(),
+        Source::File(path, _) => path.display().to_string(),
         Source::Env(variable) => variable.clone(),
     }
 }
 
-/// The secret at a source, and how the source is called.
-pub(super) fn resolve(
-    source: &Source,
-    environment: &BTreeMap<String, String>,
-) -> (Result<Secret, String>, String) {
+/// The secrets at a source, and whether they can be read again.
+fn values(source: &Source, environment: &BTreeMap<String, String>) -> Result<FileSecrets, String> {
     match source {
-        Source::File(path) => (secret_of_file(path), called(source)),
+        Source::File(path, lines) => {
+            secrets_of_file(path, *lines, Admit::Pipes).map_err(|none| none.sentence)
+        }
         Source::Env(variable) => {
             let text = environment.get(variable).ok_or_else(|| format!("the variable {variable} is not set"));
             let empty = || format!("the variable {variable} is empty: an empty secret is never a secret");
-            (text.and_then(|text| Secret::new(text).ok_or_else(empty)), called(source))
+            let secret = text.and_then(|text| Secret::new(text).ok_or_else(empty))?;
+            Ok(FileSecrets { secrets: vec![secret], again: false })
         }
     }
 }
 
+/// The one secret at a source.
+pub(super) fn resolve(source: &Source, environment: &BTreeMap<String, String>) -> Result<Secret, String> {
+    let mut secrets = values(source, environment)?.secrets;
+    match (secrets.pop(), secrets.is_empty()) {
+        (Some(secret), true) => Ok(secret),
+        _ => Err(format!("{} holds several values, and one is needed", called(source))),
+    }
+}
+
 impl Gathering<'_> {
-    /// Reads every secret from the source that won, and remembers files, which can be read again. A source
+    /// Reads every secret from the sources that won, and remembers files, which can be read again. A source
     /// that was beaten is not looked at, and neither is one of a secret that nobody knows.
     pub(super) fn read_secrets(&mut self, one: &mut Wanted) {
         let known = What::Secret.names(one);
-        for (name, source) in std::mem::take(&mut one.sources) {
-            let (secret, from) = if known.contains(&name) {
-                let (secret, from) = resolve(&source, self.environment);
-                if let Err(why) = &secret {
-                    let sentence = format!("{}: the secret `{name}`: {why}", one.id);
-                    self.fault(sentence, "give it, or name another place");
+        let verifying = one.connector.verifying_secrets();
+        for (name, sources) in std::mem::take(&mut one.sources) {
+            let from = sources.iter().map(called).collect::<Vec<_>>().join(", ");
+            let (mut secrets, mut places, mut sound) = (Vec::new(), Vec::new(), known.contains(&name));
+            for source in sources.iter().filter(|_| known.contains(&name)) {
+                match values(source, self.environment) {
+                    Ok(found) => {
+                        match source {
+                            Source::File(path, lines) if found.again => {
+                                places.push(Place::File(path.clone(), *lines))
+                            }
+                            _ => places.extend(found.secrets.iter().cloned().map(Place::Fixed)),
+                        }
+                        secrets.extend(found.secrets);
+                    }
+                    Err(why) => {
+                        let sentence = format!("{}: the secret `{name}`: {why}", one.id);
+                        self.fault(sentence, "give it, or name another place");
+                        sound = false;
+                    }
                 }
-                (secret.ok(), from)
-            } else {
-                (None, called(&source))
-            };
-            one.values.secrets.insert(name.clone(), (secret, from));
-            if let Source::File(path) = source {
-                one.files.push((name, path));
+            }
+            if secrets.len() > 1 && !verifying.contains(&name) {
+                let sentence = format!("{}: the secret `{name}` has {} values", one.id, secrets.len());
+                self.fault(sentence, "give one: it verifies no requests, and calls use one value");
+            }
+            if secrets.len() > MAX_VALUES {
+                let sentence = format!("{}: the secret `{name}` has {} values", one.id, secrets.len());
+                self.fault(sentence, format!("give at most {MAX_VALUES}"));
+            }
+            let mut secrets = secrets.into_iter();
+            let first = secrets.next().filter(|_| sound);
+            one.values.secrets.insert(name.clone(), (first, from));
+            one.values.also.insert(name.clone(), secrets.collect());
+            if places.iter().any(|place| matches!(place, Place::File(..))) {
+                one.places.push((name, places));
             }
         }
     }
@@ -110,23 +142,26 @@ impl Gathering<'_> {
                 }
             }
         }
+        let mut flagged = BTreeSet::new();
         for text in &flags.secrets {
-            self.give_secret_flag(one, text);
+            self.give_secret_flag(one, text, &mut flagged);
         }
         if !self.ask.to.is_empty() {
             one.sinks = self.sinks_of_flags();
         }
     }
 
-    fn give_secret_flag(&mut self, one: &mut Wanted, text: &str) {
-        let help = "write --secret NAME=env:VAR or --secret NAME=file:PATH";
+    /// One `--secret`. The first of a name takes the place of what the file says, further ones are further values.
+    fn give_secret_flag(&mut self, one: &mut Wanted, text: &str, flagged: &mut BTreeSet<String>) {
+        let help = "write --secret NAME=env:VAR, --secret NAME=file:PATH or --secret NAME=lines:PATH";
         let Some((name, place)) = text.split_once('=') else {
             // The text may be a secret that was put in the wrong place: it is not shown.
             return self.fault("a --secret has no `=`", help);
         };
         let source = match place.split_once(':') {
             Some(("env", variable)) if !variable.is_empty() => Source::Env(variable.to_owned()),
-            Some(("file", path)) if !path.is_empty() => Source::File(PathBuf::from(path)),
+            Some(("file", path)) if !path.is_empty() => Source::File(PathBuf::from(path), Lines::Unsaid),
+            Some(("lines", path)) if !path.is_empty() => Source::File(PathBuf::from(path), Lines::Each),
             _ => {
                 let sentence = format!(
                     "--secret {} names no place; a secret itself never stands on the command line, where others can read it",
@@ -139,7 +174,11 @@ impl Gathering<'_> {
             }
         };
         one.values.secrets.remove(name);
-        one.sources.insert(name.to_owned(), source);
+        if flagged.insert(name.to_owned()) {
+            one.sources.insert(name.to_owned(), vec![source]);
+        } else if let Some(sources) = one.sources.get_mut(name) {
+            sources.push(source);
+        }
     }
 
     /// Variables by their names. With several instances a name has the instance's id in it.
@@ -231,7 +270,7 @@ fn give_text(one: &mut Wanted, what: What, name: &str, variable: &str, text: &st
             one.values.settings.insert(name.to_owned(), given);
         }
         What::Secret => {
-            one.sources.insert(name.to_owned(), Source::Env(variable.to_owned()));
+            one.sources.insert(name.to_owned(), vec![Source::Env(variable.to_owned())]);
         }
     }
 }

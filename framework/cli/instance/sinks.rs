@@ -8,6 +8,7 @@ use url::Url;
 
 use super::Gathering;
 use super::given::resolve;
+use crate::call::mask::without_user;
 use crate::connector::instance::InstanceId;
 use crate::connector::secret::Secret;
 use crate::connector::settings::Fault;
@@ -15,7 +16,7 @@ use crate::deliver::config::{HttpFormat, HttpTarget, SinkConfig, Target};
 use crate::deliver::sinks;
 use crate::error::escaped;
 use crate::run::config::Configured;
-use crate::run::config::file::{self, Source};
+use crate::run::config::file::{self, Source, UrlPlace};
 
 /// Records a request to another server unless something else is said.
 const COUNT: usize = 500;
@@ -45,11 +46,35 @@ impl Gathering<'_> {
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             let url = self.url("--to", text)?;
+            if let Some((name, _)) = url.query_pairs().find(|(name, _)| looks_secret(name)) {
+                let sentence = format!(
+                    "--to has `?{}=`, which other users can read in the list of processes",
+                    escaped(&name, 80)
+                );
+                self.fault(sentence, "write --to env:VAR and put the URL into that variable, or give it in forebay.yaml: http: {url: {file: PATH}}");
+                return None;
+            }
             return Some(SinkConfig { name: name_of(&url), target: Target::Http(http(url)) });
         }
-        let sentence = format!("--to is `{}`, which is no sink", escaped(text, 120));
-        self.fault(sentence, "write stdout, file:PATH, or a URL");
+        if let Some(variable) = text.strip_prefix("env:").filter(|variable| !variable.is_empty()) {
+            let what = format!("--to env:{}", escaped(variable, 80));
+            let url = self.url_at(&what, &Source::Env(variable.to_owned()))?;
+            return Some(SinkConfig { name: name_of(&url), target: Target::Http(http(url)) });
+        }
+        let sentence = format!("--to is `{}`, which is no sink", escaped(&without_user(text), 120));
+        self.fault(sentence, "write stdout, file:PATH, a URL, or env:VAR for a URL in a variable");
         None
+    }
+
+    /// The URL at a place that may hold a secret: it is never shown, also where it is none.
+    fn url_at(&mut self, what: &str, source: &Source) -> Option<Url> {
+        let text = resolve(source, self.environment);
+        let url = text.and_then(|text| {
+            let url = Url::parse(text.expose().trim()).ok();
+            let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            url.ok_or_else(|| "expected an absolute URL: https://siem.example.com/in".to_owned())
+        });
+        url.map_err(|why| self.fault(format!("{what}: {why}"), "correct it where it is kept")).ok()
     }
 
     /// What would keep a sink from working and can be told now; and no two sinks write to one file, where
@@ -101,7 +126,11 @@ impl Gathering<'_> {
     }
 
     fn http_of_file(&mut self, id: &InstanceId, name: &str, written: &file::HttpSink) -> Option<HttpTarget> {
-        let url = self.url(&format!("{id}: the URL of the sink `{name}`"), &written.url)?;
+        let what = format!("{id}: the URL of the sink `{name}`");
+        let url = match &written.url {
+            UrlPlace::Written(text) => self.url(&what, text),
+            UrlPlace::At(source) => self.url_at(&what, &self.from_here(source)),
+        }?;
         let mut target = http(url);
         for (header, source) in &written.headers {
             if http::HeaderName::try_from(header.as_str()).is_err() {
@@ -124,11 +153,7 @@ impl Gathering<'_> {
     }
 
     fn header(&mut self, id: &InstanceId, sink: &str, header: &str, source: &Source) -> Option<Secret> {
-        let source = match source {
-            Source::Env(variable) => Source::Env(variable.clone()),
-            Source::File(path) => Source::File(self.file.path(path)),
-        };
-        let value = resolve(&source, self.environment).0.and_then(|value| {
+        let value = resolve(&self.from_here(source), self.environment).and_then(|value| {
             let fits = http::HeaderValue::try_from(value.expose()).is_ok();
             if fits { Ok(value) } else { Err("its value cannot be that of a header".to_owned()) }
         });
@@ -147,6 +172,13 @@ fn http(url: Url) -> HttpTarget {
         bytes: BYTES,
         age: AGE,
     }
+}
+
+/// Whether the name of a query's field says that its value is a secret.
+fn looks_secret(name: &str) -> bool {
+    const WORDS: &[&str] = &["token", "key", "secret", "pass", "pwd", "auth", "sig", "code", "credential", "jwt"];
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word))
 }
 
 /// A URL as the name of its sink: without user and query, which may hold secrets; of a query, a checksum.

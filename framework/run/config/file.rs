@@ -12,10 +12,11 @@ use serde_json::Value as Json;
 use super::notation::{Size, Span};
 use crate::deliver::config::Rotate;
 use crate::error::{Error, Kind, Result};
+use crate::files::{self, Admit, Unread};
 use crate::spec::load;
 use crate::{queue, receive};
 
-pub use super::notation::Source;
+pub use super::notation::{Lines, Places, Source, UrlPlace};
 
 /// Bytes that a configuration may have.
 const MAX_FILE: u64 = 1 << 20;
@@ -35,6 +36,12 @@ pub struct File {
     /// The store.
     #[serde(default)]
     pub queue: Queue,
+    /// How calls get out.
+    #[serde(default)]
+    pub outgoing: Outgoing,
+    /// How secrets change, of instances that do not say it themselves.
+    #[serde(default)]
+    pub rotation: Overlap,
     /// What runs.
     #[serde(default)]
     pub instances: Vec<Instance>,
@@ -110,6 +117,28 @@ struct Dedupe {
     age: Option<Span>,
 }
 
+/// How calls get out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outgoing {
+    /// Everything goes through it.
+    pub proxy: Option<UrlPlace>,
+}
+
+/// How secrets change.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlap {
+    overlap: Option<Span>,
+}
+
+impl Overlap {
+    /// How long a former value is accepted once the vendor has the new one.
+    pub fn overlap(&self) -> Option<Duration> {
+        self.overlap.map(|Span(time)| time)
+    }
+}
+
 /// One instance.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,7 +152,10 @@ pub struct Instance {
     pub settings: BTreeMap<String, Json>,
     /// By name.
     #[serde(default)]
-    pub secrets: BTreeMap<String, Source>,
+    pub secrets: BTreeMap<String, Places>,
+    /// How its secrets change.
+    #[serde(default)]
+    pub rotation: Overlap,
     /// Where its records go.
     #[serde(default)]
     pub sinks: Vec<Sink>,
@@ -169,7 +201,7 @@ struct Rotation {
 #[serde(deny_unknown_fields)]
 pub struct HttpSink {
     /// Where to.
-    pub url: String,
+    pub url: UrlPlace,
     /// By name.
     #[serde(default)]
     pub headers: BTreeMap<String, Source>,
@@ -208,13 +240,13 @@ pub struct Bundle {
 /// Reads a configuration.
 pub fn read(path: &Path) -> Result<File> {
     let place = path.display().to_string();
-    let unread =
-        |e: std::io::Error| Error::new(Kind::Configuration, "the configuration cannot be read").because(e);
-    let size = std::fs::metadata(path).map_err(|e| unread(e).at(&place))?.len();
-    if size > MAX_FILE {
-        return Err(Error::new(Kind::Configuration, "the configuration has more than 1 MiB").at(&place));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| unread(e).at(&place))?;
+    let refused = |sentence: String| Error::new(Kind::Configuration, sentence).at(&place);
+    let contents = files::read(path, MAX_FILE, Admit::Pipes, files::READ_TIME).map_err(|unread| match unread {
+        Unread::TooLarge(_) => refused("the configuration has more than 1 MiB".to_owned()),
+        unread => refused(format!("the configuration {unread}")),
+    })?;
+    let text = String::from_utf8(contents.bytes)
+        .map_err(|_| refused("the configuration is not UTF-8 text".to_owned()))?;
     let mut file: File = load::from_yaml(&text, &place)?;
     file.folder = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok(file)

@@ -7,7 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
@@ -55,11 +55,9 @@ impl Recording {
 
 /// Names and values, also those before a change.
 fn secrets(instance: &Instance) -> Vec<(String, String)> {
-    let live = instance.secrets.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut all = Vec::new();
-    for (name, secret) in live.iter() {
-        all.push((name.clone(), secret.current.expose().to_owned()));
-        all.extend(secret.previous.iter().map(|previous| (name.clone(), previous.expose().to_owned())));
+    for (name, secret) in instance.live().iter() {
+        all.extend(secret.accepted().map(|value| (name.clone(), value.expose().to_owned())));
     }
     all
 }
