@@ -203,3 +203,21 @@ async fn a_handshake_that_never_ends_is_ended_and_keeps_nobody_out() {
         assert!(matches!(read, Ok(0) | Err(_)));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_file_that_hangs_keeps_no_connection_out() {
+    let (pair, certificate) = Pair::new();
+    let tls = pair.load(Duration::from_millis(20));
+    // Opening a pipe that nobody writes to blocks for ever, as a file of a dead network file system does.
+    let mut stage = on(tls, Limits::default()).await;
+    for path in [pair.certificate(), pair.key()] {
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..5 {
+        assert_eq!(post(&stage, &certificate).await.unwrap(), 200);
+    }
+    stage.shutdown.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(10), &mut stage.served).await.unwrap().unwrap().unwrap();
+}

@@ -28,7 +28,7 @@ use crate::connector::units;
 use crate::deliver::config::SinkConfig;
 use crate::error::{Result, escaped};
 use crate::run::config::file::{self, File, Source};
-use crate::run::config::{Configuration, Configured, OVERLAP, Origin, Place};
+use crate::run::config::{Configuration, Configured, HeaderOrigin, OVERLAP, Origin, Place};
 use crate::simulate;
 use crate::spec::shape;
 
@@ -75,7 +75,7 @@ pub fn environment() -> BTreeMap<String, String> {
 /// with `--id` the one of that id.
 pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Result<Configuration> {
     let file = ask.flags.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
-    let mut gathering = Gathering { ask, file: &file, environment, faults: Vec::new() };
+    let mut gathering = Gathering { ask, file: &file, environment, headers: Vec::new(), faults: Vec::new() };
     let mut configuration = gathering.general();
     let mut wanted = gathering.wanted()?;
     gathering.give_variables(&mut wanted);
@@ -91,6 +91,7 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
             configuration.instances.push(configured);
         }
     }
+    configuration.sources.headers = std::mem::take(&mut gathering.headers);
     gathering.distinct(&configuration.instances);
     if gathering.ask.purpose != Purpose::Destroy {
         gathering.check_sinks(&configuration.instances);
@@ -104,6 +105,8 @@ struct Gathering<'a> {
     ask: &'a Ask<'a>,
     file: &'a File,
     environment: &'a BTreeMap<String, String>,
+    /// Headers of sinks whose values are in files.
+    headers: Vec<HeaderOrigin>,
     faults: Vec<Fault>,
 }
 

@@ -134,7 +134,7 @@ pub(super) async fn rehearse(
 
 /// The one instance, held by nobody else.
 fn only(configuration: &mut Configuration) -> Result<(Instance, Vec<SinkConfig>)> {
-    configuration.sources.secrets.clear();
+    configuration.sources = Default::default();
     let mut instances = std::mem::take(&mut configuration.instances);
     let one = instances.pop().filter(|_| instances.is_empty()).ok_or_else(|| {
         Error::new(Kind::Configuration, "a simulation has one instance").help("pick one by --id ID")

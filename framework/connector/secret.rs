@@ -4,7 +4,7 @@
 //! text calls [`Secret::expose`], which is easy to search for. The last clone wipes the text from memory.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -35,6 +35,31 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(hidden)")
+    }
+}
+
+/// A secret that is replaced while it is used. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct SharedSecret(Arc<RwLock<Secret>>);
+
+impl SharedSecret {
+    /// Returns its value now.
+    pub fn get(&self) -> Secret {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces it; returns whether it is another value.
+    pub fn replace(&self, value: Secret) -> bool {
+        let mut secret = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = !secret.matches(value.expose().as_bytes());
+        *secret = value;
+        changed
+    }
+}
+
+impl From<Secret> for SharedSecret {
+    fn from(secret: Secret) -> Self {
+        Self(Arc::new(RwLock::new(secret)))
     }
 }
 

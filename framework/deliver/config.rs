@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::connector::secret::Secret;
+use crate::connector::secret::SharedSecret;
 
 /// One sink of one instance.
 #[derive(Debug, Clone)]
@@ -44,8 +44,8 @@ pub struct Rotate {
 pub struct HttpTarget {
     /// Where to.
     pub url: url::Url,
-    /// Name and value.
-    pub headers: Vec<(String, Secret)>,
+    /// Name and value; a value changes where its file does.
+    pub headers: Vec<(String, SharedSecret)>,
     /// JSON Lines or one array.
     pub format: HttpFormat,
     /// Whether bodies are compressed.

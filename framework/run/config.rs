@@ -15,7 +15,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::connector::instance::{Instance, InstanceId};
-use crate::connector::secret::{self, MAX_VALUES, Secret};
+use crate::connector::secret::{self, MAX_VALUES, Secret, SharedSecret};
 use crate::connector::settings::pattern_fault;
 use crate::deliver::config::SinkConfig;
 use crate::files::{self, Admit, Unread};
@@ -94,6 +94,21 @@ pub struct Configured {
 pub struct Sources {
     /// One for each secret that has a value in a file.
     pub secrets: Vec<Origin>,
+    /// Headers of sinks that have their value in a file.
+    pub headers: Vec<HeaderOrigin>,
+}
+
+/// Where the value of a header of a sink is.
+#[derive(Debug, Clone)]
+pub struct HeaderOrigin {
+    /// How messages name it.
+    pub what: String,
+    /// Its value, which the sink uses.
+    pub value: SharedSecret,
+    /// Its file.
+    pub path: PathBuf,
+    /// What several lines mean.
+    pub lines: Lines,
 }
 
 /// Where the values of one secret are.
@@ -123,6 +138,10 @@ pub struct Reread {
     pub secrets: BTreeMap<InstanceId, BTreeMap<String, Vec<Secret>>>,
     /// Instances whose files cannot be read or hold no secret: nothing of them changes. The sentences.
     pub failed: BTreeMap<InstanceId, String>,
+    /// New values of headers of sinks, and how messages name them.
+    pub headers: Vec<(SharedSecret, Secret, String)>,
+    /// Headers of sinks that could not be read again: they keep their values. The sentences.
+    pub failed_headers: Vec<String>,
     /// Files that do not answer.
     pub blocked: BTreeSet<PathBuf>,
 }
@@ -164,6 +183,21 @@ impl Sources {
             known.extend(values);
         }
         read.secrets.retain(|id, _| !read.failed.contains_key(id));
+        for HeaderOrigin { what, value, path, lines } in &self.headers {
+            let found = secrets_of_file(path, *lines, Admit::Regular);
+            if found.as_ref().is_err_and(|none| none.blocked) {
+                read.blocked.insert(path.clone());
+            }
+            let found = found.map_err(|none| none.sentence).and_then(|mut found| {
+                let fits = |secret: &Secret| http::HeaderValue::try_from(secret.expose()).is_ok();
+                let fit = found.secrets.pop().filter(|secret| found.secrets.is_empty() && fits(secret));
+                fit.ok_or_else(|| format!("{} holds no value of a header", path.display()))
+            });
+            match found {
+                Ok(secret) => read.headers.push((value.clone(), secret, what.clone())),
+                Err(why) => read.failed_headers.push(format!("{what}: {why}")),
+            }
+        }
         read
     }
 }

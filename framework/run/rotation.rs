@@ -162,13 +162,15 @@ impl Rotation {
                     reading = None;
                     let read = read.unwrap_or_default();
                     self.say(&read, &mut blocked);
+                    let failed = read.failed.len() + read.failed_headers.len();
                     for (id, changes) in read.secrets {
-                        if !self.take(&id, &changes, keys.as_deref()).await {
-                            unsaved.insert(id, changes);
-                        } else {
+                        if self.take(&id, &changes, keys.as_deref()).await {
                             unsaved.remove(&id);
+                        } else {
+                            unsaved.insert(id, changes);
                         }
                     }
+                    info!(failed, "secrets read again");
                 }
                 Some(done) = offers.join_next(), if !offers.is_empty() => {
                     if let Ok((index, current)) = done {
@@ -206,7 +208,21 @@ impl Rotation {
                 None => self.conditions.clear(Code::SecretsUnread, &Subject::instance(id)),
             }
         }
-        info!(failed = read.failed.len(), "secrets read again");
+        let subject = Subject::process().item("sinks");
+        if read.failed_headers.is_empty() {
+            self.conditions.clear(Code::SecretsUnread, &subject);
+        } else {
+            let message = format!(
+                "headers of sinks could not be read again, and stay as they are: {}",
+                read.failed_headers.join("; ")
+            );
+            self.conditions.raise(Code::SecretsUnread, subject, message);
+        }
+        for (header, value, what) in &read.headers {
+            if header.replace(value.clone()) {
+                info!("{what} changed: the next request has the new value");
+            }
+        }
     }
 
     /// Takes the values of an instance's secrets; `false`: they changed and could not be saved.

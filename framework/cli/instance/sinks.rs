@@ -10,12 +10,12 @@ use super::Gathering;
 use super::given::resolve;
 use crate::call::mask::without_user;
 use crate::connector::instance::InstanceId;
-use crate::connector::secret::Secret;
+use crate::connector::secret::{Secret, SharedSecret};
 use crate::connector::settings::Fault;
 use crate::deliver::config::{HttpFormat, HttpTarget, SinkConfig, Target};
 use crate::deliver::sinks;
 use crate::error::escaped;
-use crate::run::config::Configured;
+use crate::run::config::{Configured, HeaderOrigin};
 use crate::run::config::file::{self, Source, UrlPlace};
 
 /// Records a request to another server unless something else is said.
@@ -138,6 +138,11 @@ impl Gathering<'_> {
                 self.fault(sentence, "letters, digits and `-`: X-Api-Key");
             }
             if let Some(value) = self.header(id, name, header, source) {
+                let value = SharedSecret::from(value);
+                if let Source::File(path, lines) = self.from_here(source) {
+                    let what = format!("{id}: the header `{}` of the sink `{name}`", escaped(header, 80));
+                    self.headers.push(HeaderOrigin { what, value: value.clone(), path, lines });
+                }
                 target.headers.push((header.clone(), value));
             }
         }

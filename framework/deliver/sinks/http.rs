@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use crate::call::retry::{asked_wait, is_passing};
 use crate::call::{Request, Response, Transport};
 use crate::connector::clock::Clock;
+use crate::connector::secret::SharedSecret;
 use crate::deliver::config::{HttpFormat, HttpTarget};
 use crate::deliver::{Outcome, Portions, Sink};
 use crate::error::{Error, Kind, Result, escaped};
@@ -152,7 +153,7 @@ impl HttpSink {
         let mut said =
             String::from_utf8_lossy(response.body.get(..2000).unwrap_or(&response.body)).into_owned();
         for (_, secret) in &self.target.headers {
-            said = said.replace(secret.expose(), "****");
+            said = said.replace(secret.get().expose(), "****");
         }
         let host = self.target.url.host_str().unwrap_or_default();
         let status = response.status;
@@ -242,13 +243,13 @@ pub(super) fn operators_headers(target: &HttpTarget) -> Result<Vec<(HeaderName, 
     let wrong = |name: &str, sentence: &str| {
         Error::new(Kind::Configuration, sentence).at(format!("header {}", escaped(name, 80)))
     };
-    let read = |(name, secret): &(String, crate::connector::secret::Secret)| {
+    let read = |(name, secret): &(String, SharedSecret)| {
         let header: HeaderName =
             name.parse().map_err(|_| wrong(name, "this is no name of an HTTP header"))?;
         if OURS.contains(&header) {
             return Err(wrong(name, "this header is set by the sink itself").help("leave it out"));
         }
-        let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| {
+        let mut value = HeaderValue::from_str(secret.get().expose()).map_err(|_| {
             wrong(name, "its value holds characters that no header can have")
                 .help("is there a line break at the end of the secret's file?")
         })?;
