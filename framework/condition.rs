@@ -94,18 +94,6 @@ codes! {
     QueueRefuses = "queue_refuses", Error, "free disk space, repair the blocked sink, or raise the limit that the message names";
     /// The database files at the path are not the ones that are open.
     StoreReplaced = "store_replaced", Error, "put the database files back, or stop Forebay before you restore a backup";
-    /// The vendor has not confirmed the new value of a secret: former ones stay valid.
-    SecretUnconfirmed = "secret_unconfirmed", Warning, "repair what keeps the vendor from taking it; `forebay secrets end NAME` ends the former values at once";
-    /// Former values of a secret are accepted for the overlap.
-    SecretOverlap = "secret_overlap", Info, "nothing; `forebay secrets end NAME` ends the former values at once";
-    /// The secrets of an instance could not be read again.
-    SecretsUnread = "secrets_unread", Warning, "correct the files that the message names, then send SIGHUP again";
-    /// Changed secrets could not be saved, and are not taken yet.
-    SecretsUnsaved = "secrets_unsaved", Error, "repair the store; the change is tried again by itself";
-    /// A secret is too short to be masked inside other text.
-    SecretShort = "secret_short", Warning, "give a longer value: it is shown in texts that hold it as part of a word";
-    /// A file does not answer.
-    FileBlocked = "file_blocked", Warning, "repair the file system or the pipe; the file is tried again by itself";
     /// The thread that writes the database has ended.
     WriterStopped = "writer_stopped", Error, "restart the process and report the log line before this one";
     /// The thread that writes the database has not finished one commit for minutes.
@@ -118,6 +106,18 @@ codes! {
     DeadLettersFull = "dead_letters_full", Error, "`forebay dead-letters list --id ID`, then `retry`, or `export` and `drop` them; or raise queue.dead_share";
     /// New dead letters were stored within the last minutes, or they take a large part of their room.
     DeadLettersGrowing = "dead_letters_growing", Warning, "list them with `forebay dead-letters list --id ID`, repair the cause, then `retry` or `drop` them";
+    /// The vendor has not confirmed the new value of a secret: former ones stay valid.
+    SecretUnconfirmed = "secret_unconfirmed", Warning, "repair what keeps the vendor from taking it; `forebay secrets end NAME` ends the former values at once";
+    /// Former values of a secret are accepted for the overlap.
+    SecretOverlap = "secret_overlap", Info, "nothing; `forebay secrets end NAME` ends the former values at once";
+    /// The secrets of an instance could not be read again.
+    SecretsUnread = "secrets_unread", Warning, "correct the files that the message names, then send SIGHUP again";
+    /// Changed secrets could not be saved, and are not taken yet.
+    SecretsUnsaved = "secrets_unsaved", Error, "repair the store; the change is tried again by itself";
+    /// A secret is too short to be masked inside other text.
+    SecretShort = "secret_short", Warning, "give a longer value: it is shown in texts that hold it as part of a word";
+    /// A file does not answer.
+    FileBlocked = "file_blocked", Warning, "repair the file system or the pipe; the file is tried again by itself";
 }
 
 /// What a condition is about. Empty for the process as a whole.

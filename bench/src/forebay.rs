@@ -40,7 +40,9 @@ impl Forebay {
         fs::write(&config, self.configuration())?;
         let mut command = Command::new(&self.binary);
         command.args(["run", "--allow-loopback", "--config"]).arg(config);
-        Server::start(command.env_clear().env("KEY", KEY), self.instances)
+        // /proc tells others than root about a process only if it may be dumped.
+        command.env_clear().env("KEY", KEY).env("FOREBAY_CORE_DUMPS", "allow");
+        Server::start(&mut command, self.instances)
     }
 
     /// The file of each instance.

@@ -93,7 +93,11 @@ impl Mask {
     pub fn hide(&self, text: &str) -> String {
         let forms = self.values.iter().flat_map(|known| &known.forms);
         forms.fold(text.to_owned(), |text, form| {
-            if form.chars().count() < MASKED_ANYWHERE { hide_word(&text, form) } else { text.replace(form, MASK) }
+            if form.chars().count() < MASKED_ANYWHERE {
+                hide_word(&text, form)
+            } else {
+                text.replace(form, MASK)
+            }
         })
     }
 

@@ -85,8 +85,7 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
         let read = std::mem::take(&mut one.places);
         if let Some(configured) = gathering.finish(one, configuration.public_url.as_ref()) {
             let instance = &configured.instance;
-            let origin =
-                |(name, places)| Origin { instance: instance.clone(), name, places };
+            let origin = |(name, places)| Origin { instance: instance.clone(), name, places };
             configuration.sources.secrets.extend(read.into_iter().map(origin));
             configuration.instances.push(configured);
         }

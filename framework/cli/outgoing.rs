@@ -41,7 +41,8 @@ fn options(outgoing: &Outgoing) -> Result<Options> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     let contents = files::read(path, MAX_ROOTS, Admit::Pipes, files::READ_TIME).map_err(|unread| {
-        Error::new(Kind::Configuration, format!("the file of --ca-file {unread}")).at(path.display().to_string())
+        Error::new(Kind::Configuration, format!("the file of --ca-file {unread}"))
+            .at(path.display().to_string())
     })?;
     Ok(contents.bytes)
 }

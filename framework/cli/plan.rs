@@ -37,8 +37,14 @@ pub struct Arguments {
 /// Runs it. Every instance is planned; the first one that could not be looked at is the error.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     forbid_core_dumps();
-    let ask =
-        Ask { flags: &arguments.instance, listen: None, admin_listen: None, to: &[], rotation_overlap: None, purpose: Purpose::Run };
+    let ask = Ask {
+        flags: &arguments.instance,
+        listen: None,
+        admin_listen: None,
+        to: &[],
+        rotation_overlap: None,
+        purpose: Purpose::Run,
+    };
     let configuration = configure(&ask, &environment())?;
     let caller = outgoing::caller(&configuration.outgoing, None)?;
     let state = kept(&configuration.data_dir)?;

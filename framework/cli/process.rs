@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::Level;
 
 use super::LogFormat;
+use crate::condition::Conditions;
 use crate::deliver::sinks::Stdout;
 use crate::error::{Error, Kind, Result};
 use crate::run::log;
@@ -55,6 +56,13 @@ pub(super) fn tell(line: &str) {
     }
 }
 
+/// Has lines of the log that are dropped listed among the conditions, for as long as the runtime lives.
+pub(super) fn watch_log(conditions: Arc<Conditions>) {
+    if let Some(writer) = STDERR.get() {
+        tokio::spawn(writer.clone().watch(conditions));
+    }
+}
+
 /// Waits until what was written is out, for a bounded time: the last thing before the process ends.
 pub(super) fn last_words() {
     if let Some(writer) = STDERR.get() {
@@ -76,7 +84,8 @@ pub(super) fn forbid_core_dumps() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
     #[cfg(target_os = "linux")]
-    let limited = limited.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+    let limited =
+        limited.and(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
     if let Err(error) = limited {
         tracing::warn!(%error, "core dumps cannot be forbidden: a crash may write secrets to the disk");
     }

@@ -9,7 +9,9 @@ use clap::Args;
 use tracing::Level;
 
 use super::instance::{Ask, Purpose, configure, environment};
-use super::process::{bind, end_of_input, forbid_core_dumps, hangups, say, start_log, stdout, stops};
+use super::process::{
+    bind, end_of_input, forbid_core_dumps, hangups, say, start_log, stdout, stops, watch_log,
+};
 use super::simulated::{self, Wishes};
 use super::{InstanceFlags, LogFormat, outgoing, recorded, runtime};
 use crate::connector::clock::{Clock, SystemClock};
@@ -100,6 +102,7 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
         None => None,
     };
     let health = Arc::new(Health::default());
+    watch_log(health.conditions.clone());
     // Ports first: a port in use must leave nothing behind.
     let listener = bind(configuration.listen).await?;
     let admin = match configuration.admin {

@@ -97,11 +97,12 @@ impl Instance {
                 choices.extend(values.iter().skip(1).map(|value| BTreeMap::from([(*name, *value)])));
             }
         }
-        let scope = |chosen: BTreeMap<&String, &Secret>| {
-            self.scope_of(live.iter().map(|(name, secret)| {
-                (name, chosen.get(name).copied().unwrap_or(&secret.current).expose())
-            }))
-        };
+        let scope =
+            |chosen: BTreeMap<&String, &Secret>| {
+                self.scope_of(live.iter().map(|(name, secret)| {
+                    (name, chosen.get(name).copied().unwrap_or(&secret.current).expose())
+                }))
+            };
         choices.into_iter().map(scope).collect()
     }
 

@@ -117,13 +117,7 @@ fn uuid(bytes: &[u8]) -> String {
     text
 }
 
-fn secret(
-    spec: &SecretSpec,
-    given: Vec<Secret>,
-    from: &str,
-    checked: &mut Checked,
-    faults: &mut Vec<Fault>,
-) {
+fn secret(spec: &SecretSpec, given: Vec<Secret>, from: &str, checked: &mut Checked, faults: &mut Vec<Fault>) {
     match given.iter().find_map(|given| pattern_fault(spec, given)) {
         Some(why) => faults.push(Fault::new(format!("the secret `{}` {why} (from {from})", spec.name))),
         None => checked.secrets.extend(LiveSecret::given(given).map(|live| (spec.name.clone(), live))),

@@ -108,7 +108,8 @@ impl Tls {
         if let Some(conditions) = self.conditions.get() {
             let subject = Subject::process().item(path.display());
             if matches!(&read, Err(unread) if unread.is_blocked()) {
-                let message = format!("{} does not answer: the certificate before stays in use", path.display());
+                let message =
+                    format!("{} does not answer: the certificate before stays in use", path.display());
                 conditions.raise(Code::FileBlocked, subject, message);
             } else {
                 conditions.clear(Code::FileBlocked, &subject);

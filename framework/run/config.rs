@@ -155,14 +155,14 @@ impl Sources {
             for place in places {
                 let found = match place {
                     Place::Fixed(secret) => Ok(vec![secret.clone()]),
-                    Place::File(path, lines) => {
-                        secrets_of_file(path, *lines, Admit::Regular).map(|found| found.secrets).map_err(|e| {
+                    Place::File(path, lines) => secrets_of_file(path, *lines, Admit::Regular)
+                        .map(|found| found.secrets)
+                        .map_err(|e| {
                             if e.blocked {
                                 read.blocked.insert(path.clone());
                             }
                             e.sentence
-                        })
-                    }
+                        }),
                 };
                 let spec = instance.connector.secrets.iter().find(|spec| spec.name == *name);
                 let found = found.and_then(|found| {

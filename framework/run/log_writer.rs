@@ -12,9 +12,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::log::Format;
+use crate::condition::{Code, Conditions, Subject};
 
 /// Bytes of lines that wait to be written.
 const MAX_BYTES: usize = 1 << 20;
+/// How often it is looked whether lines were dropped.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Looks without a dropped line after which the condition ends.
+const CALM_LOOKS: u32 = 60;
 
 /// Where lines are pushed. Cloning shares it.
 #[derive(Clone)]
@@ -32,6 +37,8 @@ struct Waiting {
     bytes: usize,
     /// Lines dropped since the last one that was taken.
     dropped: u64,
+    /// Lines dropped since the start.
+    dropped_ever: u64,
     /// Whether a line is on its way out.
     writing: bool,
 }
@@ -59,6 +66,7 @@ impl LogWriter {
         // One line larger than all the room goes out when nothing else waits.
         if waiting.bytes > 0 && waiting.bytes + lines.len() > MAX_BYTES {
             waiting.dropped += 1;
+            waiting.dropped_ever += 1;
             drop(waiting);
             metrics::counter!("forebay_log_lines_dropped_total").increment(1);
             return;
@@ -70,6 +78,23 @@ impl LogWriter {
         waiting.bytes += lines.len();
         waiting.lines.push_back(lines.to_vec());
         self.0.changed.notify_all();
+    }
+
+    /// Raises a condition while lines are dropped, and clears it once none was for a while. Never returns.
+    pub async fn watch(self, conditions: Arc<Conditions>) {
+        let (mut known, mut calm) = (0, 0_u32);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let dropped = self.0.lock().dropped_ever;
+            calm = if dropped == known { calm.saturating_add(1) } else { 0 };
+            if dropped > known {
+                let message = format!("{dropped} log lines were dropped since the start");
+                conditions.raise(Code::LogLinesDropped, Subject::process(), message);
+            } else if calm >= CALM_LOOKS {
+                conditions.clear(Code::LogLinesDropped, &Subject::process());
+            }
+            known = dropped;
+        }
     }
 
     /// Waits until everything is written, at most for so long.

@@ -228,7 +228,9 @@ impl Rotation {
     /// Takes the values of an instance's secrets; `false`: they changed and could not be saved.
     async fn take(&mut self, id: &InstanceId, read: &Changes, keys: Option<&Path>) -> bool {
         let now = self.clock.now();
-        let Some(member) = self.members.iter_mut().find(|member| member.instance.id == *id) else { return true };
+        let Some(member) = self.members.iter_mut().find(|member| member.instance.id == *id) else {
+            return true;
+        };
         let changes = member.changed(read);
         if changes.is_empty() {
             return true;

@@ -116,9 +116,7 @@ pub fn auth0() -> Arc<Connector> {
 pub fn instance(connector: Arc<Connector>, id: &str, secrets: &[(&str, &str)]) -> Arc<Instance> {
     let secrets: BTreeMap<_, _> = secrets
         .iter()
-        .map(|(name, value)| {
-            ((*name).to_owned(), LiveSecret::new(Secret::new(value).unwrap()))
-        })
+        .map(|(name, value)| ((*name).to_owned(), LiveSecret::new(Secret::new(value).unwrap())))
         .collect();
     let settings: Map<String, Json> = connector
         .settings

@@ -311,8 +311,10 @@ async fn a_server_that_never_answers_stops_neither_another_sink_nor_the_end() {
 async fn a_configuration_that_cannot_work_is_refused_before_anything_starts() {
     let server = Server::start(|_, _| status(200)).await;
     let secret = |text| Secret::new(text).unwrap();
-    let with =
-        |name: &str, value| HttpTarget { headers: vec![(name.to_owned(), secret(value).into())], ..target(&server) };
+    let with = |name: &str, value| HttpTarget {
+        headers: vec![(name.to_owned(), secret(value).into())],
+        ..target(&server)
+    };
     let wrong = [
         (with("bad name", "x"), "no name of an HTTP header"),
         (with("x-key", "hidden-value\n"), "characters that no header can have"),

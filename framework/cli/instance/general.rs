@@ -111,20 +111,26 @@ impl Gathering<'_> {
     fn proxy(&mut self) -> Option<Url> {
         const PLACES: &str = "set FOREBAY_PROXY=http://USER:PASSWORD@HOST:PORT, or write `outgoing: {proxy: {env: VAR}}` or {file: PATH} in forebay.yaml";
         let file = self.file;
-        let (what, text, may_hold) = match (&self.ask.flags.proxy, self.environment.get(PROXY), &file.outgoing.proxy) {
-            (Some(flag), ..) => ("--proxy", flag.clone(), false),
-            (None, Some(variable), _) => (PROXY, variable.clone(), true),
-            (None, None, Some(UrlPlace::Written(text))) => ("outgoing.proxy", text.clone(), false),
-            (None, None, Some(UrlPlace::At(source))) => {
-                let text = resolve(&self.from_here(source), self.environment);
-                let text = text.map_err(|why| self.fault(format!("outgoing.proxy: {why}"), PLACES)).ok()?;
-                ("outgoing.proxy", text.expose().to_owned(), true)
-            }
-            (None, None, None) => return None,
-        };
+        let (what, text, may_hold) =
+            match (&self.ask.flags.proxy, self.environment.get(PROXY), &file.outgoing.proxy) {
+                (Some(flag), ..) => ("--proxy", flag.clone(), false),
+                (None, Some(variable), _) => (PROXY, variable.clone(), true),
+                (None, None, Some(UrlPlace::Written(text))) => ("outgoing.proxy", text.clone(), false),
+                (None, None, Some(UrlPlace::At(source))) => {
+                    let text = resolve(&self.from_here(source), self.environment);
+                    let text =
+                        text.map_err(|why| self.fault(format!("outgoing.proxy: {why}"), PLACES)).ok()?;
+                    ("outgoing.proxy", text.expose().to_owned(), true)
+                }
+                (None, None, None) => return None,
+            };
         let url = self.url(what, text.trim())?;
         if !may_hold && (!url.username().is_empty() || url.password().is_some()) {
-            let who = if what == "--proxy" { "other users can read in the list of processes" } else { "does not stand in the configuration itself" };
+            let who = if what == "--proxy" {
+                "other users can read in the list of processes"
+            } else {
+                "does not stand in the configuration itself"
+            };
             self.fault(format!("{what} holds a user or a password, which {who}"), PLACES);
             return None;
         }

@@ -15,8 +15,8 @@ use crate::connector::settings::Fault;
 use crate::deliver::config::{HttpFormat, HttpTarget, SinkConfig, Target};
 use crate::deliver::sinks;
 use crate::error::escaped;
-use crate::run::config::{Configured, HeaderOrigin};
 use crate::run::config::file::{self, Source, UrlPlace};
+use crate::run::config::{Configured, HeaderOrigin};
 
 /// Records a request to another server unless something else is said.
 const COUNT: usize = 500;
@@ -181,7 +181,8 @@ fn http(url: Url) -> HttpTarget {
 
 /// Whether the name of a query's field says that its value is a secret.
 fn looks_secret(name: &str) -> bool {
-    const WORDS: &[&str] = &["token", "key", "secret", "pass", "pwd", "auth", "sig", "code", "credential", "jwt"];
+    const WORDS: &[&str] =
+        &["token", "key", "secret", "pass", "pwd", "auth", "sig", "code", "credential", "jwt"];
     let name = name.to_ascii_lowercase();
     WORDS.iter().any(|word| name.contains(word))
 }

@@ -241,10 +241,11 @@ pub struct Bundle {
 pub fn read(path: &Path) -> Result<File> {
     let place = path.display().to_string();
     let refused = |sentence: String| Error::new(Kind::Configuration, sentence).at(&place);
-    let contents = files::read(path, MAX_FILE, Admit::Pipes, files::READ_TIME).map_err(|unread| match unread {
-        Unread::TooLarge(_) => refused("the configuration has more than 1 MiB".to_owned()),
-        unread => refused(format!("the configuration {unread}")),
-    })?;
+    let contents =
+        files::read(path, MAX_FILE, Admit::Pipes, files::READ_TIME).map_err(|unread| match unread {
+            Unread::TooLarge(_) => refused("the configuration has more than 1 MiB".to_owned()),
+            unread => refused(format!("the configuration {unread}")),
+        })?;
     let text = String::from_utf8(contents.bytes)
         .map_err(|_| refused("the configuration is not UTF-8 text".to_owned()))?;
     let mut file: File = load::from_yaml(&text, &place)?;
