@@ -56,7 +56,7 @@ fn several_instances_have_secrets_of_their_own() {
     assert_eq!(*path, folder.path().join("acme.jsonl"));
     assert_eq!(rotate.unwrap().size, Some(1 << 30));
     let Target::Http(http) = &acme.sinks[1].target else { panic!("no http") };
-    assert_eq!((http.count, http.headers[0].1.expose()), (7, "Bearer x"));
+    assert_eq!((http.count, http.headers[0].1.get().expose()), (7, "Bearer x"));
     assert_eq!(made.instances[1].sinks[0].name, "stdout");
 
     let one = configured(&["--config", &config, "--id", "globex-eu"], MANY).unwrap();

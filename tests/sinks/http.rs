@@ -22,7 +22,7 @@ const KEY: &str = "Splunk 5e54-very-secret-5e54";
 fn target(server: &Server) -> HttpTarget {
     HttpTarget {
         url: server.url.clone(),
-        headers: vec![("authorization".to_owned(), Secret::new(KEY).unwrap())],
+        headers: vec![("authorization".to_owned(), Secret::new(KEY).unwrap().into())],
         format: HttpFormat::JsonLines,
         gzip: false,
         count: 100,
