@@ -94,6 +94,8 @@ codes! {
     QueueRefuses = "queue_refuses", Error, "free disk space, repair the blocked sink, or raise the limit that the message names";
     /// The database files at the path are not the ones that are open.
     StoreReplaced = "store_replaced", Error, "put the database files back, or stop Forebay before you restore a backup";
+    /// A sender's certificate ends at no issuer that the connector bundles: its requests get 503.
+    SenderCertificate = "sender_certificate", Error, "update Forebay, or add the issuer to the file that the connector names under `certificate.issuers`";
     /// The thread that writes the database has ended.
     WriterStopped = "writer_stopped", Error, "restart the process and report the log line before this one";
     /// The thread that writes the database has not finished one commit for minutes.

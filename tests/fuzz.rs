@@ -105,7 +105,7 @@ fn decoded(endpoint: &Endpoint, body: &[u8]) -> Batch {
 }
 
 /// Whether a request proves its sender, and why not.
-fn who(endpoint: &Endpoint, request: http::Request<Bytes>) -> Result<(), &'static str> {
+fn who(endpoint: &std::sync::Arc<Endpoint>, request: http::Request<Bytes>) -> Result<(), &'static str> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(forebay::receive::who(endpoint, request)).map(drop)
 }

@@ -1,6 +1,7 @@
 //! Receiving: what counts as the key, how bodies become records, and what the sender is told.
 
 mod captured;
+mod certificates;
 mod decode;
 mod decoded_again;
 mod documented;
@@ -10,6 +11,7 @@ mod published;
 mod records;
 mod rules;
 mod rules_run;
+mod senders;
 mod shapes;
 pub mod stage;
 

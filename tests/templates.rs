@@ -170,6 +170,7 @@ fn the_raw_body_is_spliced_untouched() {
             .map(|(k, v)| (k.parse::<http::HeaderName>().unwrap(), v.parse::<http::HeaderValue>().unwrap()))
             .collect(),
         body: bytes::Bytes::from_static(b"\xff\x00{\r\n"),
+        parsed: forebay::connector::template::MAX_PARSED,
     });
     let scope = scope().with_request(facts);
     let message = Text::compile("v0:{{ request.headers['X-STAMP'] }}:{{ request.body }}").unwrap();

@@ -1,6 +1,8 @@
 //! As meant: a spec compiled, every template parsed, every name checked.
 
+pub mod believed;
 pub mod cases;
+pub mod certificates;
 pub mod clock;
 pub mod coding;
 pub mod compile;

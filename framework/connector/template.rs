@@ -12,6 +12,7 @@ mod filters;
 mod language;
 mod name;
 mod operators;
+mod parts;
 mod request;
 mod scope;
 mod statements;
@@ -25,7 +26,8 @@ use serde_json::Value as Json;
 use crate::error::{Error, Kind, Result};
 
 pub use dialect::{Beside, Literal};
-pub use request::RequestFacts;
+pub use parts::Parts;
+pub use request::{MAX_PARSED, RequestFacts};
 pub use scope::{Scope, Vars};
 pub use syntax_error::SyntaxError;
 
@@ -74,6 +76,16 @@ impl Text {
     /// The same; `None` where it is `omit`.
     pub fn render_bytes_if(&self, scope: &Scope) -> Result<Option<Vec<u8>>> {
         self.text(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))
+    }
+
+    /// The text in parts, in which the body of the request stands uncopied; for what a signature covers.
+    pub fn render_parts(&self, scope: &Scope) -> Result<Parts> {
+        let mut parts = Parts::default();
+        match work::within(|| self.parts(&Root::new(scope), &mut parts)) {
+            Ok(true) => Ok(parts),
+            Ok(false) => Err(self.error("`omit` stands where no key can be left out")),
+            Err(fault) => Err(self.error(&fault.to_string())),
+        }
     }
 
     /// The value with its type; `None` where it is `omit`.
@@ -171,6 +183,42 @@ impl Text {
         })
     }
 
+    /// Adds its parts; `false` where it is `omit`. A var that stands for itself is taken apart too.
+    fn parts(&self, root: &Root, out: &mut Parts) -> Result<bool, Fault> {
+        let pieces = match &self.0.form {
+            language::Form::Statements(template) => {
+                out.push(&template.render(root)?, root.body_len())?;
+                return Ok(true);
+            }
+            language::Form::Pieces(pieces) => pieces,
+        };
+        for piece in pieces {
+            let expression = match piece {
+                Piece::Raw(raw) => {
+                    out.push(raw.as_bytes(), 0)?;
+                    continue;
+                }
+                Piece::Expression(expression) => expression,
+            };
+            if let Some(body) = expression.plain.as_ref().and_then(|name| root.body(name)) {
+                out.push_body(body)?;
+                continue;
+            }
+            if let Some(inner) = expression.plain.as_ref().and_then(|name| root.var(name)) {
+                let (text, inner) = inner?;
+                if !text.parts(&inner, out)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let value = expression.evaluate(root)?;
+            let culprit = || root.culprit(&expression.names, &expression.source);
+            let Some(text) = operators::text(&value, culprit)? else { return Ok(false) };
+            out.push(&text, root.body_len())?;
+        }
+        Ok(true)
+    }
+
     fn error(&self, what: &str) -> Error {
         Error::new(Kind::Refused, format!("cannot build `{}`: {what}", shown(&self.0.source)))
     }
@@ -189,8 +237,8 @@ fn pieced(pieces: &[Piece], root: &Root) -> Result<Option<Vec<u8>>, Fault> {
                 if expression.plain.is_some() {
                     largest = text.len().max(largest);
                 }
-                // The body of a request may stand in it once.
-                if out.len() + text.len() - largest > MAX_TEXT {
+                // The body of a request may stand in it once, and what is made of it once more.
+                if out.len() + text.len() - largest > MAX_TEXT.saturating_add(root.body_len()) {
                     return Err(Fault::new(TOO_LONG));
                 }
                 out.extend_from_slice(&text);
@@ -350,6 +398,16 @@ impl Condition {
     /// something that is worked out, joined by `and`: `request.query.sum == request.body | sha256 | hex`.
     pub fn definitions(&self) -> Vec<(String, Text)> {
         let found = language::definitions(&self.0.source).into_iter();
+        found.filter_map(|(name, text)| Some((name.to_string(), Text::compile(&text).ok()?))).collect()
+    }
+
+    /// The vendor's names that it holds against something, joined by `and`, each with the text of the other side:
+    /// `claims.email == settings.account and claims.sub in settings.accounts`. A disjunction pins nothing.
+    pub fn pins(&self) -> Vec<(String, Text)> {
+        if language::is_disjunction(&self.0.source) {
+            return Vec::new();
+        }
+        let found = language::pins(&self.0.source).into_iter();
         found.filter_map(|(name, text)| Some((name.to_string(), Text::compile(&text).ok()?))).collect()
     }
 

@@ -7,8 +7,10 @@ use serde_json::{Value as Json, json};
 use super::allowed;
 use super::markdown::{block, code, joined, table};
 use super::words;
+use crate::connector::believed;
 use crate::connector::layers::opened;
 use crate::connector::model::{Connector, Decode, Each, Envelope, OnReuse};
+use crate::connector::template::Scope;
 
 /// How deep fields are listed.
 const DEPTH: usize = 4;
@@ -80,7 +82,8 @@ fn cut(connector: &Connector) -> String {
 fn picked(connector: &Connector) -> String {
     let event = &connector.receiver.event;
     let said = |picks: &mut dyn Iterator<Item = String>, last: &str| joined(&picks.collect::<Vec<_>>(), last);
-    let mut text = match event.id.as_slice() {
+    let ids = believed::ids(connector, &Scope::default());
+    let mut text = match ids.as_slice() {
         [] => "Two are the same when they stand at the same place of the same body".to_owned(),
         picks => format!(
             "Two are the same when {} is the same",

@@ -24,7 +24,7 @@ use super::router::Router;
 use super::verify::{self, Failure, Prover, Told, Verified};
 use super::{body, rules, told};
 use crate::connector::coding::{Coding, Stuck};
-use crate::connector::template::{RequestFacts, Scope};
+use crate::connector::template::RequestFacts;
 use crate::queue::{Batch, Receipt};
 
 /// Bodies up to this many bytes are decoded where they are; larger ones leave the worker to others.
@@ -33,6 +33,8 @@ const SMALL: usize = 256 << 10;
 const MOST_FETCHES: usize = 4;
 /// Large bodies that are decoded at once.
 const HEAVY: usize = 2;
+/// Large bodies whose sender is proven at once.
+const PROVING: usize = 2;
 
 /// What all requests of one listener share.
 pub(super) struct Gate {
@@ -40,6 +42,7 @@ pub(super) struct Gate {
     pub limits: Limits,
     budgets: Budgets,
     heavy: Semaphore,
+    proving: Arc<Semaphore>,
     stopping: AtomicBool,
     in_flight: AtomicUsize,
     ended: Notify,
@@ -51,6 +54,7 @@ impl Gate {
             router,
             budgets: Budgets::new(&limits),
             heavy: Semaphore::new(HEAVY),
+            proving: Arc::new(Semaphore::new(PROVING)),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             ended: Notify::new(),
@@ -179,7 +183,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     let proof = match told {
         Ok(Told::Sender(verified)) => Ok(verified),
         Ok(Told::Stranger(rejection)) => Err(rejection.into()),
-        Ok(Told::Nothing) => proven(endpoint, &known, &head, &bytes, facts(), now).await,
+        Ok(Told::Nothing) => proven(&gate.proving, Proving::new(endpoint, &known, &head, &bytes, now)).await,
         Err(refused) => Err(refused),
     };
     told::proofs(endpoint, &known, &head, Some(&bytes), now);
@@ -236,7 +240,7 @@ fn small(coding: Coding, bytes: &Bytes) -> Bytes {
 
 /// Who sent a request, told by its head where that is enough and by its body where it takes it; the error is the word
 /// for it in metrics. [`life`] does the same, stage by stage: this is for measuring and testing what a proof costs.
-pub async fn who(endpoint: &Endpoint, request: http::Request<Bytes>) -> Result<Verified, &'static str> {
+pub async fn who(endpoint: &Arc<Endpoint>, request: http::Request<Bytes>) -> Result<Verified, &'static str> {
     let (parts, body) = request.into_parts();
     let head = Head::from(parts);
     let (now, known) = (endpoint.clock.now(), endpoint.known());
@@ -245,29 +249,74 @@ pub async fn who(endpoint: &Endpoint, request: http::Request<Bytes>) -> Result<V
         Ok(Told::Sender(verified)) => Ok(verified),
         Ok(Told::Stranger(rejection)) => Err(rejection.into()),
         Ok(Told::Nothing) => {
-            let facts = Arc::new(endpoint.facts(&head, body.clone()));
-            proven(endpoint, &known, &head, &body, facts, now).await
+            let turns = Arc::new(Semaphore::new(PROVING));
+            proven(&turns, Proving::new(endpoint, &known, &Arc::new(head), &body, now)).await
         }
         Err(refused) => Err(refused),
     };
     proof.map_err(|refused| refused.reason())
 }
 
+/// What it takes to prove who sent a request; of its own, so that it may be done on another thread.
+#[derive(Clone)]
+struct Proving {
+    endpoint: Arc<Endpoint>,
+    known: Arc<Known>,
+    head: Arc<Head>,
+    body: Bytes,
+    facts: Arc<RequestFacts>,
+    /// The public URL among those that the vendor may still use; none: the newest.
+    former: Option<usize>,
+    now: jiff::Timestamp,
+}
+
+impl Proving {
+    fn new(
+        endpoint: &Arc<Endpoint>,
+        known: &Arc<Known>,
+        head: &Arc<Head>,
+        body: &Bytes,
+        now: jiff::Timestamp,
+    ) -> Self {
+        let facts = whole(endpoint.facts(head, body.clone()));
+        let (endpoint, known, head) = (endpoint.clone(), known.clone(), head.clone());
+        Self { endpoint, known, head, body: body.clone(), facts, former: None, now }
+    }
+
+    /// The same at a public URL that the vendor may still use.
+    fn at_former(&self, number: usize) -> Option<Self> {
+        let (url, _) = self.known.former.get(number)?;
+        let facts = whole(self.endpoint.facts_at(Some(url), &self.head, self.body.clone()));
+        Some(Self { facts, former: Some(number), ..self.clone() })
+    }
+
+    fn prove(&self) -> Result<Verified, Failure> {
+        let former = self.former.and_then(|number| self.known.former.get(number));
+        let prover = Prover {
+            keys: &self.known.keys,
+            fetched: &self.endpoint.fetched,
+            scopes: former.map_or(self.known.scopes.as_slice(), |(_, scopes)| scopes.as_slice()),
+            facts: self.facts.clone(),
+            head: &self.head,
+            body: &self.body,
+            now: self.now,
+        };
+        prover.prove(&self.endpoint.instance.connector.receiver.verify)
+    }
+}
+
+/// What is signed is seen whatever its size.
+fn whole(facts: RequestFacts) -> Arc<RequestFacts> {
+    Arc::new(RequestFacts { parsed: usize::MAX, ..facts })
+}
+
 /// Only a request that proved its sender gets past here: at the newest public URL, or at one that its vendor may still
 /// use.
-async fn proven(
-    endpoint: &Endpoint,
-    known: &Known,
-    head: &Head,
-    body: &Bytes,
-    facts: Arc<RequestFacts>,
-    now: jiff::Timestamp,
-) -> Result<Verified, Refused> {
-    let newest = proven_in(endpoint, known, &known.scopes, head, body, facts, now).await;
+async fn proven(turns: &Arc<Semaphore>, proving: Proving) -> Result<Verified, Refused> {
+    let newest = proven_at(turns, &proving).await;
     if let Err(Refused::Rejected(_)) = newest {
-        for (url, scopes) in &known.former {
-            let facts = Arc::new(endpoint.facts_at(Some(url), head, body.clone()));
-            if let Ok(verified) = proven_in(endpoint, known, scopes, head, body, facts, now).await {
+        for former in (0..proving.known.former.len()).filter_map(|number| proving.at_former(number)) {
+            if let Ok(verified) = proven_at(turns, &former).await {
                 return Ok(verified);
             }
         }
@@ -275,26 +324,29 @@ async fn proven(
     newest
 }
 
-/// Proves the sender in some scopes. A key that takes fetching is fetched, as often as there are checks that may name
-/// one.
-async fn proven_in(
-    endpoint: &Endpoint,
-    known: &Known,
-    scopes: &[Scope],
-    head: &Head,
-    body: &Bytes,
-    facts: Arc<RequestFacts>,
-    now: jiff::Timestamp,
-) -> Result<Verified, Refused> {
-    let verify = &endpoint.instance.connector.receiver.verify;
-    let (keys, fetched) = (&known.keys, &endpoint.fetched);
-    let prover = Prover { keys, fetched, scopes, facts, head, body, now };
+/// Proves the sender at one public URL. A large body is proven on a thread that serves no other request, few at once, and
+/// keeps its turn until the work is done even where the request is dropped. A key that takes fetching is fetched, as
+/// often as there are checks that may name one.
+async fn proven_at(turns: &Arc<Semaphore>, proving: &Proving) -> Result<Verified, Refused> {
     for _ in 0..=MOST_FETCHES {
-        match prover.prove(verify) {
+        let proof = if proving.body.len() <= SMALL {
+            proving.prove()
+        } else {
+            let turn = turns.clone().acquire_owned().await.map_err(|_| Refused::Stopping)?;
+            let proving = proving.clone();
+            let work = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                proving.prove()
+            });
+            work.await.map_err(|error| Refused::Broken(error.to_string()))?
+        };
+        match proof {
             Ok(verified) => return Ok(verified),
             Err(Failure::Rejected(rejection)) => return Err(rejection.into()),
             Err(Failure::NotReady(detail)) => return Err(Refused::NotReady(detail)),
-            Err(Failure::Wants(want)) => fetched.fetch(&want, now).await.map_err(Refused::NotReady)?,
+            Err(Failure::Wants(want)) => {
+                proving.endpoint.fetched.fetch(&want, proving.now).await.map_err(Refused::NotReady)?;
+            }
         }
     }
     Err(Refused::NotReady("the request names too many keys".to_owned()))

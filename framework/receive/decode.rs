@@ -15,7 +15,7 @@ use super::request::Head;
 use crate::connector::instance::Instance;
 use crate::connector::model::Each;
 use crate::connector::node::{Node, Parsed, Rows, Shape, Unread};
-use crate::connector::pick::{Pick, Pointer};
+use crate::connector::pick::{EventPick, Pick, Pointer};
 use crate::connector::record::Checked;
 use crate::connector::scan::{self, Span, Torn};
 use crate::connector::template::Scope;
@@ -31,6 +31,8 @@ const WHOLE: usize = 256 << 10;
 pub(super) struct Decoder<'a> {
     /// Whose stream it is.
     pub instance: &'a Instance,
+    /// The picks of the id that can be believed.
+    pub ids: &'a [EventPick],
     /// The head of the request; `None` for a dead letter that is decoded again.
     pub head: Option<&'a Head>,
     /// The names that exist everywhere, and `state`: for what the spec builds. `None` where it builds nothing.

@@ -19,9 +19,12 @@ use super::meters::{Meters, Tally};
 use super::request::Head;
 use super::verify::{Fetched, Keys};
 use super::witness::Witness;
+use crate::condition::Conditions;
+use crate::connector::believed;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Connector, Decode, Each, Reply, ReplyBody, Rule};
+use crate::connector::pick::EventPick;
 use crate::connector::secret::LiveSecret;
 use crate::connector::template::{RequestFacts, Scope, Text};
 use crate::error::{Error, Kind, Result, escaped};
@@ -57,6 +60,8 @@ pub struct Endpoint {
     pub(super) witness: OnceLock<Arc<dyn Witness>>,
     /// The path of each rule.
     rule_paths: Vec<String>,
+    /// The picks of an event's id that the sender's signature covers.
+    ids: Vec<EventPick>,
     /// Whether the spec builds documents or lists of items, which takes names.
     builds: bool,
     depth: usize,
@@ -122,6 +127,7 @@ impl Endpoint {
             calls: Calls::new(),
             witness: OnceLock::new(),
             rule_paths,
+            ids: believed::ids(&connector, &instance.scope()),
             state: watch::Sender::new(Arc::new(Json::Object(Map::new()))),
             before: RwLock::default(),
             former_urls: RwLock::new(Arc::new([])),
@@ -133,6 +139,11 @@ impl Endpoint {
     /// From now on this one looks on; the first one stays.
     pub fn watched_by(&self, witness: Arc<dyn Witness>) {
         let _ = self.witness.set(witness);
+    }
+
+    /// Raises conditions there from now on; the first one stays.
+    pub fn reports_to(&self, conditions: &Arc<Conditions>) {
+        self.fetched.reports_to(conditions.clone(), self.instance.id.clone());
     }
 
     /// Takes over what provisioning saved: `state.RESOURCE.NAME` of the spec's templates.
@@ -230,7 +241,7 @@ impl Endpoint {
     pub(super) fn decoder<'a>(&'a self, head: Option<&'a Head>, at: jiff::Timestamp) -> Decoder<'a> {
         let scope = self.builds.then(|| self.known().scope.clone());
         let (types, depth, inflated) = (&self.types, self.depth, self.inflated);
-        Decoder { instance: &self.instance, head, scope, types, depth, inflated, at }
+        Decoder { instance: &self.instance, ids: &self.ids, head, scope, types, depth, inflated, at }
     }
 
     /// What texts and conditions see of a request, at the path that it came to.

@@ -244,8 +244,7 @@ impl Work<'_, '_> {
 
     /// The id that the picks find, or the one that was known before.
     fn id_of(&self, item: Item<'_>, place: Place) -> Option<Bytes> {
-        let picks = &self.decoder.instance.connector.receiver.event.id;
-        events::id(item, picks, place).or_else(|| match (&self.id, place.part) {
+        events::id(item, self.decoder.ids, place).or_else(|| match (&self.id, place.part) {
             (Some(id), part @ 1..) => Some(Bytes::from(format!("{}#{part}", String::from_utf8_lossy(id)))),
             (id, _) => id.clone(),
         })

@@ -12,7 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use super::connections::Peer;
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::scan;
-use crate::connector::template::RequestFacts;
+use crate::connector::template::{MAX_PARSED, RequestFacts};
 
 /// A body that is still coming.
 pub type Incoming = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -91,6 +91,7 @@ impl Head {
             query: self.query.clone(),
             headers: self.headers.clone(),
             body,
+            parsed: MAX_PARSED,
         }
     }
 

@@ -73,6 +73,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         world.tls,
         receiver_stop,
     )?;
+    receiver.endpoints().iter().for_each(|endpoint| endpoint.reports_to(&health.conditions));
     if let Some((_, witness)) = &world.witness {
         receiver.endpoints().iter().for_each(|endpoint| endpoint.watched_by(witness.clone()));
     }

@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 
 use super::invert::{fresh_like, replace_equal, write_time};
+use crate::connector::believed;
 use crate::connector::layers::{closed, opened};
 use crate::connector::model::{Connector, Decode, Each, Layer};
 use crate::connector::overlay::write;
 use crate::connector::pick::{EventPick, Pick, Pointer, TimeFormat};
-use crate::connector::template::Tree;
+use crate::connector::template::{Scope, Tree};
 use crate::error::{Error, Kind, Result};
 
 /// One event, ready to be put into a body.
@@ -74,7 +75,7 @@ impl Maker {
         }
         Ok(Self {
             samples: connector.samples.clone(),
-            id: receiver.event.id.clone(),
+            id: believed::ids(connector, &Scope::default()),
             time: receiver.event.time.clone(),
             kind: receiver.event.kind.clone(),
             headers: connector.output.envelope.iter().flat_map(|envelope| envelope.headers.clone()).collect(),

@@ -22,7 +22,7 @@ use super::routes::{self, Effect, Named, Route};
 use super::serving;
 use super::shape;
 use super::shelf::{Shelf, Wish};
-use super::sign::published;
+use super::sign::{published, trust};
 use crate::call::mask::Mask;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
@@ -59,6 +59,7 @@ impl Vendor {
     ) -> Result<Arc<Self>> {
         // Where a person creates the stream, the vendor is called by nobody.
         let routes = if is_automatic(&instance)? { routes::derive(&instance)? } else { Vec::new() };
+        trust(&instance.connector)?;
         let shelf = Shelf::new(&instance, clock.now());
         Ok(Arc::new(Self {
             instance,

@@ -49,6 +49,8 @@ pub struct Case {
     /// The instance's secrets.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// Roots in PEM that the case trusts besides the connector's.
+    pub issuers: Option<String>,
     /// What happens.
     pub steps: Vec<Step>,
     /// What comes out for the sinks.

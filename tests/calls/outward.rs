@@ -203,7 +203,7 @@ async fn a_key_is_fetched_from_nowhere_inside() {
     let server = Server::start(|_, _| answer(200, "{}")).await;
     let stage = receiver(
         "  verify:\n    kind: public_key\n    algorithm: ecdsa-p256-sha256\n    key_format: hex\n    \
-         key_url: {url: \"{{ request.headers['x-key-url'] }}\", only: 'https://[a-z]+\\.vendor\\.example(:[0-9]+)?/.*'}\n    \
+         key_url: {url: \"{{ request.headers['x-key-url'] }}\", only: 'https://[a-z]+\\.vendor\\.example(:[0-9]+)?/[a-z]+'}\n    \
          message: \"{{ request.body }}\"\n    signature: {header: X-Sign, encoding: base64}\n",
     )
     .await;

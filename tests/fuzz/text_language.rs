@@ -125,6 +125,7 @@ const FILTERS: &[&str] = &[
     "unix_ms",
     "regex_match",
     "explicit_port",
+    "without_port",
     "form_concat",
     "sorted_query",
     "safe",
@@ -190,6 +191,7 @@ fn request(query: &str, headers: &[(&'static str, Vec<u8>)], body: impl Into<Byt
         query: query.to_owned(),
         headers: map,
         body: body.into(),
+        parsed: forebay::connector::template::MAX_PARSED,
     }
 }
 

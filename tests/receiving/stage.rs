@@ -163,6 +163,13 @@ pub fn endpoint(instance: Arc<Instance>) -> Arc<Endpoint> {
     Endpoint::new(instance, Arc::new(Memory::default()), clock, reach, &Limits::default()).unwrap()
 }
 
+/// The same, which asks a vendor for keys.
+pub fn endpoint_asking(instance: Arc<Instance>, vendor: Arc<dyn Transport>) -> Arc<Endpoint> {
+    let clock = Arc::new(SystemClock);
+    let reach = reach(vendor, clock.clone());
+    Endpoint::new(instance, Arc::new(Memory::default()), clock, reach, &Limits::default()).unwrap()
+}
+
 /// The key of every instance here.
 pub const KEY: &str = "correct horse battery staple";
 

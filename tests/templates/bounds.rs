@@ -44,6 +44,7 @@ fn what_a_text_makes_of_a_body_is_bounded() {
             query: String::new(),
             headers: http::HeaderMap::new(),
             body: bytes.into(),
+            parsed: forebay::connector::template::MAX_PARSED,
         };
         scope().with_request(Arc::new(facts))
     };

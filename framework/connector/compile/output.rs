@@ -183,7 +183,8 @@ impl Compiler {
         read_bounded(&path, MAX_FILE).map_err(|e| self.bad_file(at, &e)).ok()
     }
 
-    fn bad_file(&mut self, at: &At<'_>, why: &str) {
+    /// Reports that another file of the connector cannot be used.
+    pub(super) fn bad_file(&mut self, at: &At<'_>, why: &str) {
         let name = at.text().unwrap_or_default();
         let place = Place::value(&at.path);
         let (folder, file) = name.rsplit_once('/').map_or(("", name), |(folder, file)| (folder, file));

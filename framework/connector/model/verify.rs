@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::settings::Encoding;
+use crate::connector::certificates::Issuers;
 use crate::connector::pick::{Pick, Pointer, TimeFormat};
 use crate::connector::template::{Condition, Text};
 
@@ -142,8 +143,21 @@ pub struct KeyUrl {
     pub url: Text,
     /// What the whole URL must match; `None` where nobody but the spec decides on it.
     pub only: Option<regex::Regex>,
+    /// The host that it must have besides.
+    pub host: Option<Text>,
     /// How long what was fetched is taken as it is.
     pub cache: Duration,
+    /// What the certificate there must be; `None`: its key is taken for the place that it stands at.
+    pub certificate: Option<CertificateRules>,
+}
+
+/// What a sender's certificate must be.
+#[derive(Debug)]
+pub struct CertificateRules {
+    /// The names that it may be issued for; one that is `omit` is none.
+    pub names: Vec<Text>,
+    /// The issuers that it may come from.
+    pub issuers: Issuers,
 }
 
 /// A hash.
@@ -385,6 +399,20 @@ impl Proof {
                 Some(signed)
             }
             Self::Token { .. } | Self::Basic { .. } | Self::Jwt(_) => None,
+        }
+    }
+
+    /// What the certificate of its key must be, where there is one.
+    pub fn certificate(&self) -> Option<&CertificateRules> {
+        match self {
+            Self::PublicKey { keys: KeySource::Fetched(url), .. }
+            | Self::Jwt(Jwt { keys: KeySource::Fetched(url), .. }) => url.certificate.as_ref(),
+            Self::Token { .. }
+            | Self::Basic { .. }
+            | Self::Hmac { .. }
+            | Self::Digest { .. }
+            | Self::PublicKey { .. }
+            | Self::Jwt(_) => None,
         }
     }
 

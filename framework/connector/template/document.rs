@@ -15,9 +15,14 @@ use crate::connector::node::{Kept, Node, Number, Shape};
 /// Nesting that a document may have.
 const NESTING: usize = 128;
 
-/// A JSON document; `None` where the bytes are none.
-pub(super) fn document(bytes: &[u8]) -> Option<Value> {
-    let text = std::str::from_utf8(bytes).ok()?.to_owned();
+/// A JSON document; `None` where the bytes are none, or where it has more values than `most`.
+pub(super) fn document(bytes: &[u8], most: usize) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    // Each value but the first stands behind one of these: what has too many is not read at all.
+    if bytes.len() > most && memchr::memchr3_iter(b',', b'[', b'{', bytes).nth(most).is_some() {
+        return None;
+    }
+    let text = text.to_owned();
     let kept = Arc::new(Kept::read(text, NESTING).ok()?);
     Some(value(&kept, kept.root()))
 }
@@ -115,7 +120,7 @@ mod tests {
 
     /// What stands there, as templates write it.
     fn seen(text: &str) -> Json {
-        operators::data(&document(text.as_bytes()).unwrap(), String::new).unwrap().unwrap()
+        operators::data(&document(text.as_bytes(), 100).unwrap(), String::new).unwrap().unwrap()
     }
 
     #[test]
@@ -129,13 +134,14 @@ mod tests {
             assert_eq!(seen(text), serde_json::from_str::<Json>(text).unwrap(), "{text}");
         }
         assert_eq!(seen(r#"{"a": 1, "b": 2, "a": 3}"#), json!({"a": 3, "b": 2}));
-        assert!(document(b"{\"a\": 1").is_none());
-        assert!(document(b"\"\xff\"").is_none());
+        assert!(document(b"{\"a\": 1", 100).is_none());
+        assert!(document(b"\"\xff\"", 100).is_none());
     }
 
     #[test]
     fn its_parts_are_found_counted_and_compared_as_any_value() {
-        let value = document(br#"{"list": [1, 2, {"k": "v"}], "map": {"x": 1, "y": 2, "x": 3}}"#).unwrap();
+        let value =
+            document(br#"{"list": [1, 2, {"k": "v"}], "map": {"x": 1, "y": 2, "x": 3}}"#, 100).unwrap();
         let list = value.get_attr("list").unwrap();
         assert_eq!(list.len(), Some(3));
         assert_eq!(list.get_item_by_index(2).unwrap(), operators::value(json!({"k": "v"})));
@@ -145,6 +151,6 @@ mod tests {
         assert_eq!((map.len(), map.get_attr("x").unwrap()), (Some(2), Value::from(3)));
         assert_eq!(map, operators::value(json!({"x": 3, "y": 2})));
         assert!(map.get_attr("z").unwrap().is_undefined());
-        assert!(map.is_true() && !document(b"{}").unwrap().is_true());
+        assert!(map.is_true() && !document(b"{}", 100).unwrap().is_true());
     }
 }

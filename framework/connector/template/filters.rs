@@ -22,6 +22,8 @@ type Filter = fn(&Value, &[Value]) -> Made;
 
 /// Pieces that a text may be split into.
 const MOST_PIECES: usize = 100_000;
+/// Bytes that a filter may make of a body that is as large as a text may be.
+const MAX_GROWN: usize = 4 * MAX_TEXT;
 /// What a pattern costs to compile, for each byte of it.
 const PATTERN: usize = 16 << 10;
 
@@ -75,6 +77,7 @@ const FILTERS: &[(&str, Filter)] = &[
     ("unix_ms", |value, _| Ok(Value::from(time(value)?.as_millisecond()))),
     ("regex_match", regex_match),
     ("explicit_port", explicit_port),
+    ("without_port", without_port),
     // A field that stands twice with the same value counts once.
     ("form_concat", |value, _| {
         let mut fields = sorted_fields(value)?;
@@ -123,7 +126,9 @@ fn apply(name: &str, filter: Filter, value: &Value, args: &[Value]) -> Made {
     spend(std::iter::once(value).chain(args).map(weight).sum())?;
     let made = filter(value, args)?;
     spend(weight(&made))?;
-    if weight(&made) > MAX_TEXT { Err(refused(TOO_LONG)) } else { Ok(made) }
+    // What is made of a body may be as large as the body in hexadecimal, whatever the body's own limit is.
+    let most = MAX_TEXT.max(weight(value).saturating_mul(2).min(MAX_GROWN));
+    if weight(&made) > most { Err(refused(TOO_LONG)) } else { Ok(made) }
 }
 
 fn argument(args: &[Value], index: usize) -> Result<&Value, Error> {
@@ -179,15 +184,24 @@ fn read(bytes: Result<Vec<u8>, DecodeError>, what: &str) -> Made {
 
 /// A URL with its port written out, the default one too: some senders sign it so.
 fn explicit_port(value: &Value, _: &[Value]) -> Made {
+    with_port(value, |port| port.map(|port| format!(":{port}")))
+}
+
+/// A URL without its port: some senders leave it out of what they sign.
+fn without_port(value: &Value, _: &[Value]) -> Made {
+    with_port(value, |_| Some(String::new()))
+}
+
+/// A URL with this behind its host in place of the port; everything else stays as it is written.
+fn with_port(value: &Value, written: impl Fn(Option<u16>) -> Option<String>) -> Made {
     let text = text(value)?;
     let url = url::Url::parse(&text).map_err(|_| refused("this is no URL"))?;
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Err(refused("this URL has no host"));
-    };
-    let written = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let host = url.host_str().ok_or_else(|| refused("this URL has no host"))?;
+    let port = written(url.port_or_known_default()).ok_or_else(|| refused("this URL has no port"))?;
+    let before = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let (scheme, rest) = text.split_once("://").ok_or_else(|| refused("this is no URL"))?;
-    let rest = rest.strip_prefix(written.as_str()).ok_or_else(|| refused("this URL has another host"))?;
-    Ok(Value::from(format!("{scheme}://{host}:{port}{rest}")))
+    let rest = rest.strip_prefix(before.as_str()).ok_or_else(|| refused("this URL has another host"))?;
+    Ok(Value::from(format!("{scheme}://{host}{port}{rest}")))
 }
 
 fn hash(algorithm: &'static digest::Algorithm, value: &Value) -> Made {
@@ -210,7 +224,7 @@ fn keyed_hash(value: &Value, args: &[Value]) -> Made {
 fn replace(value: &Value, args: &[Value]) -> Made {
     let (value, from, to) = (text(value)?, text(argument(args, 0)?)?, text(argument(args, 1)?)?);
     let grown = value.matches(from.as_ref()).count().saturating_mul(to.len());
-    if grown > MAX_TEXT {
+    if grown > MAX_TEXT.max(value.len().saturating_mul(2).min(MAX_GROWN)) {
         return Err(refused(TOO_LONG));
     }
     Ok(Value::from(value.replace(from.as_ref(), &to)))

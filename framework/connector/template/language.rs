@@ -97,10 +97,10 @@ pub(super) struct Statements {
 impl Statements {
     /// The text, bounded.
     pub(super) fn render(&self, root: &Root) -> Result<Vec<u8>, Fault> {
-        let mut out = Bounded(Vec::new());
+        let mut out = Bounded { most: MAX_TEXT.saturating_add(root.body_len()), out: Vec::new() };
         let template = self.environment.get_template("text")?;
         match template.render_captured_to(root.value(), &mut out) {
-            Ok(_) => Ok(out.0),
+            Ok(_) => Ok(out.out),
             Err(error) => {
                 let fault = Fault::from(error);
                 Err(if fault.unnamed { Fault::new(root.culprit(&self.names, &self.source)) } else { fault })
@@ -109,14 +109,17 @@ impl Statements {
     }
 }
 
-struct Bounded(Vec<u8>);
+struct Bounded {
+    most: usize,
+    out: Vec<u8>,
+}
 
 impl std::io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_TEXT {
+        if self.out.len() + bytes.len() > self.most {
             return Err(std::io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend_from_slice(bytes);
+        self.out.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -212,6 +215,33 @@ pub(super) fn definitions(source: &str) -> Vec<(Name, String)> {
         Some((name, format!("{{{{ {} }}}}", value.trim())))
     });
     parts.collect()
+}
+
+/// What a condition holds a vendor's name against, joined by `and`: `claims.email == settings.account`, `claims.sub in
+/// settings.accounts`. The name, and the text that gives the other side.
+pub(super) fn pins(source: &str) -> Vec<(Name, String)> {
+    let name = |text: &str| fixed_path(&parse_expr(text).ok()?).filter(|name| FOREIGN.contains(&name.root()));
+    let members = outside(source, " and ").into_iter().filter_map(|part| {
+        let [left, right] = outside(part, " in ").try_into().ok()?;
+        Some((name(left)?, format!("{{{{ {} }}}}", right.trim())))
+    });
+    definitions(source).into_iter().chain(members).collect()
+}
+
+/// Whether a condition holds where one of several parts does: nothing in it must hold then.
+pub(super) fn is_disjunction(source: &str) -> bool {
+    fn has_or(expr: &ast::Expr) -> bool {
+        match expr {
+            ast::Expr::BinOp(binary) => {
+                matches!(binary.op, ast::BinOpKind::ScOr)
+                    || matches!(binary.op, ast::BinOpKind::ScAnd)
+                        && (has_or(&binary.left) || has_or(&binary.right))
+            }
+            ast::Expr::IfExpr(_) | ast::Expr::UnaryOp(_) => true,
+            _ => false,
+        }
+    }
+    parse_expr(source).is_ok_and(|expr| has_or(&expr))
 }
 
 /// A text cut where a word stands outside of quotes and brackets.

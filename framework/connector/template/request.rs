@@ -13,8 +13,11 @@ use serde_json::Value as Json;
 use super::document::document;
 use super::operators;
 
-/// Bytes of a body up to which `request.json` and `request.form` exist: handshakes and pings are small.
-const MAX_PARSED: usize = 1 << 20;
+/// Bytes of a body up to which `request.json` and `request.form` exist for rules and answers: handshakes and pings are
+/// small. What proves a sender sees them whatever the size: see [`RequestFacts::parsed`].
+pub const MAX_PARSED: usize = 1 << 20;
+/// Values up to which `request.json` exists: as rows they take sixteen bytes each.
+const MAX_VALUES: usize = 2 << 20;
 /// Fields up to which a form or a query exists: as values they take fifty times the memory of their text.
 const MAX_FIELDS: usize = 10_000;
 
@@ -33,6 +36,8 @@ pub struct RequestFacts {
     pub headers: http::HeaderMap,
     /// The raw body.
     pub body: Bytes,
+    /// Bytes of a body up to which `json` and `form` exist.
+    pub parsed: usize,
 }
 
 /// `request`.
@@ -56,14 +61,20 @@ impl RequestValue {
         }
     }
 
+    pub(super) fn facts(&self) -> &RequestFacts {
+        &self.facts
+    }
+
     fn json(&self) -> Option<Value> {
         let body = &self.facts.body;
-        self.json.get_or_init(|| (body.len() <= MAX_PARSED).then(|| document(body)).flatten()).clone()
+        self.json
+            .get_or_init(|| (body.len() <= self.facts.parsed).then(|| document(body, MAX_VALUES)).flatten())
+            .clone()
     }
 
     fn form(&self) -> Option<Value> {
         let body = &self.facts.body;
-        self.form.get_or_init(|| (body.len() <= MAX_PARSED).then(|| fields(body)).flatten()).clone()
+        self.form.get_or_init(|| (body.len() <= self.facts.parsed).then(|| fields(body)).flatten()).clone()
     }
 }
 

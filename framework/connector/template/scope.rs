@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use minijinja::value::Object;
 use minijinja::{Error, ErrorKind, Value};
@@ -19,7 +20,7 @@ use super::request::{RequestFacts, RequestValue};
 /// How many vars one text or condition may work out, those of vars counted: vars that use vars twice would
 /// double with every level.
 const MAX_VARS: usize = 256;
-/// Bytes that one var may have.
+/// Bytes that one var may have beside what it makes of the request's body: twice that, as in hexadecimal.
 const MAX_VAR: usize = 64 << 10;
 
 /// The values that templates and conditions can name at one place of the life. Cheap to clone and extend.
@@ -38,6 +39,12 @@ impl Scope {
     /// The scope with `request`.
     pub fn with_request(&self, facts: Arc<RequestFacts>) -> Self {
         self.with_value("request", Value::from_object(RequestValue::new(facts)))
+    }
+
+    /// These scopes with one `request`, which is looked into once for all of them.
+    pub fn all_with_request(scopes: &[Self], facts: Arc<RequestFacts>) -> Vec<Self> {
+        let request = Value::from_object(RequestValue::new(facts));
+        scopes.iter().map(|scope| scope.with_value("request", request.clone())).collect()
     }
 
     /// The scope with `now`, as RFC 3339 text.
@@ -173,6 +180,46 @@ impl Root {
         })
     }
 
+    /// The root in which the text of a var is worked out. A var that is being worked out already is an error.
+    fn inside(&self, name: &str) -> Result<Self, Fault> {
+        if self.active.iter().any(|active| active == name) {
+            return Err(Fault::new(format!("`vars.{name}` is made of itself")));
+        }
+        if self.worked_out.fetch_add(1, Ordering::Relaxed) >= MAX_VARS {
+            return Err(Fault::new("it is made of too many vars"));
+        }
+        let mut inner = self.clone();
+        inner.active.push(name.to_owned());
+        Ok(inner)
+    }
+
+    /// The text of the var that a name is, and the root it is worked out in.
+    pub(super) fn var(&self, name: &Name) -> Option<Result<(Text, Self), Fault>> {
+        let [vars, var] = name.0.as_slice() else { return None };
+        let text = self.scope.vars.get(var).filter(|_| vars == "vars")?;
+        Some(self.inside(var).map(|inner| (text.clone(), inner)))
+    }
+
+    /// The raw body of the request, where the name is that and the scope has a request.
+    pub(super) fn body(&self, name: &Name) -> Option<Bytes> {
+        match name.0.as_slice() {
+            [request, body] if request == "request" && body == "body" => {
+                self.facts().map(|facts| facts.body.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes of the request's body; 0 where the scope has no request.
+    pub(super) fn body_len(&self) -> usize {
+        self.facts().map_or(0, |facts| facts.body.len())
+    }
+
+    fn facts(&self) -> Option<&RequestFacts> {
+        let (_, value) = self.scope.names.iter().find(|(known, _)| *known == "request")?;
+        value.downcast_object_ref::<RequestValue>().map(RequestValue::facts)
+    }
+
     fn lookup(&self, name: &str) -> Option<Value> {
         match name {
             "vars" => Some(Value::from_object(VarValues(self.clone()))),
@@ -194,17 +241,10 @@ struct VarValues(Root);
 impl VarValues {
     fn work_out(&self, name: &str, text: &Text) -> Result<Value, Fault> {
         let root = &self.0;
-        if root.active.iter().any(|active| active == name) {
-            return Err(Fault::new(format!("`vars.{name}` is made of itself")));
-        }
-        if root.worked_out.fetch_add(1, Ordering::Relaxed) >= MAX_VARS {
-            return Err(Fault::new("it is made of too many vars"));
-        }
-        let mut inner = root.clone();
-        inner.active.push(name.to_owned());
-        let value = text.evaluate(&inner)?;
-        if value.as_bytes().is_some_and(|bytes| bytes.len() > MAX_VAR) {
-            return Err(Fault::new(format!("`vars.{name}` grows past 64 KiB")));
+        let value = text.evaluate(&root.inside(name)?)?;
+        let most = MAX_VAR.saturating_add(root.body_len().saturating_mul(2));
+        if value.as_bytes().is_some_and(|bytes| bytes.len() > most) {
+            return Err(Fault::new(format!("`vars.{name}` grows past 64 KiB and twice the body")));
         }
         Ok(value)
     }

@@ -26,8 +26,7 @@ type Why = (String, Vec<String>);
 impl Prover<'_> {
     /// Tells what each check says. Without the body those alone that the head decides.
     pub(in crate::receive) fn account(&self, verify: &Verify, whole: bool, tell: &mut dyn FnMut(Told)) {
-        let scopes: Vec<Scope> =
-            self.scopes.iter().map(|scope| scope.with_request(self.facts.clone())).collect();
+        let scopes = Scope::all_with_request(self.scopes, self.facts.clone());
         let place = Path(vec!["receiver".to_owned(), "verify".to_owned()]);
         self.checks(verify, &scopes, whole, &place, tell);
     }
@@ -94,8 +93,12 @@ impl Prover<'_> {
                 ("it names a key that is none of those the vendor publishes".to_owned(), Vec::new())
             }
             Rejection::KeyPlace => {
-                ("it names a key at a place that `only` does not take".to_owned(), Vec::new())
+                ("it names a key at a URL that `key_url` does not take".to_owned(), below(&["key_url"]))
             }
+            Rejection::Certificate(why) => (
+                format!("the certificate at the URL that it names {}", why.reason()),
+                below(&["key_url", "certificate"]),
+            ),
             Rejection::Claims => (claims(&matter), Vec::new()),
             Rejection::Required => required(&matter),
             Rejection::NoItems => {

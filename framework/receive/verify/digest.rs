@@ -9,6 +9,7 @@ use super::matter::Matter;
 use super::rejection::Rejection;
 use super::signed;
 use crate::connector::model::{Hash, Signed};
+use crate::connector::template::Parts;
 
 /// Checks it; gives the names that `require` may use. The secret in the message may have two live values.
 pub(super) fn check(
@@ -19,9 +20,16 @@ pub(super) fn check(
     let given = signed::read(matter, signed)?;
     let mut matches = false;
     for message in signed::messages(matter, signed, &given, matter.scopes.len())? {
-        matches |= given.has(digest::digest(algorithm(hash), &message).as_ref());
+        matches |= given.has(of_parts(algorithm(hash), &message).as_ref());
     }
     if matches { Ok(given.names) } else { Err(Rejection::Wrong.into()) }
+}
+
+/// The hash of a text, part by part.
+pub(super) fn of_parts(algorithm: &'static digest::Algorithm, message: &Parts) -> digest::Digest {
+    let mut context = digest::Context::new(algorithm);
+    message.iter().for_each(|part| context.update(part));
+    context.finish()
 }
 
 fn algorithm(hash: Hash) -> &'static digest::Algorithm {

@@ -24,7 +24,7 @@ impl From<Rejection> for Failure {
 }
 
 /// A key that has to be fetched.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::receive) struct Want {
     pub(super) url: Url,
     pub(super) format: Option<KeyFormat>,

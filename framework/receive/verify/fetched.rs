@@ -1,17 +1,20 @@
 //! Keys that the vendor publishes at a URL: fetched by the call floor's transport, checked against the spec's
 //! list, kept for a while.
 //!
-//! A stranger can make requests that name a key nobody has; so a URL is asked again only after a while, all
-//! URLs together only so often, and requests that wait for the same key share one call. While a key cannot be
-//! had, the answer is 503: never 401, and never open.
+//! Unauthenticated requests can name keys that do not exist. Therefore a URL is asked again only after a while, and all
+//! URLs together only so often. A fetch runs in a task of its own: it belongs to all requests that wait for the key,
+//! and ends whether or not the request that began it is still there. While a key cannot be had, the answer is 503:
+//! never 401, and never open.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use url::Url;
 
 use super::failure::{Failure, Want};
@@ -20,7 +23,10 @@ use super::public_key::PublicKey;
 use super::published;
 use super::rejection::Rejection;
 use crate::call::{Request, Transport};
-use crate::connector::model::{KeyFormat, KeyUrl};
+use crate::condition::{Code, Conditions, Subject};
+use crate::connector::certificates::Untrusted;
+use crate::connector::instance::InstanceId;
+use crate::connector::model::{CertificateRules, KeyFormat, KeyUrl};
 
 /// URLs whose keys are kept.
 const MOST: usize = 32;
@@ -28,13 +34,27 @@ const MOST: usize = 32;
 const PAUSE: Duration = Duration::from_secs(30);
 /// The same after a call that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long a certificate that held is taken to hold.
+const RECHECK: Duration = Duration::from_secs(60);
 /// Calls in a minute, all URLs together.
 const CALLS_A_MINUTE: u32 = 30;
-/// How long a request waits for a key.
+/// How long a fetch may take, and how long a request waits for one.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What became of a fetch; none: it is under way.
+type Outcome = Option<Result<(), String>>;
 
 /// The keys of one instance that are fetched.
 pub(in crate::receive) struct Fetched {
+    shared: Arc<Shared>,
+    /// The fetches under way; they end with this.
+    tasks: Mutex<JoinSet<()>>,
+    /// Where an operator is told that a certificate cannot be checked.
+    reports: OnceLock<(Arc<Conditions>, InstanceId)>,
+}
+
+/// What requests and fetches share.
+struct Shared {
     transport: Arc<dyn Transport>,
     shelf: Mutex<Shelf>,
 }
@@ -46,17 +66,21 @@ struct Shelf {
     calls: u32,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
 struct Document {
     keys: Option<Arc<[PublicKey]>>,
+    /// The certificates of the document, the sender's own first.
+    chain: Arc<[Vec<u8>]>,
     /// When they came, by the receiver's clock.
     at: Timestamp,
+    /// The names for which the chain held, and when.
+    held: Option<(Vec<String>, Timestamp)>,
     /// When they were last asked for at the vendor, and whether that failed.
     asked: Option<(Timestamp, bool)>,
     /// When they last proved a sender; those that never did make room first.
     proved: Option<Timestamp>,
-    /// Held by whoever asks the vendor.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The fetch under way.
+    fetch: Option<watch::Receiver<Outcome>>,
 }
 
 /// Keys of a URL.
@@ -65,6 +89,16 @@ pub(super) struct Set {
     pub keys: Arc<[PublicKey]>,
     want: Want,
     age: Duration,
+}
+
+/// What a request that wants a key does.
+enum Turn {
+    /// It looks again: a newer document is here.
+    Look,
+    /// It waits for a fetch that another request began.
+    Wait(watch::Receiver<Outcome>),
+    /// It begins one.
+    Begin(watch::Sender<Outcome>, watch::Receiver<Outcome>),
 }
 
 impl Set {
@@ -80,8 +114,17 @@ impl Set {
 impl Fetched {
     /// Nothing is fetched yet.
     pub(in crate::receive) fn new(transport: Arc<dyn Transport>) -> Self {
-        let shelf = Shelf { documents: HashMap::new(), minute: Timestamp::UNIX_EPOCH, calls: 0 };
-        Self { transport, shelf: Mutex::new(shelf) }
+        let shelf = Mutex::new(Shelf { documents: HashMap::new(), minute: Timestamp::UNIX_EPOCH, calls: 0 });
+        Self {
+            shared: Arc::new(Shared { transport, shelf }),
+            tasks: Mutex::default(),
+            reports: OnceLock::new(),
+        }
+    }
+
+    /// Raises conditions there from now on; the first one stays.
+    pub(in crate::receive) fn reports_to(&self, conditions: Arc<Conditions>, instance: InstanceId) {
+        let _ = self.reports.set((conditions, instance));
     }
 
     /// The keys at the URL that a check names, as far as they are here. Those that are too old are taken for
@@ -92,14 +135,8 @@ impl Fetched {
         at: &KeyUrl,
         format: Option<KeyFormat>,
     ) -> Result<Set, Failure> {
-        let text = at.url.render(&matter.scope(&[])).map_err(|error| matter.lacking(&[&at.url], &error))?;
-        let url = Url::parse(&text).map_err(|_| Rejection::KeyPlace)?;
-        // As it is written, and as it will be called: a backslash, say, is a slash to whoever reads URLs.
-        let led = |only: &regex::Regex| only.is_match(&text) && only.is_match(url.as_str());
-        if at.only.as_ref().is_some_and(|only| !led(only)) {
-            return Err(Rejection::KeyPlace.into());
-        }
-        let mut shelf = self.shelf();
+        let url = place(matter, at)?;
+        let mut shelf = self.shared.shelf();
         let Some(document) = shelf.documents.get_mut(url.as_str()) else {
             return Err(Failure::Wants(Want { url, format, newer_than: None }));
         };
@@ -113,34 +150,130 @@ impl Fetched {
         if age > at.cache && !(failing && age < at.cache * 2) {
             return Err(Failure::Wants(want));
         }
-        Ok(Set { keys, want, age })
+        let (chain, held) = (document.chain.clone(), document.held.clone());
+        drop(shelf);
+        let set = Set { keys, want, age };
+        match &at.certificate {
+            Some(rules) => self.certified(matter, rules, set, &chain, held),
+            None => Ok(set),
+        }
+    }
+
+    /// The keys, where the certificate that they are in holds.
+    fn certified(
+        &self,
+        matter: &Matter<'_>,
+        rules: &CertificateRules,
+        set: Set,
+        chain: &[Vec<u8>],
+        held: Option<(Vec<String>, Timestamp)>,
+    ) -> Result<Set, Failure> {
+        let (scope, now) = (matter.scope(&[]), matter.now);
+        let mut names = Vec::new();
+        for text in &rules.names {
+            let name = text.render_bytes_if(&scope).map_err(|error| matter.lacking(&[text], &error))?;
+            names.extend(name.and_then(|name| String::from_utf8(name).ok()));
+        }
+        if held.is_some_and(|(known, at)| known == names && since(at, now) < RECHECK) {
+            return Ok(set);
+        }
+        match rules.issuers.check(chain, &names, now) {
+            Ok(()) => {
+                if let Some(document) = self.shared.shelf().documents.get_mut(set.want.url.as_str()) {
+                    document.held = Some((names, now));
+                }
+                if let Some((conditions, instance)) = self.reports.get() {
+                    conditions.clear(Code::SenderCertificate, &Subject::instance(instance));
+                }
+                Ok(set)
+            }
+            // Another one may be there by now.
+            Err(_) if set.age >= PAUSE => Err(Failure::Wants(set.want)),
+            Err(Untrusted::Issuer) => {
+                let (place, reason) = (shown(&set.want.url), Untrusted::Issuer.reason());
+                let message = format!("the certificate at {place} {reason}");
+                if let Some((conditions, instance)) = self.reports.get() {
+                    conditions.raise(Code::SenderCertificate, Subject::instance(instance), message.clone());
+                }
+                Err(Failure::NotReady(message))
+            }
+            Err(why) => Err(Rejection::Certificate(why).into()),
+        }
     }
 
     /// Notes that a set proved a sender: what strangers make up does not push it out.
     pub(super) fn proved(&self, set: &Set, now: Timestamp) {
-        if let Some(document) = self.shelf().documents.get_mut(set.want.url.as_str()) {
+        if let Some(document) = self.shared.shelf().documents.get_mut(set.want.url.as_str()) {
             document.proved = Some(now);
         }
     }
 
-    /// Fetches a key. The error says why it is not to be had now.
+    /// Fetches a key, or waits for the fetch that another request began. The error says why it is not to be had now.
     pub(in crate::receive) async fn fetch(&self, want: &Want, now: Timestamp) -> Result<(), String> {
-        let turn = self.shelf().document(&want.url, now).turn.clone();
-        let _turn = tokio::time::timeout(PATIENCE, turn.lock())
-            .await
-            .map_err(|_| "it is being fetched".to_owned())?;
-        if !self.shelf().may_ask(want, now)? {
-            return Ok(());
+        let turn = self.shared.shelf().turn(want, now)?;
+        let mut outcome = match turn {
+            Turn::Look => return Ok(()),
+            Turn::Wait(outcome) => outcome,
+            Turn::Begin(sender, outcome) => {
+                let (shared, want) = (self.shared.clone(), want.clone());
+                let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                while tasks.try_join_next().is_some() {}
+                tasks.spawn(async move {
+                    let outcome = shared.fetch(&want, now).await;
+                    sender.send_replace(Some(outcome));
+                });
+                outcome
+            }
+        };
+        let done = tokio::time::timeout(PATIENCE, outcome.wait_for(Option::is_some)).await;
+        match done {
+            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Ok(())),
+            Ok(Err(_)) => Err("the fetch of the key was given up".to_owned()),
+            Err(_) => Err("it is being fetched".to_owned()),
         }
+    }
+}
+
+/// Where the key stands that a check names, as far as the spec takes it. What a request names is compared whole, as
+/// it is written and as it will be called: to a reader of URLs a backslash is a slash.
+fn place(matter: &Matter<'_>, at: &KeyUrl) -> Result<Url, Failure> {
+    let scope = matter.scope(&[]);
+    let text = at.url.render(&scope).map_err(|error| matter.lacking(&[&at.url], &error))?;
+    let url = Url::parse(&text).map_err(|_| Rejection::KeyPlace)?;
+    if let Some(only) = &at.only {
+        let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if !bare || !only.is_match(&text) || !only.is_match(url.as_str()) {
+            return Err(Rejection::KeyPlace.into());
+        }
+    }
+    if let Some(host) = &at.host {
+        let host = host.render(&scope).map_err(|error| matter.lacking(&[host], &error))?;
+        if url.host_str() != Some(host.as_str()) {
+            return Err(Rejection::KeyPlace.into());
+        }
+    }
+    Ok(url)
+}
+
+impl Shared {
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the vendor, and keeps what it says.
+    async fn fetch(&self, want: &Want, now: Timestamp) -> Result<(), String> {
         let found = tokio::time::timeout(PATIENCE, self.ask(want)).await;
         let found = found.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
         let mut shelf = self.shelf();
         let document = shelf.document(&want.url, now);
+        document.fetch = None;
         match found {
-            Ok(keys) => {
+            Ok((keys, chain)) => {
                 document.keys = Some(keys.into());
+                document.chain = chain.into();
+                document.held = None;
                 document.at = now;
-                document.asked = Some((document.at, false));
+                document.asked = Some((now, false));
                 Ok(())
             }
             Err(why) => {
@@ -157,7 +290,7 @@ impl Fetched {
         }
     }
 
-    async fn ask(&self, want: &Want) -> Result<Vec<PublicKey>, String> {
+    async fn ask(&self, want: &Want) -> Result<(Vec<PublicKey>, Vec<Vec<u8>>), String> {
         metrics::counter!("forebay_key_fetches_total").increment(1);
         let request = Request {
             method: Method::GET,
@@ -169,11 +302,9 @@ impl Fetched {
         if answer.status != http::StatusCode::OK {
             return Err(format!("the answer is {}", answer.status));
         }
-        published::read(&answer.body, want.format).map_err(|why| format!("what is there is {why}"))
-    }
-
-    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        let keys =
+            published::read(&answer.body, want.format).map_err(|why| format!("what is there is {why}"))?;
+        Ok((keys, published::chain(&answer.body)))
     }
 }
 
@@ -186,21 +317,21 @@ impl Shelf {
                 self.documents.remove(&oldest);
             }
         }
-        self.documents.entry(url.as_str().to_owned()).or_insert_with(|| Document {
-            keys: None,
-            at: now,
-            asked: None,
-            proved: None,
-            turn: Arc::default(),
-        })
+        self.documents
+            .entry(url.as_str().to_owned())
+            .or_insert_with(|| Document { at: now, ..Document::default() })
     }
 
-    /// Whether the vendor is to be asked; `false`: somebody else just did. The error says why it is not.
-    fn may_ask(&mut self, want: &Want, now: Timestamp) -> Result<bool, String> {
+    /// What a request does that wants a key. The error says why the vendor is not asked.
+    fn turn(&mut self, want: &Want, now: Timestamp) -> Result<Turn, String> {
         let document = self.document(&want.url, now);
         let newer = document.keys.is_some() && want.newer_than.is_none_or(|known| document.at > known);
         if newer {
-            return Ok(false);
+            return Ok(Turn::Look);
+        }
+        // A fetch whose task was ended leaves a channel that is closed.
+        if let Some(under_way) = document.fetch.clone().filter(|fetch| fetch.has_changed().is_ok()) {
+            return Ok(Turn::Wait(under_way));
         }
         if let Some((at, failed)) = document.asked {
             let pause = if failed { PAUSE_AFTER_FAILURE } else { PAUSE };
@@ -208,21 +339,23 @@ impl Shelf {
                 return Err(format!("{} was asked for its key just now", shown(&want.url)));
             }
         }
-        // Said before it is done: a request that is given up in the middle counts too.
         document.asked = Some((now, true));
+        let proved = document.proved.is_some();
         // Strangers can use up the calls of a minute. What proved a sender is asked for all the same: it is one vendor's.
-        if document.proved.is_some() {
-            return Ok(true);
+        if !proved && !self.may_call(now) {
+            return Err("too many keys were fetched this minute".to_owned());
         }
+        let (sender, receiver) = watch::channel(None);
+        self.document(&want.url, now).fetch = Some(receiver.clone());
+        Ok(Turn::Begin(sender, receiver))
+    }
+
+    fn may_call(&mut self, now: Timestamp) -> bool {
         if since(self.minute, now) >= Duration::from_secs(60) {
             (self.minute, self.calls) = (now, 0);
         }
         self.calls += 1;
-        if self.calls > CALLS_A_MINUTE {
-            Err("too many keys were fetched this minute".to_owned())
-        } else {
-            Ok(true)
-        }
+        self.calls <= CALLS_A_MINUTE
     }
 }
 
@@ -250,10 +383,11 @@ mod tests {
         };
         let mut shelf = Shelf { documents: HashMap::new(), minute: now, calls: 0 };
         shelf.document(&want("vendor").url, now).proved = Some(now);
-        let made_up = (0..100).filter(|n| shelf.may_ask(&want(&n.to_string()), now).is_ok()).count();
+        let begins = |turn: Result<Turn, String>| matches!(turn, Ok(Turn::Begin(..)));
+        let made_up = (0..100).filter(|n| begins(shelf.turn(&want(&n.to_string()), now))).count();
         assert_eq!(made_up, CALLS_A_MINUTE as usize);
-        assert_eq!(shelf.may_ask(&want("vendor"), now), Ok(true));
+        let Ok(Turn::Begin(_sender, _)) = shelf.turn(&want("vendor"), now) else { panic!() };
         // Not twice at once either.
-        assert!(shelf.may_ask(&want("vendor"), now).is_err());
+        assert!(matches!(shelf.turn(&want("vendor"), now), Ok(Turn::Wait(_))));
     }
 }

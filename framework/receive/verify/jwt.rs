@@ -16,8 +16,10 @@ use super::rejection::Rejection;
 use super::subject::{Subject, after_scheme};
 use crate::connector::model::{Encoding, Jwt, JwtAlgorithm, KeyKind};
 use crate::connector::template::Text;
+use crate::receive::request::in_head;
 
-/// Bytes that a token may have.
+/// Bytes that a token in the head of a request may have, and that the head of any token may have. A token in the body
+/// may be as large as the body.
 const LONGEST: usize = 16 << 10;
 
 /// A token whose signature nobody has looked at.
@@ -26,7 +28,8 @@ pub(super) struct Token {
     key_id: Option<String>,
     /// What is signed: head and claims as they stand.
     message: Vec<u8>,
-    claims: Vec<u8>,
+    /// Where the claims begin in it. They are decoded once the signature holds.
+    claims_at: usize,
     tag: Vec<u8>,
 }
 
@@ -35,7 +38,7 @@ impl Token {
     pub(super) fn read(jwt: &Jwt, subject: &Subject<'_>) -> Result<Self, Rejection> {
         let value = subject.one(&jwt.place)?;
         let value = after_scheme(&value, jwt.scheme.as_deref())?;
-        if value.len() > LONGEST {
+        if in_head(&jwt.place) && value.len() > LONGEST {
             return Err(Rejection::Malformed);
         }
         let mut parts = value.split(|byte| *byte == b'.');
@@ -44,12 +47,12 @@ impl Token {
         else {
             return Err(Rejection::Malformed);
         };
-        let bytes = |part: &[u8]| {
-            let unpadded = !part.ends_with(b"=");
-            unpadded.then(|| decode(Encoding::Base64Url, part)).flatten().ok_or(Rejection::Malformed)
-        };
+        if head.len() > LONGEST || tag.len() > LONGEST {
+            return Err(Rejection::Malformed);
+        }
+        let claims_at = head.len() + 1;
         let message = [head, b".", claims].concat();
-        let head: Json = serde_json::from_slice(&bytes(head)?).map_err(|_| Rejection::Malformed)?;
+        let head: Json = serde_json::from_slice(&unpadded(head)?).map_err(|_| Rejection::Malformed)?;
         let text = |name: &str| head.get(name).and_then(Json::as_str);
         let named = text("alg").and_then(JwtAlgorithm::named);
         let algorithm = named.filter(|named| jwt.algorithms.contains(named)).ok_or(Rejection::Algorithm)?;
@@ -58,7 +61,7 @@ impl Token {
             return Err(Rejection::Malformed);
         }
         let key_id = text("kid").map(str::to_owned);
-        Ok(Self { algorithm, key_id, message, claims: bytes(claims)?, tag: bytes(tag)? })
+        Ok(Self { algorithm, key_id, message, claims_at, tag: unpadded(tag)? })
     }
 
     /// Whether a set of keys has the one that it names.
@@ -71,7 +74,8 @@ impl Token {
         if !self.is_signed(expected) {
             return Err(Rejection::Wrong.into());
         }
-        let claims: Json = serde_json::from_slice(&self.claims).map_err(|_| Rejection::Malformed)?;
+        let claims = unpadded(self.message.get(self.claims_at..).unwrap_or_default())?;
+        let claims: Json = serde_json::from_slice(&claims).map_err(|_| Rejection::Malformed)?;
         in_time(jwt, &claims, matter.now)?;
         let issuer: Vec<&str> = claims.get("iss").and_then(Json::as_str).into_iter().collect();
         meets(matter, &jwt.issuers, &issuer)?;
@@ -105,6 +109,12 @@ impl Token {
             (JwtAlgorithm::Shared(_) | JwtAlgorithm::Private(_), _) => false,
         }
     }
+}
+
+/// The bytes of a part, which has no padding (RFC 7515 section 2).
+fn unpadded(part: &[u8]) -> Result<Vec<u8>, Rejection> {
+    let unpadded = !part.ends_with(b"=");
+    unpadded.then(|| decode(Encoding::Base64Url, part)).flatten().ok_or(Rejection::Malformed)
 }
 
 /// It has begun and not ended; and it has an end, by `exp` or by its age.
@@ -142,8 +152,10 @@ fn meets(matter: &Matter<'_>, wanted: &[Text], found: &[&str]) -> Result<(), Fai
     }
     let scope = matter.scope(&[]);
     for text in wanted {
-        let wanted = text.render(&scope).map_err(|error| matter.lacking(&[text], &error))?;
-        if found.contains(&wanted.as_str()) {
+        // One that is left out by `omit` is none.
+        let wanted = text.render_bytes_if(&scope).map_err(|error| matter.lacking(&[text], &error))?;
+        let wanted = wanted.filter(|wanted| !wanted.is_empty());
+        if wanted.is_some_and(|wanted| found.iter().any(|found| found.as_bytes() == wanted)) {
             return Ok(());
         }
     }

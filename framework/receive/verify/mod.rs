@@ -69,8 +69,7 @@ pub(super) struct Prover<'a> {
 impl Prover<'_> {
     /// Tells who sent it. `Wants`: fetch that key, and ask again.
     pub(super) fn prove(&self, verify: &Verify) -> Result<Verified, Failure> {
-        let scopes: Vec<Scope> =
-            self.scopes.iter().map(|scope| scope.with_request(self.facts.clone())).collect();
+        let scopes = Scope::all_with_request(self.scopes, self.facts.clone());
         self.verification(verify, &scopes).map(|()| Verified(()))
     }
 

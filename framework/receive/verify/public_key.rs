@@ -1,13 +1,21 @@
 //! Signatures by a private key, verified with public keys.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::{self, ParsedPublicKey, UnparsedPublicKey, VerificationAlgorithm};
 use serde_json::Value as Json;
 
 use super::failure::Failure;
 use super::matter::Matter;
 use super::rejection::Rejection;
-use super::signed;
+use super::{digest as hashed, signed};
 use crate::connector::model::{Algorithm, AlgorithmChoice, Signed};
+use crate::connector::template::Parts;
+
+/// Bytes that the tries of one request may hash where each try hashes the whole message (Ed25519); few tries of a
+/// large message, and every try of a small one.
+const MAX_HASHED: usize = 64 << 20;
+/// Tries that any message gets: the signatures of a sender that changes its key, with the keys of both sides.
+const MIN_TRIES: usize = 4;
 
 /// A public key, as it was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +40,14 @@ impl PublicKey {
             && UnparsedPublicKey::new(verifier(algorithm, tag), &self.bytes).verify(message, tag).is_ok()
     }
 
+    /// Whether it verifies a signature of a message that was hashed already.
+    fn verifies_hashed(&self, algorithm: Algorithm, message: &digest::Digest, tag: &[u8]) -> bool {
+        self.is_for(algorithm)
+            && UnparsedPublicKey::new(verifier(algorithm, tag), &self.bytes)
+                .verify_digest(message, tag)
+                .is_ok()
+    }
+
     fn is_for(&self, algorithm: Algorithm) -> bool {
         self.algorithm.as_deref().is_none_or(|only| algorithm.jwt_name() == Some(only))
     }
@@ -41,7 +57,7 @@ impl PublicKey {
 pub(super) struct Given {
     algorithm: Algorithm,
     given: signed::Given,
-    messages: Vec<Vec<u8>>,
+    messages: Vec<Parts>,
 }
 
 impl Given {
@@ -66,11 +82,39 @@ impl Given {
 
     /// Checks the signature; gives the names that `require` may use.
     pub(super) fn check(self, keys: &[PublicKey]) -> Result<Vec<(&'static str, Json)>, Failure> {
-        let verifies =
-            |message: &[u8], tag: &[u8]| keys.iter().any(|key| key.verifies(self.algorithm, message, tag));
-        let tags = &self.given.signatures;
-        let any = self.messages.iter().any(|message| tags.iter().any(|tag| verifies(message, tag)));
-        if any { Ok(self.given.names) } else { Err(Rejection::Wrong.into()) }
+        for message in &self.messages {
+            if self.is_signed(message, keys)? {
+                return Ok(self.given.names);
+            }
+        }
+        Err(Rejection::Wrong.into())
+    }
+
+    fn is_signed(&self, message: &Parts, keys: &[PublicKey]) -> Result<bool, Rejection> {
+        let tries = || self.given.signatures.iter().flat_map(|tag| keys.iter().map(move |key| (key, tag)));
+        if let Some(hash) = hash(self.algorithm) {
+            let hash = hashed::of_parts(hash, message);
+            return Ok(tries().any(|(key, tag)| key.verifies_hashed(self.algorithm, &hash, tag)));
+        }
+        let most = (MAX_HASHED / message.len().max(1)).max(MIN_TRIES);
+        let message = message.joined();
+        let signed = tries().take(most).any(|(key, tag)| key.verifies(self.algorithm, &message, tag));
+        if !signed && tries().nth(most).is_some() { Err(Rejection::Several) } else { Ok(signed) }
+    }
+}
+
+/// The hash that is signed; none where the signature hashes the message in its own way.
+fn hash(algorithm: Algorithm) -> Option<&'static digest::Algorithm> {
+    match algorithm {
+        Algorithm::Ed25519 => None,
+        Algorithm::RsaPkcs1Sha1 => Some(&digest::SHA1_FOR_LEGACY_USE_ONLY),
+        Algorithm::EcdsaP256Sha256 | Algorithm::RsaPkcs1Sha256 | Algorithm::RsaPssSha256 => {
+            Some(&digest::SHA256)
+        }
+        Algorithm::EcdsaP384Sha384 | Algorithm::RsaPkcs1Sha384 | Algorithm::RsaPssSha384 => {
+            Some(&digest::SHA384)
+        }
+        Algorithm::RsaPkcs1Sha512 | Algorithm::RsaPssSha512 => Some(&digest::SHA512),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a request did not prove who sent it, in the words of metrics and logs.
 
+use crate::connector::certificates::Untrusted;
+
 /// Why a request did not prove who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
@@ -21,6 +23,8 @@ pub enum Rejection {
     UnknownKey,
     /// It names a key at a place that the spec does not take.
     KeyPlace,
+    /// The certificate of the key that it names does not hold.
+    Certificate(Untrusted),
     /// The token is expired, not valid yet, or meant for somebody else.
     Claims,
     /// What the spec requires besides does not hold.
@@ -42,6 +46,7 @@ impl Rejection {
             Self::Algorithm => "algorithm",
             Self::UnknownKey => "key_id_unknown",
             Self::KeyPlace => "key_url",
+            Self::Certificate(_) => "certificate",
             Self::Claims => "claims",
             Self::Required => "required",
             Self::NoItems => "items_missing",

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::matter::Matter;
 use super::rejection::Rejection;
 use crate::connector::model::{Grammar, Signature, Signed, SignedTime, TimePlace};
+use crate::connector::template::Parts;
 
 /// Signatures that one request may bring, all of its places together: each is compared with each key.
 const MOST: usize = 32;
@@ -63,19 +64,19 @@ pub(super) fn read(matter: &Matter<'_>, signed: &Signed) -> Result<Given, Reject
     Ok(Given { signatures, names })
 }
 
-/// What may have been signed, in the newest of `generations` of the secrets first.
+/// What may have been signed, in the newest of `generations` of the secrets first. The body is not copied.
 pub(super) fn messages(
     matter: &Matter<'_>,
     signed: &Signed,
     given: &Given,
     generations: usize,
-) -> Result<Vec<Vec<u8>>, Failure> {
+) -> Result<Vec<Parts>, Failure> {
     let mut messages = Vec::new();
     for scope in matter.scopes.iter().take(generations.max(1)) {
         let scope =
             given.names.iter().fold(scope.clone(), |scope, (name, value)| scope.with(name, value.clone()));
         for text in &signed.messages {
-            match text.render_bytes(&scope) {
+            match text.render_parts(&scope) {
                 Ok(message) => messages.push(message),
                 // One of several that this request lacks something for.
                 Err(error) if signed.messages.len() > 1 && !text.lacks_own(&scope) => {

@@ -18,6 +18,7 @@ use crate::call::caller::Caller;
 use crate::call::retry::Pace;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
+use crate::connector::model::Connector;
 use crate::connector::model::Lifecycle;
 use crate::error::{Error, Kind, Result, escaped};
 use crate::provision::report::Report;
@@ -72,6 +73,7 @@ struct Player<'a> {
 pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<Wrong>> {
     let start = case.clock.as_deref().unwrap_or("2026-01-01T00:00:00Z");
     let clock = Arc::new(CaseClock(Mutex::new(time("clock", start)?)));
+    trusts(case, &world.instance.connector)?;
     let script = Arc::new(Script::default());
     let limits = Limits { min_free: 0, ..Limits::default() };
     let queue = Local::open(world.data, limits, clock.clone())?;
@@ -98,6 +100,18 @@ pub async fn play(case: &Case, world: &World<'_>) -> Result<Vec<Wrong>> {
     player.check_state(case).await?;
     player.queue.close().await?;
     Ok(player.wrong)
+}
+
+/// Has the connector trust what the case says.
+fn trusts(case: &Case, connector: &Connector) -> Result<()> {
+    let Some(roots) = &case.issuers else { return Ok(()) };
+    for demand in connector.receiver.verify.checks() {
+        if let Some(rules) = demand.proof.certificate() {
+            let bad = |why| Error::new(Kind::Finding, format!("`issuers` of the case: {why}"));
+            rules.issuers.rehearse(roots.as_bytes()).map_err(bad)?;
+        }
+    }
+    Ok(())
 }
 
 impl Player<'_> {

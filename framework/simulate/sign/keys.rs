@@ -102,6 +102,12 @@ pub fn published(instance: &Instance, method: &Method, host: &str, path: &str) -
             Some(only) => only.is_match(&asked),
             None => url.url.render(&scope).is_ok_and(|known| known.split('?').next() == Some(&asked)),
         };
+        if here && let Some(rules) = &url.certificate {
+            let names = rules.names.iter().filter_map(|name| name.render_bytes_if(&scope).transpose());
+            let names = names.collect::<Result<Vec<_>>>()?;
+            let key = pairs::public(first(&algorithms)?)?;
+            return Ok(Some(pem("CERTIFICATE", &certificate(&key, &names)?)));
+        }
         if here {
             return written(&algorithms, format).map(Some);
         }
@@ -109,16 +115,35 @@ pub fn published(instance: &Instance, method: &Method, host: &str, path: &str) -
     Ok(None)
 }
 
+/// Has a connector that is simulated trust the certificates of the mock vendor.
+pub fn trust(connector: &Connector) -> Result<()> {
+    for demand in connector.receiver.verify.checks() {
+        if let Some((_, KeySource::Fetched(url), _)) = asymmetric(demand)
+            && let Some(rules) = &url.certificate
+        {
+            let root = pem("CERTIFICATE", &authority()?);
+            let failed =
+                |why| Error::new(Kind::Io, format!("the mock vendor's root cannot be trusted: {why}"));
+            rules.issuers.rehearse(root.as_bytes()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The first of these algorithms that the mock vendor signs with.
+fn first(algorithms: &[Algorithm]) -> Result<Algorithm> {
+    let none = || Error::new(Kind::Finding, "verify names no algorithm that the stand-in can sign with");
+    algorithms.iter().find(|known| pairs::can_sign(**known)).copied().ok_or_else(none)
+}
+
 /// The public key of these algorithms, which share one where there is one.
 fn written(algorithms: &[Algorithm], format: Option<KeyFormat>) -> Result<String> {
-    let nobody = || Error::new(Kind::Finding, "verify names no algorithm that the stand-in can sign with");
-    let first = *algorithms.iter().find(|known| pairs::can_sign(**known)).ok_or_else(nobody)?;
-    let key = pairs::public(first)?;
+    let key = pairs::public(first(algorithms)?)?;
     Ok(match format.unwrap_or(KeyFormat::Base64) {
         KeyFormat::Hex => HEXLOWER.encode(&key),
         KeyFormat::Base64 => BASE64.encode(&key),
         KeyFormat::Pem => pem("PUBLIC KEY", &key),
-        KeyFormat::X509Pem => pem("CERTIFICATE", &certificate(&key)),
+        KeyFormat::X509Pem => pem("CERTIFICATE", &certificate(&key, &[])?),
         KeyFormat::Jwk => {
             let mut keys = Vec::new();
             for algorithm in algorithms.iter().filter(|known| pairs::can_sign(**known)) {
@@ -140,20 +165,61 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// A certificate (RFC 5280 section 4.1) that says nothing but the key, and that nobody signed: what is taken
-/// of it is the key alone.
-fn certificate(key: &[u8]) -> Vec<u8> {
+/// How the mock vendor's authority signs.
+const AUTHORITY: Algorithm = Algorithm::RsaPkcs1Sha256;
+
+/// The certificate of a key for these names, issued by the mock vendor's authority.
+fn certificate(key: &[u8], names: &[Vec<u8>]) -> Result<Vec<u8>> {
+    let names = names.iter().map(|name| der(0x82, name)).collect::<Vec<_>>().concat();
+    let usage = extension(&[0x55, 0x1d, 0x0f], true, &der(0x03, &[7, 0x80]));
+    let mut extensions = usage;
+    if !names.is_empty() {
+        extensions.extend(extension(&[0x55, 0x1d, 0x11], false, &der(0x30, &names)));
+    }
+    issued("mock vendor", key, &extensions)
+}
+
+/// The certificate of the mock vendor's authority, issued by itself.
+fn authority() -> Result<Vec<u8>> {
+    let basic = extension(&[0x55, 0x1d, 0x13], true, &der(0x30, &der(0x01, &[0xff])));
+    issued(ISSUER, &pairs::public(AUTHORITY)?, &basic)
+}
+
+const ISSUER: &str = "mock vendor's authority";
+
+/// A certificate (RFC 5280 section 4.1), signed by the authority's key.
+fn issued(subject: &str, key: &[u8], extensions: &[u8]) -> Result<Vec<u8>> {
     // sha256WithRSAEncryption
     let algorithm = der(
         0x30,
         &[der(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b]), der(0x05, &[])].concat(),
     );
-    let nobody = der(0x30, &[]);
-    let validity = der(0x30, &[der(0x17, b"200101000000Z"), der(0x17, b"491231235959Z")].concat());
+    let name = |text: &str| {
+        let common = [der(0x06, &[0x55, 0x04, 0x03]), der(0x0c, text.as_bytes())].concat();
+        der(0x30, &der(0x31, &der(0x30, &common)))
+    };
+    let validity = der(0x30, &[der(0x17, b"100101000000Z"), der(0x17, b"491231235959Z")].concat());
     let version = der(0xa0, &der(0x02, &[2]));
-    let parts = [version, der(0x02, &[1]), algorithm.clone(), nobody.clone(), validity, nobody, key.to_vec()]
-        .concat();
-    der(0x30, &[der(0x30, &parts), algorithm, der(0x03, &[0, 0])].concat())
+    let extensions = der(0xa3, &der(0x30, extensions));
+    let parts = [
+        version,
+        der(0x02, &[1]),
+        algorithm.clone(),
+        name(ISSUER),
+        validity,
+        name(subject),
+        key.to_vec(),
+        extensions,
+    ];
+    let signed = der(0x30, &parts.concat());
+    let tag = [vec![0], pairs::sign(AUTHORITY, &signed)?].concat();
+    Ok(der(0x30, &[signed, algorithm, der(0x03, &tag)].concat()))
+}
+
+/// An extension (RFC 5280 section 4.2).
+fn extension(id: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
+    let critical = if critical { der(0x01, &[0xff]) } else { Vec::new() };
+    der(0x30, &[der(0x06, id), critical, der(0x04, value)].concat())
 }
 
 /// One value of DER.

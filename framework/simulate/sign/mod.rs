@@ -18,7 +18,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
-pub use self::keys::{hmac_algorithm, made_for, pem, published};
+pub use self::keys::{hmac_algorithm, made_for, pem, published, trust};
 pub use self::unsigned::{Unsigned, set_header};
 use self::write::{composed, put};
 use super::credentials::basic;
@@ -271,5 +271,6 @@ pub fn facts(push: &Unsigned) -> RequestFacts {
         query: push.url.query().unwrap_or_default().to_owned(),
         headers: push.headers.clone(),
         body: Bytes::copy_from_slice(&push.body),
+        parsed: usize::MAX,
     }
 }

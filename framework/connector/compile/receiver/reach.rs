@@ -11,7 +11,7 @@ use super::rules::{is_verified, method};
 use crate::connector::compile::at::At;
 use crate::connector::compile::compiler::Compiler;
 use crate::connector::compile::proof::about;
-use crate::connector::template::{Condition, RequestFacts, Scope, Text};
+use crate::connector::template::{Condition, MAX_PARSED, RequestFacts, Scope, Text};
 use crate::spec::mistake::{Code, Mistake, Place};
 
 impl Compiler {
@@ -258,6 +258,7 @@ fn facts(rule: &At<'_>, sample: &At<'_>) -> RequestFacts {
         query,
         headers,
         body: Bytes::from(body),
+        parsed: MAX_PARSED,
     }
 }
 

@@ -1,6 +1,9 @@
 //! A JSON Web Token: its algorithms are the spec's, and what it says is bound to us.
 
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use serde_json::Value as Json;
 
 use super::super::at::At;
 use super::super::compiler::Compiler;
@@ -8,10 +11,18 @@ use super::super::names::Here;
 use super::keys::key_format;
 use super::names;
 use crate::connector::model::{Jwt, JwtAlgorithm, KeySource, Proof};
+use crate::connector::template::{Condition, Text};
 use crate::spec::mistake::{Code, Mistake, Place};
 
 /// How far the clocks may lie apart, where the spec does not say.
 const LEEWAY: Duration = Duration::from_secs(60);
+/// Where keys stand by which anybody with an account has a token signed, for an audience of their choice.
+static PUBLIC_ISSUERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let file: Json = serde_json::from_str(include_str!("../../../../schemas/public-issuers.json"))
+        .expect("schemas/public-issuers.json is JSON");
+    let keys = file["keys"].as_array().into_iter().flatten();
+    keys.filter_map(|url| url.as_str().map(str::to_owned)).collect()
+});
 
 impl Compiler {
     /// A JSON Web Token.
@@ -20,9 +31,23 @@ impl Compiler {
         let algorithms: Vec<JwtAlgorithm> =
             at.get("algorithms")?.items().filter_map(|at| at.text().and_then(JwtAlgorithm::named)).collect();
         let keys = self.jwt_keys(at, &algorithms);
-        let issuers = self.some_texts(at, "issuer", Here::Request);
-        let audiences = self.some_texts(at, "audience", Here::Request);
-        if at.has("jwks_url") && audiences.is_empty() && !self.requires_claims(at) {
+        let issuers = self.bound_texts(at, "issuer");
+        let audiences = self.bound_texts(at, "audience");
+        let bound = self.requires_claims(at);
+        let anyones = at
+            .text_of("jwks_url")
+            .is_some_and(|url| PUBLIC_ISSUERS.iter().any(|known| url.starts_with(known)));
+        if anyones && !bound && !audiences.is_empty() {
+            self.report(
+                Mistake::new(
+                    Code::AnyCustomer,
+                    Place::key(&at.path.join("jwks_url")),
+                    "whoever has an account there gets a token for any audience, and nothing says whose token it is",
+                )
+                .help("hold the account against what we know, `require: [claims.email == settings.service_account, claims.email_verified == true]`"),
+            );
+        }
+        if at.has("jwks_url") && audiences.is_empty() && !bound {
             self.report(
                 Mistake::new(
                     Code::OpenDoor,
@@ -70,11 +95,38 @@ impl Compiler {
         if shared > 0 { self.shared_keys(at) } else { self.public_keys(at) }.map(KeySource::Named)
     }
 
-    fn requires_claims(&self, at: &At<'_>) -> bool {
-        at.get("require")
-            .iter()
-            .flat_map(|at| at.items())
-            .filter_map(|at| crate::connector::template::Condition::compile(at.text()?).ok())
-            .any(|condition| names(&condition.names(), "claims"))
+    /// The texts that a claim must equal. The request has no say in them, nor has a default of the spec.
+    fn bound_texts(&mut self, at: &At<'_>, key: &str) -> Vec<Text> {
+        let all = at.get(key).map(|at| at.one_or_many()).unwrap_or_default();
+        let mut texts = Vec::new();
+        for at in &all {
+            let Some(text) = self.text(at, Here::Request) else { continue };
+            self.not_by_request(at, &text, key);
+            texts.push(text);
+        }
+        texts
+    }
+
+    /// Whether `require` holds a claim against what the spec or the operator says: not against itself, the request or
+    /// that it is there.
+    fn requires_claims(&mut self, at: &At<'_>) -> bool {
+        let mut bound = false;
+        for at in at.get("require").map(|at| at.one_or_many()).unwrap_or_default() {
+            let Some(condition) = at.text().and_then(|text| Condition::compile(text).ok()) else { continue };
+            for (name, text) in condition.pins() {
+                if !names(&[name], "claims") {
+                    continue;
+                }
+                let through = self.defined.through_vars(&text.names());
+                let through: Vec<String> = through.into_iter().map(|(name, _)| name).collect();
+                if ["request", "item", "claims"].iter().any(|root| names(&through, root)) {
+                    continue;
+                }
+                self.not_by_default(&at, &text, "value");
+                // A flag, `claims.email_verified == true`, is nobody's in particular.
+                bound |= !through.is_empty() || text.source().contains(['\'', '"']);
+            }
+        }
+        bound
     }
 }

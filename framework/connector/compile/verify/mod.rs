@@ -117,6 +117,17 @@ impl Compiler {
     fn guarding(&mut self, at: &At<'_>) -> Option<Text> {
         let text = self.text(at, Here::Request)?;
         if self.is_secret(&text) {
+            if falls_back_on_request(text.source()) {
+                self.report(
+                    Mistake::new(
+                        Code::OpenDoor,
+                        Place::value(&at.path),
+                        "where the secret is not given the request itself names the key: whoever sends it chooses it",
+                    )
+                    .help("leave out what is not given, `default(omit)`"),
+                );
+            }
+            self.not_by_default(at, &text, "key");
             return Some(text);
         }
         let empty = text.source().trim().is_empty();
@@ -148,6 +159,12 @@ impl Compiler {
         let message = format!("`{name}` does not exist here");
         self.report(Mistake::new(Code::NotHere, Place::value(&at.path), message).help(help));
     }
+}
+
+/// Whether a text takes something of the request where a name of ours has no value.
+fn falls_back_on_request(source: &str) -> bool {
+    let bare: String = source.chars().filter(|c| !c.is_whitespace()).collect();
+    ["request", "item", "claims"].iter().any(|root| bare.contains(&format!("default({root}")))
 }
 
 /// Whether one of these names is this one, or part of it.
