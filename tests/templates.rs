@@ -398,3 +398,31 @@ const FILTERED: &[&str] = &[
     "'x' | replace(M, 'y')",
     "M[item.other]",
 ];
+
+#[test]
+fn signed_text_shares_the_body_also_through_vars() {
+    let body = bytes::Bytes::from(vec![b'x'; 15 << 20]);
+    let facts = RequestFacts {
+        method: http::Method::POST,
+        url: String::new(),
+        path: "/in".to_owned(),
+        query: String::new(),
+        headers: http::HeaderMap::new(),
+        body: body.clone(),
+        parsed: forebay::connector::template::MAX_PARSED,
+    };
+    let message = Text::compile("a.{{ request.body }}").unwrap();
+    let vars = Vars::new(vec![("message".to_owned(), message)]);
+    let scope = Scope::default().with_vars(&vars).with_request(Arc::new(facts));
+    let parts = Text::compile("{{ vars.message }}!").unwrap().render_parts(&scope).unwrap();
+    let shared = parts.iter().find(|part| part.len() == body.len()).unwrap();
+    assert_eq!(shared.as_ptr(), body.as_ptr());
+    assert_eq!(parts.len(), body.len() + 3);
+    assert!(parts.joined().starts_with(b"a.x") && parts.joined().ends_with(b"x!"));
+    // What is made of the body, and the same text rendered whole, has no smaller limit.
+    for (text, length) in
+        [("{{ vars.message }}", body.len() + 2), ("{{ request.body | hex }}", 2 * body.len())]
+    {
+        assert_eq!(Text::compile(text).unwrap().render_bytes(&scope).unwrap().len(), length, "{text}");
+    }
+}
