@@ -18,6 +18,7 @@ use super::verify::{Prover, Told as Proof};
 use super::witness::{Answered, Outcome, Stage, Told, Witness};
 use crate::connector::coding::Coding;
 use crate::connector::model::{Decode, Rule};
+use crate::connector::template::RequestFacts;
 use crate::error::escaped;
 use crate::queue::{DeadReason, Receipt};
 use crate::spec::path::Path;
@@ -111,7 +112,7 @@ pub(super) fn proofs(
         keys: &known.keys,
         fetched: &endpoint.fetched,
         scopes: &known.scopes,
-        facts: Arc::new(endpoint.facts(head, bytes.clone())),
+        facts: Arc::new(RequestFacts { parsed: usize::MAX, ..endpoint.facts(head, bytes.clone()) }),
         head,
         body: bytes,
         now,
