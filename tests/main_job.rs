@@ -80,7 +80,8 @@ fn who_does_not_show_the_key_stores_nothing() {
         &[][..],
         &[("x-api-key", "wrong")],
         &[("x-api-key", "")],
-        &[("authorization", KEY)],
+        &[("authorization", "wrong")],
+        &[("authorization", "Basic the-key-of-this-test")],
         &[("x-api-kex", KEY)],
     ] {
         let (status, answer) = post(url, headers, event("1").as_bytes()).unwrap();
@@ -306,4 +307,24 @@ fn a_file_in_the_place_of_the_data_folder_is_said() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("wants a folder, and this is none") && said.contains("--data-dir"), "{said}");
     assert_eq!(std::fs::read_to_string(folder.path().join("data")).unwrap(), "no folder");
+}
+
+/// The bundled sample is an example of what a sender may send, and says nothing of what the operator's sender does.
+#[test]
+fn generic_http_starts_with_pointers_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = forebay();
+    command
+        .args(["run", "connectors/generic-http", "--listen", "127.0.0.1:0", "--id", "acme", "--data-dir"])
+        .arg(folder.path().join("data"))
+        .args(["--set", "authentication=token", "--set", "header=x-key", "--secret", "secret=env:KEY"])
+        .args(["--set", "id_at=/event_id", "--set", "time_at=/timestamp", "--set", "type_at=/event/type"])
+        .env("KEY", KEY);
+    let running = Running::start(&mut command, 1);
+    let body = br#"{"event_id":"7","timestamp":"2026-03-01T10:00:00Z","event":{"type":"made"}}"#;
+    assert_eq!(post(&running.urls[0], &[("x-key", KEY)], body).unwrap().0, 200);
+    assert_eq!(post(&running.urls[0], &[("x-key", KEY)], body).unwrap().0, 200);
+    eventually("the event comes out", || running.wrote().contains("event_id"));
+    assert_eq!(running.wrote().matches("event_id").count(), 1, "the id is where the setting says");
+    assert!(running.stop().success());
 }

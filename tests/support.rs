@@ -25,6 +25,16 @@ pub fn needs_strace() {
     );
 }
 
+/// Copies the schemas of the repository into a folder: a `schemas` that is a link is not read.
+pub fn copy_schemas(into: &Path) {
+    let to = into.join("schemas");
+    std::fs::create_dir_all(&to).unwrap();
+    for entry in std::fs::read_dir(root().join("schemas")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+    }
+}
+
 /// A command that runs the built binary in the repository's root, with an environment of its own.
 pub fn forebay() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));

@@ -12,6 +12,7 @@ use crate::connector::load::load;
 use crate::connector::model::Connector;
 use crate::docs::{catalogue, errors, html, page, reference};
 use crate::error::{Error, Kind, Result};
+use crate::spec::source::inside;
 
 /// The page, beside the spec.
 const PAGE: &str = "README.md";
@@ -121,6 +122,15 @@ fn remove(file: &Path) -> Result<()> {
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
+    // Of a connector from elsewhere the page may be a link to any file of this machine.
+    if file.is_symlink()
+        && let Err(why) = inside(file.parent().unwrap_or(Path::new("")), file)
+    {
+        return Err(Error::new(Kind::Configuration, "the page cannot be written")
+            .at(file.display().to_string())
+            .because(why)
+            .help("replace the symbolic link by a file"));
+    }
     let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     folder.and_then(|()| std::fs::write(file, text)).map_err(|e| {
         Error::new(Kind::Io, "the page cannot be written").at(file.display().to_string()).because(e)

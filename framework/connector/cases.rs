@@ -19,7 +19,7 @@ use crate::spec::fix::Fix;
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::nearest::{Meant, listed, meant};
 use crate::spec::path::Path;
-use crate::spec::source::Source;
+use crate::spec::source::{Source, inside};
 
 /// The cases of a connector that have mistakes, each with what is wrong with it.
 pub fn examine_cases(connector: &Connector) -> Vec<Examined> {
@@ -179,10 +179,11 @@ impl Case<'_> {
         let mut found = Vec::new();
         for (n, step) in self.values.get("steps").and_then(Json::as_array).into_iter().flatten().enumerate() {
             let Some(name) = step.pointer("/receive/file").and_then(Json::as_str) else { continue };
-            if !self.folder.join(name).is_file() {
+            let file = inside(&self.connector.folder, &self.folder.join(name));
+            if !file.is_ok_and(|file| file.is_file()) {
                 let path =
                     Path(vec!["steps".to_owned(), n.to_string(), "receive".to_owned(), "file".to_owned()]);
-                let message = format!("there is no file `{}`", escaped(name, 100));
+                let message = format!("there is no file `{}` in the connector's folder", escaped(name, 100));
                 found.push(
                     Mistake::new(Code::BadCase, Place::value(&path), message)
                         .help("files of a case are named from the folder that it stands in"),

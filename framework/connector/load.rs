@@ -53,7 +53,7 @@ pub fn examine(path: &Path) -> Result<Examined> {
             let source = Source::new(file.display().to_string(), "");
             let mistake =
                 Mistake::new(Code::Unreadable, Place::bytes(0..0), format!("the spec cannot be read: {why}"))
-                    .help("a spec is a UTF-8 text of at most 1 MiB");
+                    .help("a spec is a UTF-8 text of at most 1 MiB in its own folder, and no link out of it");
             let (document, _) = Document::parse(source);
             let diagnostics = placed(&document, vec![mistake]);
             Ok(Examined { connector: None, source: document.source, diagnostics, allowed: Vec::new() })

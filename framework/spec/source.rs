@@ -1,8 +1,12 @@
-//! The text of a spec, bounded, and the way from bytes to lines and columns.
+//! The text of a spec and of the files that it names, bounded, and the way from bytes to lines and columns.
+//!
+//! A connector may come from anybody (a pull request, the internet), and what it names ends up on its page and in
+//! findings. Therefore a file is read only if it lies, links resolved, in the connector's folder or in a `schemas`
+//! folder next to it or to the folder of connectors: see [`inside`].
 
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The most that a spec may hold.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -35,9 +39,10 @@ pub struct Span {
 }
 
 impl Source {
-    /// Reads a file; the error says why it cannot be read.
+    /// Reads a file that stands in its folder and is no link out of it; the error says why it cannot be read.
     pub fn read(path: &Path) -> Result<Self, String> {
-        Ok(Self::new(path.display().to_string(), &read_bounded(path, MAX_BYTES)?))
+        let file = inside(path.parent().unwrap_or(Path::new("")), path)?;
+        Ok(Self::new(path.display().to_string(), &read_bounded(&file, MAX_BYTES)?))
     }
 
     /// A source from text that is at hand.
@@ -80,6 +85,27 @@ impl Source {
         let end = self.text[byte..].find(['\n', '\r']).map_or(self.text.len(), |at| byte + at);
         start..end.max(start)
     }
+}
+
+/// How many folders above a connector's own a `schemas` folder may stand in: next to it, or to the folder of connectors.
+const LEVELS: usize = 2;
+
+/// Resolves the links of a file that a connector names, and returns where it is. The error says why it may not be
+/// read: what lies outside the folder and the `schemas` folders above it is not the connector's, whether a path, a link
+/// or a pseudo file such as /proc/self/environ leads there.
+pub fn inside(folder: &Path, file: &Path) -> Result<PathBuf, String> {
+    let resolved = |path: &Path| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        path.canonicalize().map_err(|e| e.to_string())
+    };
+    let (folder, file) = (resolved(folder)?, resolved(file)?);
+    let schemas = folder.ancestors().skip(1).take(LEVELS).map(|above| above.join("schemas"));
+    // A `schemas` that is a link itself leads anywhere.
+    let mut allowed = schemas.filter(|schemas| schemas.canonicalize().is_ok_and(|real| real == *schemas));
+    if file.starts_with(&folder) || allowed.any(|schemas| file.starts_with(schemas)) {
+        return Ok(file);
+    }
+    Err("it leads out of the connector's folder".to_owned())
 }
 
 /// The text of a file that holds at most so many bytes; the error says why it cannot be read.

@@ -15,7 +15,7 @@ fn connector(folder: &Path) {
     let from = root().join("connectors/auth0-log-stream");
     let to = folder.join("connectors/auth0-log-stream");
     std::fs::create_dir_all(to.join("cases")).unwrap();
-    std::os::unix::fs::symlink(root().join("schemas"), folder.join("schemas")).unwrap();
+    crate::support::copy_schemas(folder);
     for file in ["event-types.yaml", "guide.md", "cases/sample.json"] {
         std::fs::copy(from.join(file), to.join(file)).unwrap();
     }

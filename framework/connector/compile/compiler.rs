@@ -28,6 +28,8 @@ pub struct Compiler {
     pub named: BTreeSet<String>,
     /// The settings that are known: the instance's, or the spec's own defaults.
     pub given: Map<String, Json>,
+    /// Whether an operator's settings are known, and not the spec's own defaults alone.
+    pub settled: bool,
     /// Where a setting says where something stands.
     pub by_settings: Vec<BySetting>,
     mistakes: Vec<Mistake>,
@@ -44,6 +46,7 @@ impl Compiler {
             auth_here: None,
             named: BTreeSet::new(),
             given: Map::new(),
+            settled: false,
             by_settings: Vec::new(),
             mistakes: Vec::new(),
             not_built: BTreeSet::new(),

@@ -108,9 +108,9 @@ impl Compiler {
                     )
                 }
             };
-            let mut all: Vec<&str> = declared.clone().unwrap_or_default();
-            all.extend(first.map(|first| first.host.name()).filter(|_| declared.is_none()));
-            all.push(host);
+            let mut all: Vec<String> = declared.iter().flatten().copied().map(quoted).collect();
+            all.extend(first.map(|first| quoted(first.host.name())).filter(|_| declared.is_none()));
+            all.push(quoted(host));
             let mut mistake = Mistake::new(Code::SecretAstray, Place::value(&flow.line.path), message)
                 .help(format!("where it belongs there, the secret says so: `hosts: [{}]`", all.join(", ")))
                 .related(flow.place.clone(), "it is carried from here");
@@ -245,7 +245,8 @@ impl Compiler {
             url = format!("{}{after}", self.defined.var_texts.get(var)?);
         }
         let rest = url.split_once("://")?.1;
-        let (host, names) = authority(rest);
+        let (host, fills) = authority(rest);
+        let names: Vec<String> = fills.concat();
         // A name that only fills in the first part of a host leads to somebody else's machine of the same owner.
         let fixed = host.rsplit('*').next().unwrap_or_default();
         let owned = fixed.starts_with('.') && fixed.matches('.').count() >= 2;
@@ -255,9 +256,37 @@ impl Compiler {
             .find(|_| !owned);
         match foreign {
             Some(name) => Some(Host::Foreign(name)),
+            None if host.contains('*') && !owned => Some(Host::Named(self.filled(&host, &fills))),
             None => (!host.is_empty()).then_some(Host::Named(host)),
         }
     }
+
+    /// A host whose owner is not written out, by the names that fill it: two such hosts are two. `settings.shop` if it
+    /// is a whole host, and `api.<settings.domain>` if it is a part of one.
+    fn filled(&self, host: &str, fills: &[Vec<String>]) -> String {
+        let mut fills = fills.iter().map(|names| {
+            let through = self.defined.through_vars(names).into_iter().map(|(name, _)| name);
+            let mut ends: Vec<String> = through.filter(|name| !name.starts_with("vars.")).collect();
+            ends.dedup();
+            // A var that is made of nothing is known by its own name.
+            if ends.is_empty() { names.join("+") } else { ends.join("+") }
+        });
+        let (name, port) = host.split_once(':').map_or((host, ""), |(name, _)| (name, &host[name.len()..]));
+        if name == "*" {
+            return fills.next().unwrap_or_default() + port;
+        }
+        let parts = host.split('*').collect::<Vec<_>>();
+        let mut filled = parts.first().copied().unwrap_or_default().to_owned();
+        for part in parts.iter().skip(1) {
+            filled.push_str(&format!("<{}>{part}", fills.next().unwrap_or_default()));
+        }
+        filled
+    }
+}
+
+/// A host as it is written in a list: one that begins with `*` would be an alias in YAML.
+fn quoted(host: &str) -> String {
+    if host.starts_with('*') { format!("'{host}'") } else { host.to_owned() }
 }
 
 /// The first name in an expression.
@@ -265,14 +294,13 @@ fn first_name(inner: &str) -> Option<String> {
     Text::compile(&format!("{{{{{inner}}}}}")).ok()?.names().into_iter().next()
 }
 
-/// The host at the beginning of what stands behind `://`, with `*` for what is filled in, and the names that fill it.
-fn authority(rest: &str) -> (String, Vec<String>) {
-    let (mut host, mut names, mut rest) = (String::new(), Vec::new(), rest);
+/// The host at the beginning of what stands behind `://`, with `*` for what is filled in, and the names of each fill.
+fn authority(rest: &str) -> (String, Vec<Vec<String>>) {
+    let (mut host, mut fills, mut rest) = (String::new(), Vec::new(), rest);
     while let Some(c) = rest.chars().next() {
         if let Some((inner, after)) = rest.strip_prefix("{{").and_then(|rest| rest.split_once("}}")) {
-            names.extend(
-                Text::compile(&format!("{{{{{inner}}}}}")).map(|text| text.names()).unwrap_or_default(),
-            );
+            fills
+                .push(Text::compile(&format!("{{{{{inner}}}}}")).map(|text| text.names()).unwrap_or_default());
             host.push('*');
             rest = after;
             continue;
@@ -283,7 +311,7 @@ fn authority(rest: &str) -> (String, Vec<String>) {
         host.push(c);
         rest = &rest[c.len_utf8()..];
     }
-    (host.to_lowercase(), names)
+    (host.to_lowercase(), fills)
 }
 
 /// The host that an expression over a URL writes out.
@@ -332,8 +360,8 @@ mod tests {
     #[test]
     fn hosts_are_read_off_urls() {
         assert_eq!(authority("api.Example.com/v1"), ("api.example.com".to_owned(), vec![]));
-        let (host, names) = authority("{{ settings.a | replace('/', '') }}.example.com:8443?x");
-        assert_eq!((host.as_str(), names), ("*.example.com:8443", vec!["settings.a".to_owned()]));
+        let (host, fills) = authority("{{ settings.a | replace('/', '') }}.example.com:8443?x");
+        assert_eq!((host.as_str(), fills), ("*.example.com:8443", vec![vec!["settings.a".to_owned()]]));
         assert_eq!(
             pinned(r"https://sns\.[a-z0-9-]+\.example\.com/.*").as_deref(),
             Some("sns.[a-z0-9-]+.example.com")

@@ -14,7 +14,7 @@ use crate::spec::fix::Fix;
 use crate::spec::load;
 use crate::spec::mistake::{Code, Mistake, Place};
 use crate::spec::nearest::{Meant, meant};
-use crate::spec::source::read_bounded;
+use crate::spec::source::{inside, read_bounded};
 
 /// The most that another file of a connector may hold.
 const MAX_FILE: u64 = 16 << 20;
@@ -179,8 +179,8 @@ impl Compiler {
             self.bad_file(at, "its path begins at the root of the machine");
             return None;
         }
-        let path = self.folder.join(name);
-        read_bounded(&path, MAX_FILE).map_err(|e| self.bad_file(at, &e)).ok()
+        let path = inside(&self.folder, &self.folder.join(name));
+        path.and_then(|path| read_bounded(&path, MAX_FILE)).map_err(|e| self.bad_file(at, &e)).ok()
     }
 
     /// Reports that another file of the connector cannot be used.
@@ -188,7 +188,8 @@ impl Compiler {
         let name = at.text().unwrap_or_default();
         let place = Place::value(&at.path);
         let (folder, file) = name.rsplit_once('/').map_or(("", name), |(folder, file)| (folder, file));
-        let there = files(&self.folder.join(folder));
+        // The names in a folder that is not the connector's are none of its business either.
+        let there = inside(&self.folder, &self.folder.join(folder)).map(|folder| files(&folder)).unwrap_or_default();
         // Of another kind of file nobody makes a slip.
         let kind = |name: &str| FilePath::new(name).extension().map(std::ffi::OsStr::to_owned);
         let alike =
@@ -196,7 +197,10 @@ impl Compiler {
         let near = meant(file, alike);
         let help = match near {
             Some(Meant { name, .. }) => format!("did you mean `{name}`?"),
-            None => "files are named from the folder that the spec stands in".to_owned(),
+            None => {
+                "name files from the spec's folder; they stay in it, or in a `schemas` folder next to it or one above"
+                    .to_owned()
+            }
         };
         let fix = near.map(|Meant { name: near, sure }| {
             let path = &name[..name.len() - file.len()];

@@ -66,8 +66,8 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// What a case shows, by its own words; `None` where it cannot be read.
 pub fn title(file: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    Some(read(&text, &file.display().to_string()).ok()?.title)
+    let source = Source::read(file).ok()?;
+    Some(read(&source.text, &file.display().to_string()).ok()?.title)
 }
 
 /// Plays one case, with a store in a new folder below `scratch` that is removed afterwards. A case that cannot
@@ -79,9 +79,9 @@ pub async fn play_file(
     loopback: Arc<dyn Transport>,
 ) -> Result<Played> {
     let place = file.display().to_string();
-    let text = std::fs::read_to_string(file)
+    let source = Source::read(file)
         .map_err(|e| Error::new(Kind::Configuration, "the case cannot be read").at(&place).because(e))?;
-    play_text(connector, file, &text, scratch, loopback).await
+    play_text(connector, file, &source.text, scratch, loopback).await
 }
 
 /// The same with a text in the place of the file's.

@@ -20,9 +20,10 @@ use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::Connector;
 use crate::connector::model::Lifecycle;
+use crate::connector::units::duration;
 use crate::error::{Error, Kind, Result, escaped};
 use crate::provision::report::Report;
-use crate::provision::state::Memory;
+use crate::provision::state::{Memory, Window};
 use crate::provision::{Provisioner, secrets};
 use crate::queue::limits::Limits;
 use crate::queue::local::{Filter, Local, reason_name};
@@ -121,6 +122,14 @@ impl Player<'_> {
             Step::Clock(text) => {
                 let now = time(&format!("steps[{n}].clock"), text)?;
                 *self.clock.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            }
+            Step::Capture(text) => {
+                let place = format!("steps[{n}].capture");
+                let wrong = || Error::new(Kind::Finding, format!("`{text}` is no duration")).at(&place);
+                let length = i64::try_from(duration(text).ok_or_else(wrong)?.as_secs()).map_err(|_| wrong())?;
+                let from_seconds = self.clock.now().as_second();
+                let window = Window { from_seconds, until_seconds: from_seconds.saturating_add(length) };
+                self.memory().open_captures(Some(window)).await?;
             }
             Step::Reconcile(wanted) => {
                 let at = at.join("reconcile");

@@ -3,6 +3,7 @@
 //! Started and stopped by the player; a request of a case is sent over a real socket, and its reply compared. A
 //! [`Door`] is what the script knocks at while a call is open.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +27,7 @@ use crate::receive::limits::Limits;
 use crate::receive::{Answered, Endpoint, Outcome, Reach, Router, Stage, Told, Witness, serve};
 use crate::spec::case::{Answer, Receive, key};
 use crate::spec::path::Path as CasePath;
+use crate::spec::source::inside;
 
 /// The receiver of a case.
 pub struct Receiver {
@@ -43,6 +45,8 @@ pub struct Door {
     path: String,
     base: String,
     folder: PathBuf,
+    /// The connector's folder, which those files stay in.
+    root: PathBuf,
     loopback: Arc<dyn Transport>,
     reasons: Arc<Reasons>,
 }
@@ -102,7 +106,8 @@ impl Receiver {
             }
         });
         let (path, folder) = (endpoint.path.clone(), folder.to_owned());
-        let door = Door { path, base, folder, loopback, reasons };
+        let root = instance.connector.folder.clone();
+        let door = Door { path, base, folder, root, loopback, reasons };
         Ok(Self { door, endpoint, stop, serving, learning })
     }
 
@@ -136,16 +141,27 @@ impl Door {
                 headers.append(name.clone(), value);
             }
         }
-        let body = body(request, &self.folder).map_err(|e| wrong(format!("file: {e}")))?;
+        let body = body(request, (&self.folder, &self.root)).map_err(|e| wrong(format!("file: {e}")))?;
         let sent = self.loopback.send(Request { method, url, headers, body }).await;
         sent.map(|reply| Reply(reply, self.reasons.take()))
             .map_err(|e| Error::new(Kind::Io, e.sentence).at(key(at)))
     }
 }
 
-fn body(request: &Receive, folder: &Path) -> std::io::Result<Bytes> {
+/// The largest body that a case sends from a file.
+const MAX_BODY: u64 = 64 << 20;
+
+/// The body of a request. `folder` is the case's, `root` the connector's: a file is named from the one and stays in
+/// the other.
+fn body(request: &Receive, (folder, root): (&Path, &Path)) -> std::io::Result<Bytes> {
     if let Some(file) = &request.file {
-        return std::fs::read(folder.join(file)).map(Bytes::from);
+        let file = inside(root, &folder.join(file)).map_err(std::io::Error::other)?;
+        if !file.is_file() {
+            return Err(std::io::Error::other("it is no file"));
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::open(file)?.take(MAX_BODY).read_to_end(&mut bytes)?;
+        return Ok(bytes.into());
     }
     if let Some(lines) = &request.lines {
         let line = |line: &Json| line.as_str().map_or_else(|| line.to_string(), str::to_owned) + "\n";

@@ -15,6 +15,7 @@ use crate::connector::model::Connector;
 use crate::error::{Error, Kind, Result};
 use crate::spec::case::key;
 use crate::spec::rewrite::rewrite;
+use crate::spec::source::Source;
 
 /// How often a case is played and rewritten: what stood behind a difference shows itself after it.
 const ROUNDS: usize = 4;
@@ -41,7 +42,8 @@ pub async fn update(
     loopback: Arc<dyn Transport>,
 ) -> Result<Updated> {
     let place = file.display().to_string();
-    let before = std::fs::read_to_string(file)
+    let before = Source::read(file)
+        .map(|source| source.text)
         .map_err(|e| Error::new(Kind::Configuration, "the case cannot be read").at(&place).because(e))?;
     rewritten(connector, file, before, scratch, loopback).await
 }
