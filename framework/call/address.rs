@@ -1,7 +1,9 @@
 //! Which addresses a call may connect to: public ones, and loopback where the instance allows it.
 //!
 //! `transport` asks here for every address that a name resolved to and for every literal one in a URL.
-//! The lists are those of the IANA special-purpose registries (RFC 6890 and its updates).
+//! The lists are those of the IANA special-purpose registries (RFC 6890 and its updates), and the metadata services of
+//! clouds that have a public number. Those of Alibaba (100.100.100.200), Oracle (192.0.0.192), AWS (fd00:ec2::254),
+//! Google (fd20:ce::254) and all at 169.254/16 lie in special-purpose blocks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -38,6 +40,8 @@ fn refused_v4(ip: Ipv4Addr) -> Option<&'static str> {
         }
         [224..=239, ..] => Some("multicast"),
         [240..=255, ..] => Some("reserved"),
+        // Azure's wire server and metadata host: a public number that every virtual machine reaches on its own host.
+        [168, 63, 129, 16] => Some("a cloud's metadata service"),
         _ => None,
     }
 }
@@ -93,6 +97,13 @@ mod tests {
             "10.1.2.3",
             "100.64.0.1",
             "100.127.255.255",
+            "100.100.100.200",
+            "192.0.0.192",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
+            "64:ff9b::168.63.129.16",
+            "fd00:ec2::254",
+            "fd20:ce::254",
             "127.0.0.1",
             "127.9.9.9",
             "169.254.169.254",
@@ -141,6 +152,8 @@ mod tests {
             "172.32.0.1",
             "192.0.1.1",
             "169.253.1.1",
+            "168.63.129.15",
+            "168.63.129.17",
             "2606:4700::1111",
             "::ffff:1.1.1.1",
             "64:ff9b::1.1.1.1",

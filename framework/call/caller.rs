@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Map, Value as Json};
@@ -12,7 +13,7 @@ use tracing::Instrument;
 
 use super::answer::Answer;
 use super::assertion::fresh_id;
-use super::exchange::{Exchange, failure, is_nothing, message, picked, response_scope};
+use super::exchange::{Exchange, Terms, failure, is_nothing, message, picked, response_scope};
 use super::failure::{CallError, Failure};
 use super::keep::Keep;
 use super::mask::Mask;
@@ -22,30 +23,53 @@ use super::retry::{Pace, Repeat, is_passing};
 use super::signer::{Signer, Wanted};
 use super::token::{Token, Tokens};
 use super::{Request, Response, Transport};
+use crate::condition::Conditions;
 use crate::connector::clock::Clock;
 use crate::connector::instance::{Instance, InstanceId};
 use crate::connector::model::{Call, ResponseFormat};
 use crate::connector::template::Scope;
 use crate::error::escaped;
 
-/// Makes the calls of all instances. One per process: the tokens are kept here.
+/// Where what the auths of each instance save is kept.
+type Keeps = BTreeMap<InstanceId, Arc<dyn Keep>>;
+
+/// Makes the calls of all instances. One per process: the tokens are kept here. A clone is the same caller.
+#[derive(Clone)]
 pub struct Caller {
     pub(super) exchange: Exchange,
-    pub(super) tokens: Tokens,
+    pub(super) tokens: Arc<Tokens>,
     /// Where what auths save is kept, by instance.
-    pub(super) keeps: Mutex<BTreeMap<InstanceId, Arc<dyn Keep>>>,
+    pub(super) keeps: Arc<Mutex<Keeps>>,
     /// Tokens that could not be kept yet: instance, auth, and what they came from.
-    pub(super) unkept: Mutex<BTreeMap<(InstanceId, String, String), Token>>,
+    pub(super) unkept: Arc<Mutex<BTreeMap<(InstanceId, String, String), Token>>>,
     /// Tells this process from others that use the same auths.
-    pub(super) me: String,
+    pub(super) me: Arc<str>,
 }
 
 impl Caller {
     /// A caller with its way out, its clock and the bounds of its retries.
     pub fn new(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, pace: Pace) -> Self {
-        let exchange = Exchange { transport, clock, pace };
-        let me = fresh_id();
-        Self { exchange, tokens: Tokens::default(), keeps: Mutex::default(), unkept: Mutex::default(), me }
+        let exchange = Exchange { conditions: Arc::default(), transport, clock, pace };
+        Self {
+            exchange,
+            tokens: Arc::default(),
+            keeps: Arc::default(),
+            unkept: Arc::default(),
+            me: fresh_id().into(),
+        }
+    }
+
+    /// Lists hosts that do not answer among these conditions.
+    #[must_use]
+    pub fn reporting_to(mut self, conditions: Arc<Conditions>) -> Self {
+        self.exchange.conditions = conditions;
+        self
+    }
+
+    /// Waits until the tokens that are being fetched are here and kept, at most so long: what a vendor gave once
+    /// would be lost with the process.
+    pub async fn finish(&self, limit: Duration) {
+        self.tokens.finish(limit).await;
     }
 
     /// Says where what the auths of an instance save is kept: without it, none that saves can be used.
@@ -103,10 +127,12 @@ impl Caller {
         // 2. Sign.
         let (mut request, mut token) = self.signed(wanted, &signer, &unsigned, None, &mut mask).await?;
         // 3. Send; a token that is refused is fetched anew, once.
-        let mut answer = self.exchange.send(&request, repeat, &mask).await?;
-        if answer.status == StatusCode::UNAUTHORIZED && token.is_some() {
+        let terms = Terms { instance: &wanted.instance.id, repeat, accept: &call.accept };
+        let mut answer = self.exchange.send(&request, terms, &mask).await?;
+        let is_refused = answer.status == StatusCode::UNAUTHORIZED && !is_accepted(call, answer.status);
+        if is_refused && token.is_some() {
             (request, token) = self.signed(wanted, &signer, &unsigned, token.as_ref(), &mut mask).await?;
-            answer = self.exchange.send(&request, repeat, &mask).await?;
+            answer = self.exchange.send(&request, terms, &mask).await?;
         }
         // 4. Read, judge, save.
         let held = signer.scopes(token.as_ref());
@@ -128,6 +154,11 @@ impl Caller {
     }
 }
 
+/// Whether a status is an answer like any other, by the call's own word.
+fn is_accepted(call: &Call, status: StatusCode) -> bool {
+    call.accept.contains(&status.as_u16())
+}
+
 /// What is made of an answer.
 struct Judge<'a> {
     exchange: &'a Exchange,
@@ -147,7 +178,7 @@ impl Judge<'_> {
     ) -> Result<Answer, CallError> {
         let json: Option<Json> = serde_json::from_slice(&answer.body).ok();
         let response = response_scope(&answer, json.as_ref());
-        let accepted = self.call.accept.contains(&answer.status.as_u16());
+        let accepted = is_accepted(self.call, answer.status);
         if !answer.status.is_success() && !accepted {
             let mut failure = self.refusal(&answer, json.as_ref(), response);
             failure.help = self.advice(answer.status, auth, held);
@@ -160,8 +191,10 @@ impl Judge<'_> {
         {
             return Err(self.unusable(&answer, "the answer is no JSON"));
         }
+        // What every call says of a success cannot be in the answer that says that there is nothing.
+        let absent = matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE);
         if let Some(ok) = &self.call.ok
-            && !accepted
+            && !(absent && self.call.ok_is_shared)
             && !ok.holds(&scope.with("response", response.clone()))?
         {
             let mut failure = self.refusal(&answer, json.as_ref(), response);

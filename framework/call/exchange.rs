@@ -12,7 +12,9 @@ use super::failure::{CallError, Failure};
 use super::mask::Mask;
 use super::retry::{Pace, Repeat, asked_wait, chance, is_passing};
 use super::{Request, Response, Transport, TransportError};
+use crate::condition::{Code, Conditions, Subject};
 use crate::connector::clock::Clock;
+use crate::connector::instance::InstanceId;
 use crate::connector::model::Errors;
 use crate::connector::pick::Pick;
 use crate::error::escaped;
@@ -20,9 +22,22 @@ use crate::error::escaped;
 /// The longest vendor's message that is shown, in characters.
 const MESSAGE: usize = 500;
 
+/// For whom a request is sent, and which answers end it.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// The instance that calls.
+    pub instance: &'a InstanceId,
+    /// Whether it may be sent again in doubt.
+    pub repeat: Repeat,
+    /// Statuses outside 2xx that are answers like any other: they are never retried.
+    pub accept: &'a [u16],
+}
+
 /// The way out, the time, and the bounds of retries.
 #[derive(Clone)]
 pub struct Exchange {
+    /// Where calls that have no answer are listed until one has.
+    pub conditions: Arc<Conditions>,
     /// How requests get out.
     pub transport: Arc<dyn Transport>,
     /// The time.
@@ -34,19 +49,20 @@ pub struct Exchange {
 impl Exchange {
     /// Sends a request until there is an answer that waiting will not change, or the bounds are reached: then
     /// the last answer is returned as it is. An error is a [`CallError`] other than `Gone` and `Unreadable`.
-    pub async fn send(&self, request: &Request, repeat: Repeat, mask: &Mask) -> Result<Response, CallError> {
+    pub async fn send(&self, request: &Request, terms: Terms<'_>, mask: &Mask) -> Result<Response, CallError> {
         let mut waited = Duration::ZERO;
         let mut attempt = 1;
         loop {
             let answer = self.once(request, mask).await;
-            let wait = if may_repeat(&answer, repeat) {
+            let wait = if may_repeat(&answer, terms) {
                 let asked = answer.as_ref().ok().and_then(|answer| self.asked(answer));
                 self.pace.wait(attempt, waited, asked, chance())
             } else {
                 None
             };
+            self.report(request, &answer, terms, (attempt, wait), mask);
             let Some(wait) = wait else {
-                return answer.map_err(|error| unanswered(request, repeat, error, mask));
+                return answer.map_err(|error| unanswered(request, terms.repeat, error, mask));
             };
             tracing::debug!(
                 attempt,
@@ -57,6 +73,34 @@ impl Exchange {
             waited = waited.saturating_add(wait);
             attempt += 1;
         }
+    }
+
+    /// Raises the condition of a host that does not answer, at the first try, and clears it once the host does. To be
+    /// asked to slow down (429) is an answer.
+    fn report(
+        &self,
+        request: &Request,
+        answer: &Result<Response, TransportError>,
+        terms: Terms<'_>,
+        (attempt, wait): (u32, Option<Duration>),
+        mask: &Mask,
+    ) {
+        let host = mask.hide(&host(request));
+        let subject = Subject::instance(terms.instance).item(&host);
+        let why = match answer {
+            Err(error) => mask.hide(&error.sentence),
+            Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS || !fails(answer, terms) => {
+                return self.conditions.clear(Code::VendorUnreachable, &subject);
+            }
+            Ok(answer) => format!("answered {}", answer.status),
+        };
+        let next = match wait {
+            Some(wait) => format!("next try in {:.0} s", wait.as_secs_f64().max(1.0)),
+            None => "no further try of this call".to_owned(),
+        };
+        let path = escaped(&mask.hide(request.url.path()), 300);
+        let message = format!("{} {host}{path}: {why} (try {attempt}, {next})", request.method);
+        self.conditions.raise(Code::VendorUnreachable, subject, message);
     }
 
     /// How long an answer asks to wait.
@@ -89,12 +133,19 @@ impl Exchange {
     }
 }
 
+/// Whether an answer says that the call failed and may succeed later.
+fn fails(answer: &Response, terms: Terms<'_>) -> bool {
+    is_passing(answer.status) && !terms.accept.contains(&answer.status.as_u16())
+}
+
 /// Whether the same request may be sent again after this.
-fn may_repeat(answer: &Result<Response, TransportError>, repeat: Repeat) -> bool {
-    match (answer, repeat) {
-        (Ok(answer), Repeat::Safe) => is_passing(answer.status),
+fn may_repeat(answer: &Result<Response, TransportError>, terms: Terms<'_>) -> bool {
+    match (answer, terms.repeat) {
+        (Ok(answer), Repeat::Safe) => fails(answer, terms),
         // A server error may come after the work was done; 429 is a refusal to begin it.
-        (Ok(answer), Repeat::Never) => answer.status == StatusCode::TOO_MANY_REQUESTS,
+        (Ok(answer), Repeat::Never) => {
+            answer.status == StatusCode::TOO_MANY_REQUESTS && fails(answer, terms)
+        }
         (Err(error), Repeat::Safe) => error.passing,
         (Err(error), Repeat::Never) => error.passing && !error.sent,
     }

@@ -16,7 +16,7 @@ use super::answer::Answer;
 use super::assertion;
 use super::auth::{Credentials, carry, credentials, fingerprint, named, sign};
 use super::caller::Caller;
-use super::exchange::{failure, message};
+use super::exchange::{Terms, failure, message};
 use super::failure::CallError;
 use super::keep::{Keep, Keeper, Turn};
 use super::mask::Mask;
@@ -25,7 +25,7 @@ use super::retry::{Repeat, is_passing};
 use super::token::{LARGEST, Token, jwt_scopes, lifetime};
 use super::{Request, Response};
 use crate::connector::instance::Instance;
-use crate::connector::model::{Assertion, Call, Expiry, OAuth, TokenAuth, TokenCall, TokenSource};
+use crate::connector::model::{Assertion, Auth, Call, Expiry, OAuth, TokenAuth, TokenCall, TokenSource};
 use crate::connector::pick::Pick;
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind};
@@ -112,9 +112,23 @@ impl Caller {
             return Err(Error::new(Kind::Configuration, text).into());
         }
         let from = fingerprint(auth, wanted.scope)?;
-        let fetch = self.renewed(wanted, name, auth, HEXLOWER.encode(&from), refused);
+        // The token belongs to all who call: it is fetched in a task of its own, which goes on when the request that
+        // began it is dropped. A vendor's new refresh token would be lost otherwise.
+        let fetch = || {
+            let (caller, instance) = (self.clone(), wanted.instance.snapshot());
+            let (name, scope, depth) = (name.to_owned(), wanted.scope.clone(), wanted.depth);
+            let (from, refused) = (HEXLOWER.encode(&from), refused.cloned());
+            async move {
+                let wanted = Wanted { instance: &instance, scope: &scope, depth };
+                let Some(Auth::Token(auth)) = instance.connector.auths.get(&name) else {
+                    let text = format!("there is no auth `{name}`");
+                    return Err(Error::new(Kind::Configuration, text).into());
+                };
+                caller.renewed(wanted, &name, auth, from, refused.as_ref()).await
+            }
+        };
         let key = (&wanted.instance.id, name, from);
-        self.tokens.get(&*self.exchange.clock, key, refused, fetch).await.map(Some)
+        self.tokens.get(&self.exchange.clock, key, refused, fetch).await.map(Some)
     }
 
     /// A new token; where it needs what was saved before, that is kept on disk before the token is used. Boxed,
@@ -195,7 +209,7 @@ impl Caller {
         let mut mask = Mask::of(wanted.instance);
         hide(&saved, &mut mask);
         let mut token = match &auth.source {
-            TokenSource::OAuth(oauth) => self.ask(oauth, name, &scope, &mut mask).await?,
+            TokenSource::OAuth(oauth) => self.ask(oauth, (wanted.instance, name), &scope, &mut mask).await?,
             TokenSource::Signed(assertion) => self_signed(assertion, &scope, now)?,
             TokenSource::Exchange(exchange) => {
                 let wanted = Wanted { scope: &scope, depth: wanted.depth + 1, ..wanted };
@@ -211,14 +225,15 @@ impl Caller {
     async fn ask(
         &self,
         oauth: &OAuth,
-        name: &str,
+        (instance, name): (&Instance, &str),
         scope: &Scope,
         mask: &mut Mask,
     ) -> Result<Token, CallError> {
         let asked_at = self.exchange.clock.now();
         let request = oauth::request(oauth, scope, asked_at, mask)?;
         // Asking twice for a token makes nothing at the vendor that stays.
-        let answer = match self.exchange.send(&request, Repeat::Safe, mask).await {
+        let terms = Terms { instance: &instance.id, repeat: Repeat::Safe, accept: &[] };
+        let answer = match self.exchange.send(&request, terms, mask).await {
             Err(CallError::Gone(failure) | CallError::Unreadable(failure)) => {
                 return Err(CallError::Refused(failure));
             }

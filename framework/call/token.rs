@@ -12,10 +12,14 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value as Json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::failure::{CallError, Failure};
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
+use crate::error::{Error, Kind};
 
 /// How long a token is kept whose lifetime is not told.
 const UNTOLD: Duration = Duration::from_secs(300);
@@ -61,13 +65,15 @@ impl Token {
 #[derive(Default)]
 pub struct Tokens {
     entries: Mutex<BTreeMap<(InstanceId, String), Arc<Entry>>>,
+    /// The fetches under way, at most one for each token.
+    fetches: Mutex<JoinSet<()>>,
 }
 
 struct Entry {
     fingerprint: [u8; 32],
     /// Fetches that have ended: who waited through one takes its outcome instead of beginning another.
     ended: AtomicU64,
-    slot: tokio::sync::Mutex<Slot>,
+    slot: Arc<tokio::sync::Mutex<Slot>>,
 }
 
 #[derive(Default)]
@@ -97,18 +103,22 @@ impl From<Denied> for CallError {
 }
 
 impl Tokens {
-    /// The token of an auth, fetched where none is kept. `refused` is one that the vendor did not accept: it is
-    /// not given again. The fingerprint tells what it is made of: when that changes, the token falls.
-    pub async fn get(
+    /// The token of an auth, fetched if none is kept. `refused` is one that the vendor did not accept: it is not
+    /// given again. The fingerprint tells what it is made of: when that changes, the token falls. The fetch runs in a
+    /// task of its own: it ends and is kept even if who began it is dropped, and all who wait take its outcome.
+    pub async fn get<F>(
         &self,
-        clock: &dyn Clock,
+        clock: &Arc<dyn Clock>,
         (instance, auth, fingerprint): (&InstanceId, &str, [u8; 32]),
         refused: Option<&Token>,
-        fetch: impl Future<Output = Result<Token, CallError>> + Send,
-    ) -> Result<Token, CallError> {
+        fetch: impl FnOnce() -> F + Send,
+    ) -> Result<Token, CallError>
+    where
+        F: Future<Output = Result<Token, CallError>> + Send + 'static,
+    {
         let entry = self.entry(instance, auth, fingerprint);
         let before = entry.ended.load(Ordering::Acquire);
-        let mut slot = entry.slot.lock().await;
+        let mut slot = entry.slot.clone().lock_owned().await;
         if slot.token.as_ref().is_some_and(|kept| refused.is_some_and(|refused| kept.text == refused.text)) {
             slot.token = None;
         }
@@ -122,17 +132,40 @@ impl Tokens {
         {
             return Err(denied.clone().into());
         }
-        let outcome = fetch.await;
-        entry.ended.fetch_add(1, Ordering::AcqRel);
-        slot.take(&outcome, clock.now());
-        outcome
+        let (fetch, clock) = (fetch(), clock.clone());
+        let (answer, outcome) = oneshot::channel();
+        let fetched = async move {
+            let outcome = fetch.await;
+            entry.ended.fetch_add(1, Ordering::AcqRel);
+            slot.take(&outcome, clock.now());
+            drop(slot);
+            // Who asked may be gone: the token is kept for the next one.
+            let _ = answer.send(outcome);
+        };
+        {
+            let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+            while fetches.try_join_next().is_some() {}
+            fetches.spawn(fetched.in_current_span());
+        }
+        outcome.await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Passing, "the process stopped while a token was being fetched").into())
+        })
+    }
+
+    /// Waits for the fetches under way, at most so long.
+    pub async fn finish(&self, limit: Duration) {
+        let mut fetches = std::mem::take(&mut *self.fetches.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async { while fetches.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("a token was still being fetched when the process stopped");
+        }
     }
 
     fn entry(&self, instance: &InstanceId, auth: &str, fingerprint: [u8; 32]) -> Arc<Entry> {
         // Nothing that could panic happens under this lock.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh =
-            || Arc::new(Entry { fingerprint, ended: AtomicU64::new(0), slot: tokio::sync::Mutex::default() });
+            || Arc::new(Entry { fingerprint, ended: AtomicU64::new(0), slot: Arc::default() });
         let entry = entries.entry((instance.clone(), auth.to_owned())).or_insert_with(fresh);
         if entry.fingerprint != fingerprint {
             *entry = fresh();

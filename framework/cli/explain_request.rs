@@ -209,7 +209,7 @@ impl Look<'_> {
         self.copy_state(&state).await?;
         secrets::ensure(self.instance, state.clone()).await?;
         let caller = match self.online {
-            true => outgoing::caller(&self.configuration.outgoing, None)?,
+            true => outgoing::caller(&self.configuration.outgoing, None, Arc::default())?,
             false => Arc::new(Caller::new(Arc::new(Nowhere), clock.clone(), Pace::default())),
         };
         let provisioner = Provisioner::new(self.instance.clone(), caller.clone(), state, clock.clone());

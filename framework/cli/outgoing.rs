@@ -7,6 +7,7 @@ use crate::call::Transport;
 use crate::call::caller::Caller;
 use crate::call::retry::Pace;
 use crate::call::transport::{HttpTransport, Options};
+use crate::condition::Conditions;
 use crate::connector::clock::SystemClock;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, Admit};
@@ -17,12 +18,17 @@ use crate::simulate::record::Recording;
 const MAX_ROOTS: u64 = 4 << 20;
 
 /// Makes the calls of `plan`, `run` and `destroy` to vendors; they are recorded where that is wanted.
-pub(super) fn caller(outgoing: &Outgoing, recording: Option<&Arc<Recording>>) -> Result<Arc<Caller>> {
+pub(super) fn caller(
+    outgoing: &Outgoing,
+    recording: Option<&Arc<Recording>>,
+    conditions: Arc<Conditions>,
+) -> Result<Arc<Caller>> {
     let mut transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(options(outgoing)?)?);
     if let Some(recording) = recording {
         transport = recording.over(transport);
     }
-    Ok(Arc::new(Caller::new(transport, Arc::new(SystemClock), Pace::default())))
+    let caller = Caller::new(transport, Arc::new(SystemClock), Pace::default());
+    Ok(Arc::new(caller.reporting_to(conditions)))
 }
 
 /// Sends to sinks: the operator names them, so that private addresses and plain http are as good as others.

@@ -46,7 +46,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         purpose: Purpose::Run,
     };
     let configuration = configure(&ask, &environment())?;
-    let caller = outgoing::caller(&configuration.outgoing, None)?;
+    let caller = outgoing::caller(&configuration.outgoing, None, Arc::default())?;
     let state = kept(&configuration.data_dir)?;
     let mut trouble = None;
     for configured in &configuration.instances {

@@ -116,7 +116,7 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
     if let Some(tls) = &tls {
         tls.report_to(health.conditions.clone());
     }
-    let caller = outgoing::caller(&configuration.outgoing, recording.as_ref())?;
+    let caller = outgoing::caller(&configuration.outgoing, recording.as_ref(), health.conditions.clone())?;
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
     let world = World {
         store: Local::open(&configuration.data_dir, configuration.queue, clock.clone())?,

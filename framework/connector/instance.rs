@@ -57,6 +57,17 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Returns the instance as it is now, for work that outlives the request that asked for it.
+    pub fn snapshot(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            connector: self.connector.clone(),
+            settings: self.settings.clone(),
+            secrets: RwLock::new(self.live()),
+            receiver_url: self.receiver_url.clone(),
+        }
+    }
+
     /// The names that exist everywhere: settings, secrets (the newest values), vars, instance, receiver.
     pub fn scope(&self) -> Scope {
         let live = self.live();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay::call::failure::CallError;
@@ -55,6 +56,8 @@ struct Rotating {
     server: Server,
     shelf: Arc<Shelf>,
     rotations: Arc<AtomicUsize>,
+    /// Whether the token endpoint takes its time.
+    slow: Arc<AtomicBool>,
 }
 
 impl Rotating {
@@ -63,12 +66,17 @@ impl Rotating {
         let rotations = Arc::new(AtomicUsize::new(0));
         let good = Mutex::new("refresh-0".to_owned());
         let (log, count) = (shelf.clone(), rotations.clone());
+        let slow = Arc::new(AtomicBool::new(false));
+        let slowly = slow.clone();
         let server = Server::start(move |seen, _| {
             if !seen.line().starts_with("POST /oauth/token") {
                 let token = seen.header("authorization").unwrap_or_default().to_owned();
                 log.log.lock().unwrap().push(format!("used {token}"));
                 let revoked = token == "Bearer access-revoked";
                 return answer(if revoked { 401 } else { 200 }, "[]");
+            }
+            if slowly.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(300));
             }
             let form: BTreeMap<_, _> =
                 url::form_urlencoded::parse(seen.body.as_bytes()).into_owned().collect();
@@ -84,7 +92,7 @@ impl Rotating {
             answer(200, &body)
         })
         .await;
-        Self { server, shelf, rotations }
+        Self { server, shelf, rotations, slow }
     }
 
     /// A process that uses the same state.
@@ -110,6 +118,23 @@ async fn a_rotated_token_is_kept_before_what_came_with_it_is_used() {
     let log = vendor.shelf.log.lock().unwrap().clone();
     let order = ["kept \"refresh-1\"", "used Bearer access-1", "kept \"refresh-2\"", "used Bearer access-2"];
     assert_eq!(log, order);
+}
+
+/// A request that is dropped, or a pass that is given up, must not take a new refresh token with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_call_loses_no_rotated_token() {
+    let vendor = Rotating::start().await;
+    let one = vendor.process();
+    vendor.slow.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let dropped = tokio::time::timeout(Duration::from_millis(40), one.call("find", Repeat::Safe)).await;
+        assert!(dropped.is_err(), "it was answered too soon");
+    }
+    one.caller.finish(Duration::from_secs(10)).await;
+    assert_eq!(*vendor.shelf.log.lock().unwrap(), ["kept \"refresh-1\""], "the fetch went on without its caller");
+    vendor.slow.store(false, Ordering::SeqCst);
+    one.call("find", Repeat::Safe).await.unwrap();
+    assert_eq!(vendor.rotations(), 1, "one fetch served all");
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ impl Compiler {
             response,
             accept,
             ok,
+            ok_is_shared: !at.has("ok"),
             save,
             errors: Arc::clone(&shared.errors),
             secret_in_url,

@@ -25,10 +25,12 @@ pub struct Call {
     pub body: Body,
     /// How the answer is read.
     pub response: ResponseFormat,
-    /// Statuses outside 2xx that are a success.
+    /// Statuses outside 2xx that are answers like any other.
     pub accept: Vec<u16>,
-    /// Whether a 2xx answer is a success.
+    /// Whether an answer with a 2xx or accepted status is a success.
     pub ok: Option<Condition>,
+    /// Whether `ok` is not the call's own, but what holds for every call.
+    pub ok_is_shared: bool,
     /// What is kept of the answer.
     pub save: Vec<(String, Pick)>,
     /// Where the vendor says what went wrong.
