@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::{Error, Kind};
 
+mod captures;
 mod completions;
 mod dead_letters;
 mod destroy;
@@ -70,6 +71,8 @@ enum Command {
     Sinks(sinks::Arguments),
     /// List the values of secrets that are still accepted, or end former ones at once
     Secrets(secrets::Arguments),
+    /// List or show what vendors sent in handshakes, and let a handshake in
+    Captures(captures::Arguments),
     /// Write a new connector, which validates and passes its case from the start
     New(Box<new::Arguments>),
     /// Print the JSON Schema of specs (from which editors complete and check), of cases, or of what is printed as JSON
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(arguments) => dead_letters::run(arguments),
         Command::Sinks(arguments) => sinks::run(arguments),
         Command::Secrets(arguments) => secrets::run(arguments),
+        Command::Captures(arguments) => captures::run(arguments),
         Command::New(arguments) => new::run(*arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

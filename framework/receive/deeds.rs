@@ -41,13 +41,16 @@ pub enum Captured {
     Known,
     /// Others are kept, and it is not the time to replace them.
     Refused,
+    /// None are kept, and the request is unsigned and comes while nothing is expected.
+    Closed,
 }
 
 /// What rules change beyond the receiver.
 #[async_trait]
 pub trait Deeds: Send + Sync + 'static {
-    /// Keeps values as `state.RESOURCE.NAME`, all of them or none, and returns when they are safe.
-    async fn capture(&self, resource: &str, values: &[Kept]) -> Result<Captured>;
+    /// Keeps values as `state.RESOURCE.NAME`, all of them or none, and returns when they are safe. `verified`: the
+    /// request that has them was accepted by `verify`.
+    async fn capture(&self, resource: &str, values: &[Kept], verified: bool) -> Result<Captured>;
 
     /// Asks for an operation, and returns at once. Many askings may become one operation.
     fn run(&self, resource: &str, operation: Lifecycle);

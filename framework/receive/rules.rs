@@ -167,7 +167,8 @@ impl Asked<'_> {
         let Some(deeds) = &endpoint.reach.deeds else {
             return Err(Refused::NotReady("nobody keeps what rules capture".to_owned()));
         };
-        match deeds.capture(resource, values).await.map_err(|e| Refused::Broken(e.to_string()))? {
+        let captured = deeds.capture(resource, values, rule.verified).await;
+        match captured.map_err(|e| Refused::Broken(e.to_string()))? {
             Captured::Known => {}
             Captured::Saved => {
                 let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
@@ -177,7 +178,14 @@ impl Asked<'_> {
             }
             Captured::Refused => {
                 return Err(Refused::Taken(format!(
-                    "the rule `{}`: `{resource}` has another value",
+                    "the rule `{}`: `{resource}` has another value; `forebay captures open` lets one request replace it",
+                    rule.name
+                )));
+            }
+            Captured::Closed => {
+                return Err(Refused::Taken(format!(
+                    "the rule `{}`: no operation of `{resource}` is open, so that the unsigned request may be anybody's; \
+                     `forebay captures open` lets one in",
                     rule.name
                 )));
             }

@@ -14,7 +14,10 @@ use crate::provision::manual::{self, Keys};
 /// Whether there is anything to say: without a call of the vendor's there is only where a key is made here.
 fn has_instructions(instance: &Instance) -> bool {
     let made_here = instance.connector.secrets.iter().any(|secret| secret.generate.is_some());
-    instance.connector.provision.is_some() || made_here
+    // A handshake that nobody signs has to be let in first.
+    let mut rules = instance.connector.receiver.rules.iter();
+    let captures = rules.any(|rule| !rule.verified && !rule.capture.is_empty());
+    instance.connector.provision.is_some() || made_here || captures
 }
 
 /// Asks the person who looks after the vendor's side to give it a secret that changed. A key that was generated here is

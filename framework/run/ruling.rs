@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::Lifecycle;
-use crate::error::Result;
-use crate::provision::captures::Keeping;
+use crate::error::{Error, Kind, Result};
+use crate::provision::captures::{Arrival, Keeping};
 use crate::provision::is_automatic;
 use crate::provision::state::Memory;
 use crate::receive::{Captured, Deeds};
@@ -57,12 +57,17 @@ impl Ruling {
 
 #[async_trait]
 impl Deeds for Ruling {
-    async fn capture(&self, resource: &str, values: &[(String, Json)]) -> Result<Captured> {
-        let moment = (self.began, self.clock.now().as_second());
-        Ok(match self.memory.capture(resource, values, moment).await? {
+    async fn capture(&self, resource: &str, values: &[(String, Json)], verified: bool) -> Result<Captured> {
+        let (memory, resource, values) = (self.memory.clone(), resource.to_owned(), values.to_vec());
+        let arrival = Arrival { began: self.began, at_seconds: self.clock.now().as_second(), verified };
+        // What the vendor told once belongs to the instance: a request that is dropped here does not undo half of it.
+        let kept = tokio::spawn(async move { memory.capture(&resource, &values, arrival).await }).await;
+        let kept = kept.map_err(|error| Error::new(Kind::Io, "keeping a captured value failed").because(error))?;
+        Ok(match kept? {
             Keeping::Saved => Captured::Saved,
             Keeping::Known => Captured::Known,
             Keeping::Refused => Captured::Refused,
+            Keeping::Closed => Captured::Closed,
         })
     }
 

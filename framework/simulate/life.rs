@@ -31,7 +31,7 @@ use crate::connector::instance::Instance;
 use crate::deliver::config::SinkConfig;
 use crate::deliver::sinks::Outside;
 use crate::error::{Error, Kind, Result};
-use crate::provision::state::Memory;
+use crate::provision::state::{Memory, Window};
 use crate::provision::{Provisioner, What, is_automatic};
 use crate::queue::State;
 use crate::queue::local::Local;
@@ -51,6 +51,8 @@ const MOST_OF_A_PUSH: u64 = 100;
 const LOOK: Duration = Duration::from_millis(20);
 /// Ids that come with other bytes under `--faults`.
 const REUSED: u64 = 5;
+/// How long the simulated operator lets unsigned handshakes in.
+const WINDOW_SECONDS: i64 = 600;
 
 /// What a simulation needs from outside.
 pub struct Simulation {
@@ -247,6 +249,10 @@ impl Life {
             self.stream_is_made().await?;
         } else {
             self.receiver_answers().await?;
+            // The operator expects them.
+            let at = self.clock.now().as_second();
+            let window = Window { from_seconds: at, until_seconds: at.saturating_add(WINDOW_SECONDS) };
+            self.handshakes.wire.memory.open_captures(Some(window)).await?;
             // What became of each is for the summary to say.
             let _ = self.handshakes.unsigned().await;
             let _ = self.handshakes.signed().await;

@@ -74,6 +74,8 @@ pub enum Step {
     Receive(Box<Receive>),
     /// Another time.
     Clock(String),
+    /// An operator lets unsigned requests give values for so long.
+    Capture(String),
 }
 
 /// Calls that are made, and what comes of them.

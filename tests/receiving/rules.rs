@@ -12,7 +12,7 @@ use forebay::connector::clock::{Clock, SystemClock};
 use forebay::connector::instance::InstanceId;
 use forebay::connector::model::Lifecycle;
 use forebay::error::Result;
-use forebay::provision::captures::Keeping;
+use forebay::provision::captures::{Arrival, Keeping};
 use forebay::provision::state::{Memory, Operation, Pending};
 use forebay::queue::limits::Limits as QueueLimits;
 use forebay::queue::local::Local;
@@ -55,7 +55,7 @@ struct Noted {
 
 #[async_trait]
 impl Deeds for Noted {
-    async fn capture(&self, _: &str, values: &[Kept]) -> Result<Captured> {
+    async fn capture(&self, _: &str, values: &[Kept], _: bool) -> Result<Captured> {
         self.kept.lock().unwrap().extend(values.iter().cloned());
         Ok(Captured::Saved)
     }
@@ -271,7 +271,7 @@ async fn what_rules_keep_and_what_provisioning_saves_do_not_overwrite_each_other
     let keeping = tokio::spawn(async move {
         for n in 0..40 {
             let value = (format!("key-{n}"), json!(n));
-            let kept = rules.capture("hook", &[value], (0, 100)).await.unwrap();
+            let kept = rules.capture("hook", &[value], arrival(100, true)).await.unwrap();
             assert_eq!(kept, Keeping::Saved);
         }
     });
@@ -294,27 +294,33 @@ async fn what_rules_keep_and_what_provisioning_saves_do_not_overwrite_each_other
     store.close().await.unwrap();
 }
 
-/// A secret is taken while there is none, again when an operation of the resource is under way that began later, and
-/// never once the instance was destroyed.
+fn arrival(at_seconds: i64, verified: bool) -> Arrival {
+    Arrival { began: 0, at_seconds, verified }
+}
+
+/// An unsigned secret is taken once in each operation of the resource, and never once the instance was destroyed.
 #[tokio::test]
-async fn a_secret_is_replaced_only_while_an_operation_is_open() {
+async fn a_secret_is_taken_only_while_an_operation_is_open() {
     let state = Arc::new(crate::provisioning::bench::Remembered::default());
     let memory = Memory::new(InstanceId::parse("acme").unwrap(), state);
-    let capture =
-        async |text: &str, at| memory.capture("hook", &[("key".to_owned(), json!(text))], (0, at)).await;
-    assert_eq!(capture("first", 10).await.unwrap(), Keeping::Saved);
-    assert_eq!(capture("first", 11).await.unwrap(), Keeping::Known);
-    assert_eq!(capture("stranger", 12).await.unwrap(), Keeping::Refused);
+    let capture = async |text: &str, at| {
+        memory.capture("hook", &[("key".to_owned(), json!(text))], arrival(at, false)).await
+    };
     let open = |since_seconds| {
         memory.change(move |document| {
             let pending = Pending { operation: Operation::Create, done: 0, since_seconds };
-            document.resources.get_mut("hook").unwrap().pending = Some(pending);
+            document.resources.entry("hook".to_owned()).or_default().pending = Some(pending);
             Ok(())
         })
     };
+    assert_eq!(capture("attacker", 5).await.unwrap(), Keeping::Closed, "nothing is open: it may be anybody's");
+    open(9).await.unwrap();
+    assert_eq!(capture("first", 10).await.unwrap(), Keeping::Saved);
+    assert_eq!(capture("first", 11).await.unwrap(), Keeping::Known);
+    assert_eq!(capture("attacker", 12).await.unwrap(), Keeping::Refused);
     open(20).await.unwrap();
     assert_eq!(capture("second", 21).await.unwrap(), Keeping::Saved);
-    assert_eq!(capture("stranger", 22).await.unwrap(), Keeping::Refused, "one for each operation");
+    assert_eq!(capture("attacker", 22).await.unwrap(), Keeping::Refused, "one for each operation");
     assert_eq!(memory.read().await.unwrap().names()["hook"]["key"], "second");
     let destroyed = memory.change(|document| {
         document.destroyed += 1;
@@ -322,6 +328,6 @@ async fn a_secret_is_replaced_only_while_an_operation_is_open() {
         Ok(())
     });
     destroyed.await.unwrap();
-    assert!(capture("stranger", 30).await.is_err());
+    assert!(capture("attacker", 30).await.is_err());
     assert_eq!(memory.read().await.unwrap().names(), json!({}));
 }
