@@ -120,6 +120,22 @@ codes! {
     SecretShort = "secret_short", Warning, "give a longer value: it is shown in texts that hold it as part of a word";
     /// A file does not answer.
     FileBlocked = "file_blocked", Warning, "repair the file system or the pipe; the file is tried again by itself";
+    /// The vendor refuses what provisioning asks for; events of a stream that exists are still received.
+    StreamRefused = "stream_refused", Error, "correct what the vendor's message names (credentials, permissions, plan); Forebay tries again by itself, and at once after SIGHUP";
+    /// The vendor says that the stream does not exist any more, and no new one could be created.
+    StreamGone = "stream_gone", Error, "read the message: nothing is sent until a new stream exists";
+    /// The vendor has suspended the stream, or it is unhealthy, and the connector does not repair it.
+    StreamDegraded = "stream_degraded", Error, "look at the stream at the vendor and enable it, or run `forebay plan`";
+    /// The stream differs from what the connector wants, and Forebay leaves it so.
+    StreamDrifted = "stream_drifted", Warning, "run `forebay plan` and change at the vendor what it lists";
+    /// The lifetime of the stream is over and it was not renewed.
+    StreamExpired = "stream_expired", Error, "read the other conditions of the instance: the renewal failed";
+    /// The state of the stream at the vendor could not be looked up.
+    StreamUnreachable = "stream_unreachable", Warning, "check the network, the proxy and the vendor's status page; Forebay tries again by itself";
+    /// Another endpoint at the vendor matches what identifies this stream.
+    DuplicateEndpoint = "duplicate_endpoint", Warning, "delete the endpoint that is not in use at the vendor; `forebay plan` lists all of them";
+    /// A call to a vendor had no answer, or one that says to try later.
+    VendorUnreachable = "vendor_unreachable", Warning, "check name resolution, the network, the proxy and the certificate that the message names";
 }
 
 /// What a condition is about. Empty for the process as a whole.
@@ -225,6 +241,11 @@ impl Conditions {
     /// Returns an empty list. `now` gives the time for `since` and for the rate limit of the log.
     pub fn new(now: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
         Self { now, inner: RwLock::default() }
+    }
+
+    /// Returns the time by which conditions are dated.
+    pub fn now(&self) -> Timestamp {
+        (self.now)()
     }
 
     /// Raises a condition, or updates the message of one that holds already. The first occurrence is logged; later

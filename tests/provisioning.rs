@@ -6,6 +6,7 @@ mod destroy;
 mod documented;
 mod gone;
 pub mod killed;
+mod known;
 mod life;
 mod lifetimes;
 mod manual;

@@ -100,40 +100,58 @@ impl Provisioner {
             let pending = state.pending.filter(|pending| pending.is(Operation::Delete));
             pending.map_or(0, |pending| pending.done)
         };
-        let (saved, from) = match doomed {
+        let (mut saved, from) = match doomed {
             Doomed::Own(state) => (state.known(), done(state)),
             Doomed::Old(old) => (old.saved.clone(), old.done),
             Doomed::Gone(gone) => (gone.known(), done(gone)),
             Doomed::Unkept(saved) => (saved.clone(), 0),
         };
         let mut document = self.memory.read().await?;
-        let doomed_only = ResourceState { saved, ..ResourceState::default() };
-        document.resources.insert(resource.name.clone(), doomed_only);
-        let names = names.with("state", &document.names());
         let mut removed = if from > 0 { Removed::Now } else { Removed::Already };
         for (n, step) in resource.delete.iter().enumerate().skip(from) {
-            match self.step(resource, Operation::Delete, step, &names).await {
-                Ok(_) => removed = Removed::Now,
-                Err(CallError::Gone(_)) => {}
+            // Each step sees what the steps before it saved, and of the resource nothing but the doomed one's values.
+            let doomed_only = ResourceState { saved: saved.clone(), ..ResourceState::default() };
+            document.resources.insert(resource.name.clone(), doomed_only);
+            let names = names.with("state", &document.names());
+            let told = match self.step(resource, Operation::Delete, step, &names).await {
+                Ok(told) => {
+                    removed = Removed::Now;
+                    told
+                }
+                Err(CallError::Gone(_)) => Map::new(),
                 Err(error) => return Err(error),
-            }
+            };
             points::reached("provision.step-taken");
-            self.keep_doomed(resource, &doomed, n + 1).await?;
+            self.keep_doomed(resource, &doomed, n + 1, &told).await?;
             points::reached("provision.step-kept");
+            saved.extend(told);
         }
         Ok(removed)
     }
 
-    /// So many steps of its delete are done.
-    async fn keep_doomed(&self, resource: &Resource, doomed: &Doomed<'_>, done: usize) -> Result<()> {
-        let since_seconds = self.clock.now().as_second();
-        let pending = Pending { operation: Operation::Delete, done, since_seconds };
+    /// Keeps that so many steps of its delete are done, and what the last one saved.
+    async fn keep_doomed(
+        &self,
+        resource: &Resource,
+        doomed: &Doomed<'_>,
+        done: usize,
+        told: &Map<String, Json>,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let pending = Pending { operation: Operation::Delete, done, since_seconds: now.as_second() };
         match doomed {
             Doomed::Unkept(_) => return Ok(()),
-            Doomed::Own(_) => self.change(&resource.name, |state| state.pending = Some(pending)).await?,
+            Doomed::Own(_) => {
+                let more = |state: &mut ResourceState| {
+                    state.learn(told, now);
+                    state.pending = Some(pending);
+                };
+                self.change(&resource.name, more).await?
+            }
             Doomed::Old(_) => {
                 let more = |state: &mut ResourceState| {
                     if let Some(old) = &mut state.old {
+                        old.saved.extend(told.clone());
                         old.done = done;
                     }
                 };
@@ -142,6 +160,7 @@ impl Provisioner {
             Doomed::Gone(_) => {
                 let more = |state: &mut ResourceState| {
                     if let Some(gone) = &mut state.gone {
+                        gone.learn(told, now);
                         gone.pending = Some(pending);
                     }
                 };

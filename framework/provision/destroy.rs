@@ -33,7 +33,7 @@ impl Provisioner {
                 if !document.resources.is_empty() {
                     document.destroyed += 1;
                 }
-                document.refusal = None;
+                (document.refusal, document.captures) = (None, None);
                 Ok(())
             })
             .await?;

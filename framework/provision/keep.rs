@@ -1,10 +1,12 @@
-//! The schedule: provisioning at the start until it succeeds or is refused, then a look every now and then.
+//! The schedule: provisioning at the start until it succeeds or is refused, then a check at intervals.
 //!
 //! `run` calls [`Provisioner::settle`] once and then [`Provisioner::keep`], which ends with the process or when
-//! somebody runs `destroy`. Passing faults are tried again for ever; a refusal is said, and tried at the next look.
+//! somebody runs `destroy`. A pass that fails is tried again with backoff, refused or not: what failed and when the
+//! next try is stands in [`Provisioner::status`], from where `run` makes a condition of it.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::provisioner::{Provisioner, provisioned};
@@ -18,6 +20,10 @@ const EVERY: Duration = Duration::from_secs(5 * 60);
 const FIRST: Duration = Duration::from_secs(1);
 /// How long nobody looks at the clock where something has a lifetime.
 const NAP: Duration = Duration::from_secs(30);
+/// The first wait after a refusal; it doubles up to the interval of the checks, but not beyond the longest.
+const REFUSED: Duration = Duration::from_secs(30);
+/// How often other endpoints that match `find` are counted.
+const COUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 /// The longest of our own choosing.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 /// The longest that a vendor may ask for.
@@ -47,13 +53,14 @@ impl Provisioner {
         }
     }
 
-    /// Looks on schedule, and at once when it is nudged (secrets changed). Ends with the process, or when the
-    /// instance was destroyed; it never fails.
+    /// Checks on schedule, and at once when it is nudged (secrets changed). After a pass that failed it is tried again
+    /// with backoff. Ends with the process, or when the instance was destroyed; it never fails.
     pub async fn keep(&self, nudge: &Notify, mut shutdown: watch::Receiver<bool>) {
         let every = self.every();
-        let mut wait = every;
-        let mut retry = FIRST;
-        let mut punctual = true;
+        let (mut retry, mut refused) = (FIRST, REFUSED);
+        let mut punctual = !self.is_failing();
+        let mut wait = if punctual { every } else { self.after_refusal(&mut refused, every) };
+        let mut counted: Option<Timestamp> = None;
         loop {
             tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => return,
@@ -67,17 +74,24 @@ impl Provisioner {
             punctual = outcome.is_ok();
             match outcome {
                 Ok(report) if report.destroyed => return,
-                Ok(_) => (wait, retry) = (every, FIRST),
+                Ok(_) => {
+                    (wait, retry, refused) = (every, FIRST, REFUSED);
+                    let now = self.clock.now();
+                    if counted.is_none_or(|at| now.duration_since(at).abs() >= COUNTED) {
+                        counted = Some(now);
+                        tokio::select! {
+                            _ = shutdown.wait_for(|stop| *stop) => return,
+                            () = self.count_duplicates() => {}
+                        }
+                    }
+                }
                 Err(error) if error.kind == Kind::Passing => {
                     wait = self.after(&error, retry);
-                    retry = (retry * 2).min(LONGEST);
+                    (retry, refused) = ((retry * 2).min(LONGEST), REFUSED);
                 }
-                Err(error) => {
-                    tracing::error!(
-                        instance = %self.instance.id, error = %error,
-                        "provisioning failed; it is tried again at the next check"
-                    );
-                    (wait, retry) = (every, FIRST);
+                Err(_) => {
+                    wait = self.after_refusal(&mut refused, every);
+                    retry = FIRST;
                 }
             }
         }
@@ -112,13 +126,22 @@ impl Provisioner {
         checks.map(|check| check.every).min().unwrap_or(EVERY)
     }
 
-    /// How long to wait after a fault that may pass: as long as the vendor asked, at least `own`. Says so.
+    /// Returns how long to wait after a fault that may pass: as long as the vendor asked, at least `own`.
     fn after(&self, error: &Error, own: Duration) -> Duration {
         let wait = self.asked_wait().map_or(own, |asked| asked.min(LONGEST_ASKED).max(own));
-        tracing::warn!(
+        tracing::debug!(
             instance = %self.instance.id, error = %error, wait_s = wait.as_secs(),
             "provisioning failed, which may pass; it is tried again"
         );
+        self.tries_again_in(wait);
+        wait
+    }
+
+    /// Returns how long to wait after a refusal; the next one after another is twice as long.
+    fn after_refusal(&self, refused: &mut Duration, every: Duration) -> Duration {
+        let wait = *refused;
+        *refused = (wait * 2).min(every.clamp(REFUSED, LONGEST));
+        self.tries_again_in(wait);
         wait
     }
 }

@@ -28,6 +28,9 @@ impl Provisioner {
         let _turn = self.turn.lock().await;
         self.begins(Pass::Reconcile);
         let outcome = self.pass().await;
+        if let Err(error) = &outcome {
+            self.fails(error);
+        }
         self.ended(Pass::Reconcile, outcome)
     }
 
@@ -54,7 +57,7 @@ impl Provisioner {
             }
         }
         let unwell = report.deeds.iter().find(|deed| deed.what == What::LeftAlone).map(Deed::to_string);
-        self.succeeded(unwell).await?;
+        self.succeeded(unwell, !report.unhealthy.is_empty()).await?;
         Ok(report)
     }
 
@@ -290,6 +293,7 @@ impl Provisioner {
                 self.did(report, resource, What::Repaired, "it was not healthy".to_owned());
             }
             Health::Leave(why) => {
+                report.unhealthy.push(resource.name.clone());
                 self.did(report, resource, What::LeftAlone, format!("it is not healthy, and {why}"));
             }
         }
@@ -308,12 +312,29 @@ impl Provisioner {
         let last = state.current.clone().unwrap_or_else(|| json!({}));
         let latest = self.memory.latest_event_time().await?;
         let from = resume_from(state, latest, self.clock.now());
-        let names = moment.names.with("current", &last).resuming(&self.instance, from);
-        let made = if state.pending.is_some_and(|pending| pending.is(Operation::Create)) {
+        let mut names = moment.names.with("current", &last).resuming(&self.instance, from);
+        let mut made = if state.pending.is_some_and(|pending| pending.is(Operation::Create)) {
             self.resume_create(resource, state, &names, &moment.desired).await
         } else {
             self.create(resource, 0, &names, &moment.desired).await
         };
+        // What a person had set on the one before is not worth a stream: without it, if that is what is refused.
+        let mut carried = String::new();
+        if let Err(CallError::Refused(failure)) = &made {
+            let bare = names.with("current", &json!({}));
+            if let Some(done) = self.refused_for_carried(resource, failure, (&names, &bare)).await? {
+                carried = format!(
+                    ", without what was carried over from the one before, which the vendor refused: {}",
+                    failure.sentence
+                );
+                tracing::warn!(
+                    instance = %self.instance.id, resource = resource.name, why = failure.sentence,
+                    "the vendor refused the values that were carried over from the one before: creating it without them"
+                );
+                made = self.create(resource, done, &bare, &moment.desired).await;
+                names = bare;
+            }
+        }
         let after = self.moment(resource).await?;
         let replaced = after.state.old.as_ref().map(|old| old.overlap_seconds.is_some());
         match made {
@@ -336,7 +357,7 @@ impl Provisioner {
             (None, true, None) => (What::Recreated, "it was gone".to_owned()),
             (None, false, _) => (What::Created, "there was none".to_owned()),
         };
-        self.did(report, resource, what, why);
+        self.did(report, resource, what, why + &carried);
         Ok(())
     }
 

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value as Json};
 
 use super::names::Names;
-use super::provisioner::Provisioner;
-use super::state::ResourceState;
+use super::provisioner::{Provisioner, provisioned};
+use super::state::{Document, ResourceState};
 use crate::call::answer::Answer;
 use crate::call::exchange::is_nothing;
 use crate::call::failure::CallError;
@@ -83,17 +83,16 @@ impl Provisioner {
         let answer = match self.caller.call(&self.instance, &check.call, &names.real, Repeat::Safe).await {
             Ok(answer) => answer,
             Err(CallError::Gone(_)) if !resource.singleton => return Ok(Seen::Gone),
-            Err(CallError::Refused(failure)) if check.gone.is_some() => {
-                let response = failure.response.clone().unwrap_or_default();
-                return if self.says_gone(check, &names, response)? {
-                    Ok(Seen::Gone)
-                } else {
-                    Err(CallError::Refused(failure))
+            Err(error) => {
+                // `gone` is a condition on the answer, whatever its status: an answer, not a failure without one.
+                let response = error.failure().and_then(|failure| failure.response.clone());
+                return match response {
+                    Some(response) if self.says_gone(check, &names, &response)? => Ok(Seen::Gone),
+                    Some(_) | None => Err(error),
                 };
             }
-            Err(error) => return Err(error),
         };
-        if self.says_gone(check, &names, answer.response.clone())? {
+        if self.says_gone(check, &names, &answer.response)? {
             return Ok(Seen::Gone);
         }
         match check.current.resolve(&answer.json.unwrap_or_default()) {
@@ -106,9 +105,9 @@ impl Provisioner {
         }
     }
 
-    fn says_gone(&self, check: &Check, names: &Names, response: Json) -> Result<bool, CallError> {
+    fn says_gone(&self, check: &Check, names: &Names, response: &Json) -> Result<bool, CallError> {
         match &check.gone {
-            Some(gone) => Ok(gone.holds(&names.real.with("response", response))?),
+            Some(gone) => Ok(gone.holds(&names.real.with("response", response.clone()))?),
             None => Ok(false),
         }
     }
@@ -138,6 +137,55 @@ impl Provisioner {
     ) -> Result<Seen, CallError> {
         let Some(find) = &resource.find else { return Ok(Seen::Nothing) };
         stranger(resource, state, self.matches(find, names).await?)
+    }
+
+    /// Counts what else at the vendor matches `find` of the resources that are ours, for the condition of it. A list
+    /// that cannot be had now is asked for again at the next count.
+    pub(super) async fn count_duplicates(&self) {
+        // A recording holds the calls of passes alone.
+        if self.witness.get().is_some() {
+            return;
+        }
+        let found = async {
+            let document = self.memory.read().await?;
+            let Some(provision) = provisioned(&self.instance)? else { return Ok(Vec::new()) };
+            let mut found = Vec::new();
+            for resource in &provision.resources {
+                if resource.is_wanted(&self.instance)?
+                    && let Some(others) = self.duplicates(resource, &document).await?
+                {
+                    found.push((resource.name.clone(), others));
+                }
+            }
+            Ok::<_, CallError>(found)
+        };
+        match found.await {
+            Ok(found) => self.found_duplicates(found),
+            Err(error) => tracing::debug!(
+                instance = %self.instance.id, error = %Error::from(error),
+                "other endpoints could not be counted"
+            ),
+        }
+    }
+
+    /// What matches `find` of a resource that is ours, and is neither it nor what it replaced, in words.
+    pub(super) async fn duplicates(
+        &self,
+        resource: &Resource,
+        document: &Document,
+    ) -> Result<Option<String>, CallError> {
+        let state = document.resource(&resource.name);
+        let Some(find) = resource.find.as_ref().filter(|find| !find.save.is_empty()) else { return Ok(None) };
+        if resource.singleton || state.origin.is_none() {
+            return Ok(None);
+        }
+        let mut others = self.matches(find, &self.moment_of(resource, document)?.names).await?;
+        let old = state.old.as_ref().map(|old| &old.saved);
+        let gone = state.gone.as_ref().map(|gone| &gone.saved);
+        others.retain(|(_, saved)| {
+            ![Some(&state.saved), old, gone].into_iter().flatten().any(|ours| tells(saved, ours))
+        });
+        Ok((!others.is_empty()).then(|| listing(&others)))
     }
 
     /// What fits `where`, of every page: the second match may be on the last of them.
@@ -225,16 +273,23 @@ fn picked(save: &[(String, Pick)], item: &Json) -> Result<Map<String, Json>, Cal
 }
 
 fn several(resource: &Resource, found: &[(Json, Map<String, Json>)]) -> Error {
+    let text = format!("{} of the vendor's fit `find` of {}: {}", found.len(), resource.name, listing(found));
+    Error::new(Kind::Refused, text).help(
+        "delete those that are not wanted, so that one is left to adopt, or give this instance another --id",
+    )
+}
+
+/// What `find` saved of each, for messages: bounded and escaped.
+fn listing(found: &[(Json, Map<String, Json>)]) -> String {
     let listed: Vec<String> = found
         .iter()
         .take(LISTED)
         .map(|(_, saved)| escaped(&Json::Object(saved.clone()).to_string(), 120))
         .collect();
-    let text =
-        format!("{} of the vendor's fit `find` of {}: {}", found.len(), resource.name, listed.join(", "));
-    Error::new(Kind::Refused, text).help(
-        "delete those that are not wanted, so that one is left to adopt, or give this instance another --id",
-    )
+    match found.len().saturating_sub(listed.len()) {
+        0 => listed.join(", "),
+        more => format!("{} and {more} more", listed.join(", ")),
+    }
 }
 
 /// A 404 to a call that names nothing of ours means that the URL is wrong, not that something is gone.

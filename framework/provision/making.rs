@@ -2,6 +2,7 @@
 //!
 //! After an unclear answer, or a restart in the middle, `find` says whether something was made; `life` calls it.
 
+use http::StatusCode;
 use serde_json::{Map, Value as Json};
 
 use super::act::Doomed;
@@ -10,7 +11,8 @@ use super::look::Seen;
 use super::names::Names;
 use super::provisioner::Provisioner;
 use super::state::{Old, Operation, Origin, Pending, ResourceState};
-use crate::call::failure::CallError;
+use crate::call::failure::{CallError, Failure};
+use crate::call::render::draft;
 use crate::connector::model::Resource;
 use crate::error::{Error, Kind, Result};
 
@@ -89,6 +91,33 @@ impl Provisioner {
         }
         let state = self.memory.read().await?.resource(&resource.name);
         self.create(resource, state.pending.map_or(0, |pending| pending.done), names, desired).await
+    }
+
+    /// Returns the step of `create` that was refused, if it carried values over from the one before (`carrying`) that it
+    /// would not have without them (`bare`), and the refusal may be about a value.
+    pub(super) async fn refused_for_carried(
+        &self,
+        resource: &Resource,
+        failure: &Failure,
+        (carrying, bare): (&Names, &Names),
+    ) -> Result<Option<usize>> {
+        let about_access = |status: StatusCode| matches!(status.as_u16(), 401 | 403 | 404 | 407 | 409 | 410);
+        let Some(status) = failure.status else { return Ok(None) };
+        if about_access(status) || status.is_redirection() {
+            return Ok(None);
+        }
+        let document = self.memory.read().await?;
+        let pending = document.resource(&resource.name).pending.filter(|pending| pending.is(Operation::Create));
+        let step = pending.map_or(0, |pending| pending.done);
+        let Some(call) = resource.create.get(step).and_then(|step| step.call.as_ref()) else { return Ok(None) };
+        let sent = |names: &Names| {
+            let draft = draft(call, &names.with("state", &document.names()).real)?;
+            Ok::<_, Error>((draft.url, draft.headers, draft.body))
+        };
+        Ok(match (sent(carrying), sent(bare)) {
+            (Ok(carried), Ok(bare)) if carried != bare => Some(step),
+            (Ok(_), _) | (Err(_), _) => None,
+        })
     }
 
     /// Whether an operation was begun so lately that what it does may not be seen yet.

@@ -12,7 +12,8 @@ use super::plan::with_placeholders;
 use crate::call::curl::curl;
 use crate::call::mask::MASK;
 use crate::connector::instance::Instance;
-use crate::connector::model::Provision;
+use crate::connector::model::{Proof, Provision};
+use crate::connector::pick::Pick;
 use crate::connector::secret::{LiveSecret, Secret};
 use crate::connector::template::Scope;
 use crate::error::{Error, Kind, Result};
@@ -61,7 +62,7 @@ pub fn instructions(instance: &Instance, keys: Keys) -> Result<String> {
     let in_shell = connector.provision.is_some();
     let (commands, notes) = markers.resolve(commands, keys, instance, in_shell)?;
     text.push_str(&commands);
-    for line in lacks.into_iter().chain(notes) {
+    for line in lacks.into_iter().chain(notes).chain(takes_key_in(instance)).chain(captured(instance)) {
         text.push_str(&format!("\nnote: {line}"));
     }
     if commands.contains(TOKEN) {
@@ -80,6 +81,36 @@ fn creates(instance: &Instance, provision: &Provision, scope: &Scope) -> Result<
         }
     }
     Ok(commands)
+}
+
+/// Where the key may come, if there are several places: a dashboard may offer another one than the API.
+fn takes_key_in(instance: &Instance) -> Option<String> {
+    let checks = instance.connector.receiver.verify.checks();
+    let headers: Vec<String> = checks
+        .iter()
+        .filter_map(|check| match &check.proof {
+            Proof::Token { place: Pick::Header(name), .. } => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    (headers.len() > 1)
+        .then(|| format!("the key is accepted in any of these headers: {}", headers.join(", ")))
+}
+
+/// What to do about a key that the vendor sends in an unsigned request of its own.
+fn captured(instance: &Instance) -> Option<String> {
+    let rules = &instance.connector.receiver.rules;
+    let name = rules
+        .iter()
+        .filter(|rule| !rule.verified)
+        .flat_map(|rule| &rule.capture)
+        .map(|capture| format!("{}.{}", capture.resource, capture.name))
+        .next()?;
+    let id = &instance.id;
+    Some(format!(
+        "the vendor sends {name} in a request that nobody signs: let it in with `forebay captures open --id {id}` just \
+         before you create the stream; `forebay captures show {name} --id {id}` prints it if the vendor asks for it"
+    ))
 }
 
 /// What nobody gave, and what to do about it.

@@ -29,4 +29,4 @@ pub mod state;
 pub mod witness;
 
 pub use provisioner::{Provisioner, is_automatic};
-pub use report::{Lifetimes, Report, Status, What};
+pub use report::{Failing, Lifetimes, Report, Status, What};

@@ -163,13 +163,31 @@ impl Provisioner {
             Seen::Stranger { current, saved } => {
                 self.plan_adoption(resource, &moment, &current, saved, state)
             }
-            Seen::Ours { current, .. } => self.plan_tending(resource, &moment, &current, state),
+            Seen::Ours { current, .. } => {
+                let mut planned = self.plan_tending(resource, &moment, &current, state)?;
+                planned.deeds.extend(self.plan_duplicates(resource, document).await);
+                Ok(planned)
+            }
             Seen::Back { .. } => {
                 let why = "the vendor said that it is gone, and lists it: it is looked at again".to_owned();
                 let deed = PlannedDeed { what: What::Kept, why, calls: Vec::new() };
                 Ok(planned(resource, vec![deed], Vec::new()))
             }
             Seen::Gone | Seen::Nothing => self.plan_making(resource, &moment, gone, state).await,
+        }
+    }
+
+    /// What else at the vendor matches `find` beside ours: it stays, and a person decides.
+    async fn plan_duplicates(&self, resource: &Resource, document: &Document) -> Option<PlannedDeed> {
+        match self.duplicates(resource, document).await {
+            Ok(others) => {
+                let others = others?;
+                Some(left(format!("it is not ours, and matches `find` too: {others}; delete what is not in use")))
+            }
+            Err(error) => {
+                let error = Error::from(error);
+                Some(left(format!("what else matches `find` cannot be listed: {error}")))
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::drift::Desired;
 use super::fingerprint::Key;
 use super::names::Names;
-use super::report::{Deed, Report, Status, What};
+use super::report::{Deed, Failing, Report, Status, What};
 use super::scopes::explained;
 use super::state::{Document, Memory, Refused, ResourceState, Saved};
 use super::witness::{Pass, Witness};
@@ -193,11 +193,14 @@ impl Provisioner {
         report
     }
 
-    pub(super) async fn succeeded(&self, unwell: Option<String>) -> Result<()> {
+    pub(super) async fn succeeded(&self, unwell: Option<String>, unhealthy: bool) -> Result<()> {
         let now = self.clock.now();
         let lifetimes = self.lifetimes().await?;
-        let status = Status { unwell, refusal: None, checked: Some(now), destroyed: false, lifetimes };
-        self.status.send_replace(status);
+        self.status.send_modify(|status| {
+            let duplicates = std::mem::take(&mut status.duplicates);
+            let checked = Some(now);
+            *status = Status { unwell, unhealthy, checked, lifetimes, duplicates, ..Status::default() };
+        });
         if self.memory.read().await?.refusal.is_some() {
             self.memory
                 .change(|document| {
@@ -225,11 +228,72 @@ impl Provisioner {
         let error = explained(provision, error);
         metrics::counter!("forebay_provision_failures_total", "instance" => self.instance.id.to_string())
             .increment(1);
+        self.note_missing(provision, &document);
         if error.kind == Kind::Refused {
             let refused = Refused { at_seconds: self.clock.now().as_second(), sentence: error.to_string() };
             self.refused(&refused).await?;
         }
         Err(error)
+    }
+
+    /// Notes why a pass failed.
+    pub(super) fn fails(&self, error: &Error) {
+        let refused = error.kind != Kind::Passing;
+        self.status.send_modify(|status| {
+            let tries = status.failing.as_ref().map_or(0, |failing| failing.tries).saturating_add(1);
+            let place = error.place.as_deref().map(|place| format!("{place}: ")).unwrap_or_default();
+            let help = error.help.as_deref().map(|help| format!("; {help}")).unwrap_or_default();
+            let sentence = format!("{place}{}{help}", error.sentence);
+            status.failing = Some(Failing { sentence, refused, tries, next: None });
+        });
+    }
+
+    /// Notes what existed and does not any more, after a pass that failed.
+    fn note_missing(&self, provision: &Provision, document: &Document) {
+        let missing = |resource: &&Resource| {
+            let state = document.resource(&resource.name);
+            state.existed && state.origin.is_none()
+        };
+        let gone: Vec<String> =
+            provision.resources.iter().filter(missing).map(|resource| resource.name.clone()).collect();
+        self.status.send_if_modified(|status| {
+            let changed = status.gone != gone;
+            status.gone = gone;
+            changed
+        });
+    }
+
+    /// Notes when the next pass is, after one that failed.
+    pub(super) fn tries_again_in(&self, wait: Duration) {
+        let wait = jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::ZERO);
+        let next = self.clock.now().checked_add(wait).ok();
+        self.status.send_modify(|status| {
+            if let Some(failing) = &mut status.failing {
+                failing.next = next;
+            }
+        });
+    }
+
+    /// Notes what matches `find` of a resource beside ours.
+    pub(super) fn found_duplicates(&self, duplicates: Vec<(String, String)>) {
+        self.status.send_if_modified(|status| {
+            let changed = status.duplicates != duplicates;
+            status.duplicates = duplicates;
+            changed
+        });
+    }
+
+    /// Whether the last pass failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.status.borrow().failing.is_some()
+    }
+
+    /// Returns whether a stream of this instance exists or existed, or an event of it was ever stored: then events may
+    /// come in, whatever the vendor's API says now.
+    pub async fn knows_stream(&self) -> Result<bool> {
+        let document = self.memory.read().await?;
+        let known = document.resources.values().any(ResourceState::is_known);
+        Ok(known || self.memory.latest_event_time().await?.is_some())
     }
 
     async fn refused(&self, refused: &Refused) -> Result<()> {

@@ -11,6 +11,8 @@ pub struct Report {
     pub deeds: Vec<Deed>,
     /// Somebody ran `destroy` since this process began: nothing is provisioned any more.
     pub destroyed: bool,
+    /// Resources that are unhealthy and are left so.
+    pub unhealthy: Vec<String>,
 }
 
 /// One thing that was done to a resource, or deliberately not.
@@ -92,14 +94,49 @@ impl fmt::Display for Deed {
 pub struct Status {
     /// What was not well, or not as it should be, when it was last looked at, and was left so.
     pub unwell: Option<String>,
+    /// Whether that is because the vendor suspended it, and not because it differs.
+    pub unhealthy: bool,
     /// Why the vendor refused, since it last did not.
     pub refusal: Option<String>,
+    /// Why the last pass failed; `None` if it did not.
+    pub failing: Option<Failing>,
+    /// Resources that the vendor said are gone and that could not be created again yet.
+    pub gone: Vec<String>,
+    /// Resources that match `find` beside ours: the resource's name, and how many and which.
+    pub duplicates: Vec<(String, String)>,
     /// When everything was last looked at without a failure; `None` before the first time.
     pub checked: Option<Timestamp>,
     /// Provisioning stopped because somebody ran `destroy`.
     pub destroyed: bool,
     /// When what has a lifetime is renewed, and runs out.
     pub lifetimes: Lifetimes,
+}
+
+/// Why a pass failed, and when the next one is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// What the vendor said or what happened, escaped.
+    pub sentence: String,
+    /// Whether the vendor refused, so that trying again helps only after somebody acted.
+    pub refused: bool,
+    /// Passes that failed one after the other.
+    pub tries: u32,
+    /// When the next pass is; `None` until that is decided.
+    pub next: Option<Timestamp>,
+}
+
+impl fmt::Display for Failing {
+    /// Writes one sentence: what happened, how often, and when the next try is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.sentence)?;
+        if self.tries > 1 {
+            write!(f, " ({} tries)", self.tries)?;
+        }
+        match self.next {
+            Some(next) => write!(f, "; next try at {next:.0}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// When something is to be done about lifetimes.

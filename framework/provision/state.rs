@@ -56,6 +56,9 @@ pub struct Document {
     /// Why provisioning was last refused; `None` since it went well.
     #[serde(default)]
     pub refusal: Option<Refused>,
+    /// When unsigned requests may give values, by an operator's word.
+    #[serde(default)]
+    pub captures: Option<Window>,
 }
 
 /// What is known of one resource.
@@ -106,6 +109,18 @@ pub struct Capture {
     pub value: Json,
     /// When it was kept, in seconds since 1970.
     pub at_seconds: i64,
+    /// When it was shown to an operator.
+    #[serde(default)]
+    pub shown_seconds: Option<i64>,
+}
+
+/// The time in which an operator lets unsigned requests give values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// When it was opened, in seconds since 1970.
+    pub from_seconds: i64,
+    /// When it ends.
+    pub until_seconds: i64,
 }
 
 /// A resource that is being replaced.
@@ -224,6 +239,7 @@ impl Document {
             auths: BTreeMap::new(),
             resources: BTreeMap::new(),
             refusal: None,
+            captures: None,
         })
     }
 
@@ -253,6 +269,17 @@ impl Document {
 }
 
 impl ResourceState {
+    /// Whether one exists or existed, as far as this instance knows.
+    pub(super) fn is_known(&self) -> bool {
+        let Self { saved, captured, origin, existed, old, gone, .. } = self;
+        origin.is_some()
+            || *existed
+            || old.is_some()
+            || gone.is_some()
+            || !saved.is_empty()
+            || !captured.is_empty()
+    }
+
     /// Whether its removal was begun.
     pub(super) fn is_being_removed(&self) -> bool {
         self.pending.is_some_and(|pending| pending.is(Operation::Delete))

@@ -30,13 +30,16 @@ pub enum StreamStatus {
     Unwell(String),
     /// The vendor refused for good, and what it said.
     Refused(String),
+    /// It could not be looked at, and why.
+    Unreachable(String),
     /// Somebody ran `destroy`.
     Destroyed,
 }
 
 impl StreamStatus {
     /// Every word that [`Self::word`] gives.
-    const WORDS: [&str; 6] = ["manual", "pending", "active", "unwell", "refused", "destroyed"];
+    const WORDS: [&str; 7] =
+        ["manual", "pending", "active", "unwell", "refused", "unreachable", "destroyed"];
 
     /// The word for logs, metrics and answers.
     pub fn word(&self) -> &'static str {
@@ -46,6 +49,7 @@ impl StreamStatus {
             Self::Active => "active",
             Self::Unwell(_) => "unwell",
             Self::Refused(_) => "refused",
+            Self::Unreachable(_) => "unreachable",
             Self::Destroyed => "destroyed",
         }
     }
@@ -54,7 +58,7 @@ impl StreamStatus {
     fn reason(&self) -> Option<String> {
         match self {
             Self::Manual | Self::Active | Self::Pending | Self::Destroyed => None,
-            Self::Unwell(why) | Self::Refused(why) => Some(escaped(why, 300)),
+            Self::Unwell(why) | Self::Refused(why) | Self::Unreachable(why) => Some(escaped(why, 300)),
         }
     }
 }

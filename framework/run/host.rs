@@ -125,6 +125,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     health.stopping();
     stop_rest.send_replace(true);
     provisioning.join().await;
+    world.caller.finish(PATIENCE).await;
     stop_receiver.send_replace(true);
     receiver.join(PATIENCE).await;
     stop_sinks.send_replace(true);

@@ -19,6 +19,7 @@ mod retries;
 mod rotation;
 pub mod ruling;
 mod sinking;
+mod stream_conditions;
 mod summary;
 mod watchdog;
 pub mod world;

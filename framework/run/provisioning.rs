@@ -1,7 +1,7 @@
 //! The vendor's side of all instances: provisioned once at the start, then kept on a schedule.
 //!
-//! An instance whose vendor refuses it for good at the start ends: alone, the process ends with it; among others,
-//! it alone stops provisioning, which is said.
+//! A vendor that refuses an instance at the start ends the process only if the instance is alone and no stream of it is
+//! known. Otherwise the instance receives, and its stream is looked at again with backoff.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use super::config::Configured;
 use super::health::{Health, StreamStatus};
 use super::instructions::Reader;
 use super::ruling::Ruling;
+use super::stream_conditions;
 use crate::connector::instance::Instance;
 use crate::connector::model::Lifecycle;
 use crate::error::Error;
 use crate::provision::state::Saved;
-use crate::provision::{Provisioner, Status};
+use crate::provision::Provisioner;
 use crate::receive::Endpoint;
 
 /// What provisioning needs.
@@ -75,7 +76,12 @@ pub(super) fn start(
     for one in &kept {
         let refuse = alone.then(|| refuse.clone());
         tasks.spawn(live(one.clone(), vendors.health.clone(), refuse, vendors.shutdown.clone()));
-        tasks.spawn(mirror(one.clone(), vendors.health.clone(), vendors.shutdown.clone()));
+        tasks.spawn(stream_conditions::watch(
+            one.instance.id.clone(),
+            one.provisioner.status(),
+            vendors.health.clone(),
+            vendors.shutdown.clone(),
+        ));
         tasks.spawn(heed(one.clone(), vendors.shutdown.clone()));
     }
     Provisioning { tasks, fatal }
@@ -100,7 +106,9 @@ impl Provisioning {
     }
 }
 
-/// The life of one stream, from the first look to the end of the process.
+/// The life of one stream, from the first look to the end of the process. A refusal ends the process only if it is
+/// this instance's alone and no stream of it is known: then nothing can come in. A stream that is known is received
+/// all the same, and looked at again.
 async fn live(
     one: Arc<Kept>,
     health: Arc<Health>,
@@ -108,22 +116,22 @@ async fn live(
     shutdown: watch::Receiver<bool>,
 ) {
     match one.provisioner.settle(shutdown.clone()).await {
-        Ok(Some(report)) if !report.destroyed => one.provisioner.keep(&one.nudge, shutdown).await,
-        Ok(_) => {}
+        Ok(Some(report)) if !report.destroyed => {}
+        Ok(_) => return,
         Err(error) => {
             health.stream(&one.instance.id, StreamStatus::Refused(error.sentence.clone()));
             metrics::counter!("forebay_instances_refused_total", "instance" => one.instance.id.to_string())
                 .increment(1);
-            match refuse {
+            // A state that cannot be read may know a stream.
+            let is_known = one.provisioner.knows_stream().await.unwrap_or(true);
+            if let (Some(refuse), false) = (refuse, is_known) {
                 // The receiving end lives as long as the process waits for it.
-                Some(refuse) => drop(refuse.send(error).await),
-                None => error!(
-                    instance = %one.instance.id, %error,
-                    "the vendor refused this instance: its stream is not provisioned; the others go on"
-                ),
+                drop(refuse.send(error).await);
+                return;
             }
         }
     }
+    one.provisioner.keep(&one.nudge, shutdown).await;
 }
 
 /// Tells the receiver what became known of the vendor's side, as it becomes known.
@@ -139,25 +147,6 @@ async fn learn(
         let stop = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => true,
             changed = saved.changed() => changed.is_err(),
-        };
-        if stop {
-            return;
-        }
-    }
-}
-
-/// Tells health how the stream is.
-async fn mirror(one: Arc<Kept>, health: Arc<Health>, mut shutdown: watch::Receiver<bool>) {
-    let mut status = one.provisioner.status();
-    loop {
-        {
-            let status = status.borrow_and_update();
-            health.stream(&one.instance.id, word(&status));
-            health.lifetime(&one.instance.id, status.lifetimes.renewal, status.lifetimes.expires);
-        }
-        let stop = tokio::select! {
-            _ = shutdown.wait_for(|stop| *stop) => true,
-            changed = status.changed() => changed.is_err(),
         };
         if stop {
             return;
@@ -188,15 +177,5 @@ async fn heed(one: Arc<Kept>, mut shutdown: watch::Receiver<bool>) {
             _ = shutdown.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(CALM) => {}
         }
-    }
-}
-
-fn word(status: &Status) -> StreamStatus {
-    match status {
-        Status { destroyed: true, .. } => StreamStatus::Destroyed,
-        Status { refusal: Some(why), .. } => StreamStatus::Refused(why.clone()),
-        Status { unwell: Some(why), .. } => StreamStatus::Unwell(why.clone()),
-        Status { checked: Some(_), .. } => StreamStatus::Active,
-        Status { .. } => StreamStatus::Pending,
     }
 }

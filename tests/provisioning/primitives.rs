@@ -33,6 +33,19 @@ fn specs_of_every_primitive_hold_their_cases_and_live_their_lives() {
     assert_eq!(said.matches("its whole life").count(), specs().len(), "{said}");
 }
 
+/// A vendor whose operations all begin by cloning a version, and that answers 500 to whatever it does not like.
+#[test]
+fn delete_saves_and_accepted_statuses_are_answers() {
+    let folder = "tests/provisioning/cases-only/versions";
+    let output = forebay().args(["validate", folder]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for case in ["delete-saves", "accepted-status"] {
+        let output = forebay().arg("test").arg(format!("{folder}/cases/{case}.yaml")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(&format!("ok   {case}: ")), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 #[test]
 fn a_person_is_told_what_to_do_where_there_is_no_api() {
     let folder = tempfile::tempdir().unwrap();

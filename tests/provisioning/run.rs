@@ -10,7 +10,7 @@ use crate::support::{Running, eventually, forebay};
 use crate::tenant::{CLIENT_ID, CLIENT_SECRET, Tenant, eventbridge};
 
 /// `forebay run` or `forebay destroy` against the tenant, with everything in a folder.
-fn command(tenant: &Tenant, verb: &str, folder: &Path) -> Command {
+pub fn command(tenant: &Tenant, verb: &str, folder: &Path) -> Command {
     let mut command = forebay();
     command.args([verb, "connectors/auth0-log-stream", "--allow-loopback"]);
     command.args(["--public-url", "https://logs.example.com", "--set", "input_mode=automatic"]);
@@ -25,7 +25,7 @@ fn command(tenant: &Tenant, verb: &str, folder: &Path) -> Command {
     command
 }
 
-async fn bench() -> (Tenant, tempfile::TempDir) {
+pub async fn bench() -> (Tenant, tempfile::TempDir) {
     let tenant = Tenant::start().await;
     tenant.add(eventbridge());
     let folder = tempfile::tempdir().unwrap();

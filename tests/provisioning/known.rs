@@ -1,0 +1,116 @@
+//! Promise: a stream that is known goes on being received whatever the vendor's API says, and what is wrong is listed.
+
+use std::time::Duration;
+
+use forebay::provision::What;
+use serde_json::json;
+
+use super::bench::{Bench, deeds};
+use super::run::{bench, command};
+use crate::main_job::event;
+use crate::support::{Running, eventually, get, post};
+use crate::tenant::Fault;
+
+fn revoked() -> Fault {
+    Fault::Token(401, json!({"error": "access_denied", "error_description": "Unauthorized client"}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_stream_is_received_while_credentials_fail() {
+    let (tenant, folder) = bench().await;
+    let run = Running::start(&mut command(&tenant, "run", folder.path()), 1);
+    eventually("the stream is created", || run.said().contains("log_stream created"));
+    assert!(run.stop().success());
+
+    (0..50).for_each(|_| tenant.inject(revoked()));
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let run = Running::start(command(&tenant, "run", folder.path()).args(["--admin-listen", &admin]), 1);
+    eventually("the refusal is a condition", || run.said().contains("stream_refused"));
+    let said = run.said();
+    assert!(said.contains("Unauthorized client") && said.contains("next try at"), "{said}");
+    let (status, _) = post(&run.urls[0], &[("x-api-key", "the-first-key")], event("1").as_bytes()).unwrap();
+    assert_eq!(status, 200, "the stream is known, so that events are accepted");
+    let ready = get(&format!("http://{admin}/readyz"));
+    assert!(ready.contains("Unauthorized client"), "{ready}");
+
+    // Who repairs the credentials need not restart: a new secret asks at once.
+    tenant.forget_faults();
+    std::fs::write(folder.path().join("key"), "the-second-key\n").unwrap();
+    run.signal("HUP");
+    eventually("the condition ends", || run.said().contains("condition resolved"));
+    assert!(run.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_stream_is_received_while_the_vendor_is_down() {
+    let (tenant, folder) = bench().await;
+    let run = Running::start(&mut command(&tenant, "run", folder.path()), 1);
+    eventually("the stream is created", || run.said().contains("log_stream created"));
+    assert!(run.stop().success());
+    let mut again = command(&tenant, "run", folder.path());
+    drop(tenant);
+    let run = Running::start(&mut again, 1);
+    eventually("the first failed call is said at once", || run.said().contains("vendor_unreachable"));
+    let said = run.said();
+    assert!(said.contains("could not be reached") && said.contains("(try 1, next try in"), "{said}");
+    let (status, _) = post(&run.urls[0], &[("x-api-key", "the-first-key")], event("1").as_bytes()).unwrap();
+    assert_eq!(status, 200);
+    assert!(run.stop().success());
+}
+
+#[tokio::test]
+async fn filter_that_the_vendor_refuses_is_not_carried_over() {
+    let bench = Bench::start().await;
+    bench.pass().await;
+    let id = bench.only();
+    let filters = json!([{"type": "category", "name": "auth.login.fail"}]);
+    bench.tenant.change(&id, |stream| stream["filters"] = filters.clone());
+    bench.pass().await;
+    bench.tenant.remove(&id);
+    bench.tenant.inject(Fault::On(
+        "POST".parse().unwrap(),
+        Box::new(Fault::Answer(400, json!({"statusCode": 400, "message": "filters/0/name is not allowed"}))),
+    ));
+    let report = bench.provisioner().reconcile().await.unwrap();
+    assert_eq!(deeds(&report), [What::Recreated]);
+    assert!(report.deeds[0].why.contains("filters/0/name is not allowed"), "{}", report.deeds[0].why);
+    let made = bench.tenant.writes().into_iter().rfind(|asked| asked.method == "POST").unwrap();
+    assert_eq!(made.body.get("filters"), None);
+    // A refusal that has nothing to do with it is not tried twice.
+    let bench = Bench::start().await;
+    bench.tenant.inject(Fault::On(
+        "POST".parse().unwrap(),
+        Box::new(Fault::Answer(400, json!({"statusCode": 400, "message": "no"}))),
+    ));
+    bench.provisioner().reconcile().await.unwrap_err();
+    assert_eq!(bench.tenant.writes().len(), 1);
+}
+
+#[tokio::test]
+async fn duplicate_endpoint_is_planned_and_counted() {
+    let bench = Bench::start().await;
+    bench.tenant.allow(3);
+    bench.pass().await;
+    let id = bench.only();
+    let second = bench.tenant.add(bench.tenant.http_streams()[0].clone());
+
+    let plan = bench.provisioner().plan().await.unwrap().unwrap();
+    let said: Vec<&str> = plan.resources[0].deeds.iter().map(|deed| deed.why.as_str()).collect();
+    assert!(said.iter().any(|why| why.contains(&second) && !why.contains(&id)), "{said:?}");
+
+    let provisioner = bench.provisioner();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let mut status = provisioner.status();
+    provisioner.settle(stopped.clone()).await.unwrap();
+    let nudge = tokio::sync::Notify::new();
+    nudge.notify_one();
+    let kept = provisioner.keep(&nudge, stopped);
+    let seen = async {
+        let wait = status.wait_for(|status| !status.duplicates.is_empty());
+        let found = tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap().unwrap().duplicates.clone();
+        stop.send_replace(true);
+        found
+    };
+    let (_, found) = tokio::join!(kept, seen);
+    assert!(found[0].0 == "log_stream" && found[0].1.contains(&second), "{found:?}");
+}
