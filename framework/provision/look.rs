@@ -1,6 +1,7 @@
 //! What is there at the vendor: by the id in state, else by `find`. Reads only; `life`, `plan` and `destroy`
 //! look through here.
 
+use http::StatusCode;
 use serde_json::{Map, Value as Json};
 
 use super::names::Names;
@@ -249,6 +250,8 @@ fn listed<'a>(find: &Find, answer: &'a Answer) -> Result<&'a [Json], CallError> 
         Some(Json::Array(items)) => Ok(items),
         // Nothing there yet is spelled in many ways; something that is no list is another answer.
         None | Some(Json::Null) => Ok(&[]),
+        // So is a 404 that the call accepts: what it brings is the vendor's way to say so.
+        Some(_) if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) => Ok(&[]),
         Some(_) => {
             let text = format!("the answer to `find` has no list at `{}`", find.items);
             Err(Error::new(Kind::Passing, text).into())
