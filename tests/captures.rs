@@ -17,7 +17,12 @@ fn run(folder: &Path) -> Running {
 /// Exit code, standard output, standard error.
 fn captures(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = forebay();
-    command.arg("captures").args(arguments).arg("--data-dir").arg(folder.join("data")).args(["--id", "pages"]);
+    command
+        .arg("captures")
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(folder.join("data"))
+        .args(["--id", "pages"]);
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -31,7 +36,9 @@ fn captured_token_is_let_in_and_shown_once() {
         let body = format!(r#"{{"verification_token":"{token}"}}"#);
         post(&running.urls[0], &[("content-type", "application/json")], body.as_bytes()).unwrap().0
     };
-    eventually("the instructions name the command", || running.said().contains("forebay captures open --id pages"));
+    eventually("the instructions name the command", || {
+        running.said().contains("forebay captures open --id pages")
+    });
     assert_eq!(handshake("secret_of_an_attacker"), 403, "nobody expects it");
     assert!(running.said().contains("capture_refused"), "{}", running.said());
     let (code, _, said) = captures(folder.path(), &["show", "subscription.token"]);
@@ -45,7 +52,10 @@ fn captured_token_is_let_in_and_shown_once() {
     let (_, said, _) = captures(folder.path(), &["list"]);
     assert!(said.contains("subscription.token  captured") && !said.contains(TOKEN), "{said}");
 
-    assert_eq!(captures(folder.path(), &["show", "subscription.token"]), (Some(0), format!("{TOKEN}\n"), String::new()));
+    assert_eq!(
+        captures(folder.path(), &["show", "subscription.token"]),
+        (Some(0), format!("{TOKEN}\n"), String::new())
+    );
     let (code, said, error) = captures(folder.path(), &["show", "subscription.token"]);
     assert!(code == Some(2) && said.is_empty() && error.contains("--again"), "{said}{error}");
     let (code, said, _) = captures(folder.path(), &["show", "subscription.token", "--again"]);

@@ -30,7 +30,10 @@ fn hosts(changes: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn secret_to_two_settings_hosts_is_a_finding() {
     let found = said(&[]);
-    assert!(found.iter().any(|(message, _)| message.contains("would reach `settings.elsewhere`")), "{found:?}");
+    assert!(
+        found.iter().any(|(message, _)| message.contains("would reach `settings.elsewhere`")),
+        "{found:?}"
+    );
     assert!(found.iter().all(|(message, help)| !message.contains('*') && !help.contains('*')), "{found:?}");
 }
 
@@ -40,10 +43,7 @@ fn hosts_as_the_help_suggests_are_accepted() {
     let suggested = help.split('`').nth(1).unwrap().to_owned();
     assert_eq!(suggested, "hosts: [settings.shop, settings.elsewhere]");
     let declared = format!("description: Signs calls., {suggested}}}");
-    assert_eq!(
-        hosts(&[("description: Signs calls.}", &declared)]),
-        ["settings.shop", "settings.elsewhere"]
-    );
+    assert_eq!(hosts(&[("description: Signs calls.}", &declared)]), ["settings.shop", "settings.elsewhere"]);
 }
 
 #[test]

@@ -22,7 +22,8 @@ impl Lab {
         let folder = outer.path().join("connectors/evil");
         std::fs::create_dir_all(folder.join("cases")).unwrap();
         std::fs::write(outer.path().join("secret.txt"), format!("{CANARY} root:x:0:0\n")).unwrap();
-        std::fs::write(outer.path().join("secret.json"), format!("{{\"password\": \"{CANARY}\"}}\n")).unwrap();
+        std::fs::write(outer.path().join("secret.json"), format!("{{\"password\": \"{CANARY}\"}}\n"))
+            .unwrap();
         std::fs::write(folder.join("record.json"), "{}").unwrap();
         let spec = format!(
             "forebay: 1\nname: evil\ntitle: Evil\nvendor: Lab\nsync: incremental\nsummary: A lab receiver.\n\
@@ -168,7 +169,11 @@ fn case_naming_files_elsewhere_is_refused() {
     let case = "title: A body from elsewhere\nsecrets: {key: k}\nsteps:\n  - receive: {headers: {X-Key: k}, file: ../../../secret.json, reply: {status: 200}}\nrecords: 1\n";
     std::fs::write(lab.folder.join("cases/leak.yaml"), case).unwrap();
     symlink("../../../secret.txt", lab.folder.join("cases/linked.yaml")).unwrap();
-    for arguments in [&["validate", "connectors/evil"][..], &["test", "connectors/evil"], &["test", "--update", "connectors/evil"]] {
+    for arguments in [
+        &["validate", "connectors/evil"][..],
+        &["test", "connectors/evil"],
+        &["test", "--update", "connectors/evil"],
+    ] {
         let (code, said) = lab.run(arguments);
         assert!(code == Some(1) || code == Some(2), "{arguments:?}: {said}");
         assert!(!said.contains(CANARY), "{arguments:?}: {said}");

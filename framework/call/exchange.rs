@@ -49,7 +49,12 @@ pub struct Exchange {
 impl Exchange {
     /// Sends a request until there is an answer that waiting will not change, or the bounds are reached: then
     /// the last answer is returned as it is. An error is a [`CallError`] other than `Gone` and `Unreadable`.
-    pub async fn send(&self, request: &Request, terms: Terms<'_>, mask: &Mask) -> Result<Response, CallError> {
+    pub async fn send(
+        &self,
+        request: &Request,
+        terms: Terms<'_>,
+        mask: &Mask,
+    ) -> Result<Response, CallError> {
         let mut waited = Duration::ZERO;
         let mut attempt = 1;
         loop {
@@ -143,9 +148,7 @@ fn may_repeat(answer: &Result<Response, TransportError>, terms: Terms<'_>) -> bo
     match (answer, terms.repeat) {
         (Ok(answer), Repeat::Safe) => fails(answer, terms),
         // A server error may come after the work was done; 429 is a refusal to begin it.
-        (Ok(answer), Repeat::Never) => {
-            answer.status == StatusCode::TOO_MANY_REQUESTS && fails(answer, terms)
-        }
+        (Ok(answer), Repeat::Never) => answer.status == StatusCode::TOO_MANY_REQUESTS && fails(answer, terms),
         (Err(error), Repeat::Safe) => error.passing,
         (Err(error), Repeat::Never) => error.passing && !error.sent,
     }

@@ -164,8 +164,7 @@ impl Tokens {
     fn entry(&self, instance: &InstanceId, auth: &str, fingerprint: [u8; 32]) -> Arc<Entry> {
         // Nothing that could panic happens under this lock.
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh =
-            || Arc::new(Entry { fingerprint, ended: AtomicU64::new(0), slot: Arc::default() });
+        let fresh = || Arc::new(Entry { fingerprint, ended: AtomicU64::new(0), slot: Arc::default() });
         let entry = entries.entry((instance.clone(), auth.to_owned())).or_insert_with(fresh);
         if entry.fingerprint != fingerprint {
             *entry = fresh();

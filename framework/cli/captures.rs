@@ -69,10 +69,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::List => listed(&runtime.block_on(memory.captures())?, now),
         Verb::Show { name, again } => {
             let (all, _) = runtime.block_on(memory.captures())?;
-            let (key, capture) = all
-                .iter()
-                .find(|((resource, known), _)| format!("{resource}.{known}") == name)
-                .ok_or_else(|| unknown(&name, &all.keys().map(|(r, n)| format!("{r}.{n}")).collect::<Vec<_>>()))?;
+            let (key, capture) =
+                all.iter().find(|((resource, known), _)| format!("{resource}.{known}") == name).ok_or_else(
+                    || unknown(&name, &all.keys().map(|(r, n)| format!("{r}.{n}")).collect::<Vec<_>>()),
+                )?;
             if let Some(shown) = capture.shown_seconds.filter(|_| !again) {
                 let text = format!("`{name}` was shown at {}", at(shown));
                 return Err(Error::new(Kind::Configuration, text).help("show it once more with --again"));
@@ -84,14 +84,23 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         }
         Verb::Open { length } => {
-            let length = duration(&length).filter(|length| !length.is_zero() && *length <= LONGEST).ok_or_else(|| {
-                Error::new(Kind::Configuration, format!("--for: expected a duration of at most 24h, got `{length}`"))
+            let length = duration(&length)
+                .filter(|length| !length.is_zero() && *length <= LONGEST)
+                .ok_or_else(|| {
+                    Error::new(
+                        Kind::Configuration,
+                        format!("--for: expected a duration of at most 24h, got `{length}`"),
+                    )
                     .help("write it like 10m")
-            })?;
+                })?;
             let from_seconds = now.as_second();
-            let until_seconds = from_seconds.saturating_add(i64::try_from(length.as_secs().max(1)).unwrap_or(i64::MAX));
+            let until_seconds =
+                from_seconds.saturating_add(i64::try_from(length.as_secs().max(1)).unwrap_or(i64::MAX));
             runtime.block_on(memory.open_captures(Some(Window { from_seconds, until_seconds })))?;
-            format!("{id}: unsigned handshakes are let in until {}, one value for each name\n", at(until_seconds))
+            format!(
+                "{id}: unsigned handshakes are let in until {}, one value for each name\n",
+                at(until_seconds)
+            )
         }
         Verb::Close => {
             runtime.block_on(memory.open_captures(None))?;

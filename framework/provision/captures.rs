@@ -170,7 +170,10 @@ mod tests {
     fn state(at_seconds: Option<i64>, since_seconds: Option<i64>) -> ResourceState {
         let mut state = ResourceState::default();
         if let Some(at_seconds) = at_seconds {
-            state.captured.insert("key".to_owned(), Capture { value: Json::from("a"), at_seconds, shown_seconds: None });
+            state.captured.insert(
+                "key".to_owned(),
+                Capture { value: Json::from("a"), at_seconds, shown_seconds: None },
+            );
         }
         state.pending = since_seconds.map(|since_seconds| Pending {
             operation: Operation::Create,

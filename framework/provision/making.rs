@@ -107,9 +107,12 @@ impl Provisioner {
             return Ok(None);
         }
         let document = self.memory.read().await?;
-        let pending = document.resource(&resource.name).pending.filter(|pending| pending.is(Operation::Create));
+        let pending =
+            document.resource(&resource.name).pending.filter(|pending| pending.is(Operation::Create));
         let step = pending.map_or(0, |pending| pending.done);
-        let Some(call) = resource.create.get(step).and_then(|step| step.call.as_ref()) else { return Ok(None) };
+        let Some(call) = resource.create.get(step).and_then(|step| step.call.as_ref()) else {
+            return Ok(None);
+        };
         let sent = |names: &Names| {
             let draft = draft(call, &names.with("state", &document.names()).real)?;
             Ok::<_, Error>((draft.url, draft.headers, draft.body))

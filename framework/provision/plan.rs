@@ -182,7 +182,9 @@ impl Provisioner {
         match self.duplicates(resource, document).await {
             Ok(others) => {
                 let others = others?;
-                Some(left(format!("it is not ours, and matches `find` too: {others}; delete what is not in use")))
+                Some(left(format!(
+                    "it is not ours, and matches `find` too: {others}; delete what is not in use"
+                )))
             }
             Err(error) => {
                 let error = Error::from(error);

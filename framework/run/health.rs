@@ -38,8 +38,7 @@ pub enum StreamStatus {
 
 impl StreamStatus {
     /// Every word that [`Self::word`] gives.
-    const WORDS: [&str; 7] =
-        ["manual", "pending", "active", "unwell", "refused", "unreachable", "destroyed"];
+    const WORDS: [&str; 7] = ["manual", "pending", "active", "unwell", "refused", "unreachable", "destroyed"];
 
     /// The word for logs, metrics and answers.
     pub fn word(&self) -> &'static str {

@@ -18,8 +18,8 @@ use super::stream_conditions;
 use crate::connector::instance::Instance;
 use crate::connector::model::Lifecycle;
 use crate::error::Error;
-use crate::provision::state::Saved;
 use crate::provision::Provisioner;
+use crate::provision::state::Saved;
 use crate::receive::Endpoint;
 
 /// What provisioning needs.

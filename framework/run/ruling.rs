@@ -62,7 +62,8 @@ impl Deeds for Ruling {
         let arrival = Arrival { began: self.began, at_seconds: self.clock.now().as_second(), verified };
         // What the vendor told once belongs to the instance: a request that is dropped here does not undo half of it.
         let kept = tokio::spawn(async move { memory.capture(&resource, &values, arrival).await }).await;
-        let kept = kept.map_err(|error| Error::new(Kind::Io, "keeping a captured value failed").because(error))?;
+        let kept =
+            kept.map_err(|error| Error::new(Kind::Io, "keeping a captured value failed").because(error))?;
         Ok(match kept? {
             Keeping::Saved => Captured::Saved,
             Keeping::Known => Captured::Known,

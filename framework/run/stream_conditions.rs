@@ -15,6 +15,9 @@ use crate::provision::Status;
 /// How often the end of a lifetime is compared with the clock.
 const EXPIRY: Duration = Duration::from_secs(30);
 
+/// How long after a failure the next try is decided, at the latest.
+const PLANNING: Duration = Duration::from_millis(250);
+
 /// Keeps health and conditions of one instance's stream current, until the process stops.
 pub(super) async fn watch(
     id: InstanceId,
@@ -23,6 +26,12 @@ pub(super) async fn watch(
     mut shutdown: watch::Receiver<bool>,
 ) {
     loop {
+        // The next try is decided just after a failure, and belongs into its first message.
+        let is_planned =
+            |status: &Status| status.failing.as_ref().is_none_or(|failing| failing.next.is_some());
+        if !is_planned(&status.borrow()) {
+            let _ = tokio::time::timeout(PLANNING, status.wait_for(is_planned)).await;
+        }
         {
             let status = status.borrow_and_update();
             health.stream(&id, word(&status));
@@ -52,14 +61,14 @@ fn report(conditions: &Conditions, id: &InstanceId, status: &Status) {
     let unwell = status.unwell.as_ref().filter(|_| !status.destroyed);
     let gone = (!status.gone.is_empty() && !status.destroyed).then(|| {
         let why = failing.map(|failing| format!(": {failing}")).unwrap_or_default();
-        format!("the vendor says that {} does not exist, and it is not created again{why}", status.gone.join(", "))
+        format!(
+            "the vendor says that {} does not exist, and it is not created again{why}",
+            status.gone.join(", ")
+        )
     });
-    // Between a failure and the schedule of the next try what was raised stays as it is.
-    if failing.is_none_or(|failing| failing.next.is_some()) {
-        set(Code::StreamGone, gone);
-        set(Code::StreamRefused, failing.filter(|failing| failing.refused).map(ToString::to_string));
-        set(Code::StreamUnreachable, failing.filter(|failing| !failing.refused).map(ToString::to_string));
-    }
+    set(Code::StreamGone, gone);
+    set(Code::StreamRefused, failing.filter(|failing| failing.refused).map(ToString::to_string));
+    set(Code::StreamUnreachable, failing.filter(|failing| !failing.refused).map(ToString::to_string));
     set(Code::StreamDegraded, unwell.filter(|_| status.unhealthy).cloned());
     set(Code::StreamDrifted, unwell.filter(|_| !status.unhealthy).cloned());
     let expired = status.lifetimes.expires.filter(|end| *end <= conditions.now() && !status.destroyed);
@@ -75,7 +84,9 @@ fn word(status: &Status) -> StreamStatus {
     match status {
         Status { destroyed: true, .. } => StreamStatus::Destroyed,
         Status { refusal: Some(why), .. } => StreamStatus::Refused(why.clone()),
-        Status { failing: Some(failing), .. } if failing.refused => StreamStatus::Refused(failing.to_string()),
+        Status { failing: Some(failing), .. } if failing.refused => {
+            StreamStatus::Refused(failing.to_string())
+        }
         Status { failing: Some(failing), .. } => StreamStatus::Unreachable(failing.to_string()),
         Status { unwell: Some(why), .. } => StreamStatus::Unwell(why.clone()),
         Status { checked: Some(_), .. } => StreamStatus::Active,

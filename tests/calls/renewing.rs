@@ -131,7 +131,11 @@ async fn dropped_call_loses_no_rotated_token() {
         assert!(dropped.is_err(), "it was answered too soon");
     }
     one.caller.finish(Duration::from_secs(10)).await;
-    assert_eq!(*vendor.shelf.log.lock().unwrap(), ["kept \"refresh-1\""], "the fetch went on without its caller");
+    assert_eq!(
+        *vendor.shelf.log.lock().unwrap(),
+        ["kept \"refresh-1\""],
+        "the fetch went on without its caller"
+    );
     vendor.slow.store(false, Ordering::SeqCst);
     one.call("find", Repeat::Safe).await.unwrap();
     assert_eq!(vendor.rotations(), 1, "one fetch served all");

@@ -107,7 +107,8 @@ async fn duplicate_endpoint_is_planned_and_counted() {
     let kept = provisioner.keep(&nudge, stopped);
     let seen = async {
         let wait = status.wait_for(|status| !status.duplicates.is_empty());
-        let found = tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap().unwrap().duplicates.clone();
+        let found =
+            tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap().unwrap().duplicates.clone();
         stop.send_replace(true);
         found
     };

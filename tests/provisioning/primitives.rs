@@ -42,7 +42,11 @@ fn delete_saves_and_accepted_statuses_are_answers() {
     for case in ["delete-saves", "accepted-status"] {
         let output = forebay().arg("test").arg(format!("{folder}/cases/{case}.yaml")).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains(&format!("ok   {case}: ")), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            said.contains(&format!("ok   {case}: ")),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 

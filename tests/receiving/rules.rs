@@ -313,7 +313,11 @@ async fn a_secret_is_taken_only_while_an_operation_is_open() {
             Ok(())
         })
     };
-    assert_eq!(capture("attacker", 5).await.unwrap(), Keeping::Closed, "nothing is open: it may be anybody's");
+    assert_eq!(
+        capture("attacker", 5).await.unwrap(),
+        Keeping::Closed,
+        "nothing is open: it may be anybody's"
+    );
     open(9).await.unwrap();
     assert_eq!(capture("first", 10).await.unwrap(), Keeping::Saved);
     assert_eq!(capture("first", 11).await.unwrap(), Keeping::Known);

@@ -12,8 +12,10 @@ use crate::support::{forebay, root};
 #[test]
 fn a_connector_of_every_shape_is_valid_and_its_cases_and_its_life_hold() {
     let entries = std::fs::read_dir(root().join("tests/shapes")).unwrap();
-    let mut folders: Vec<_> =
-        entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("connector.yaml").is_file()).collect();
+    let mut folders: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("connector.yaml").is_file())
+        .collect();
     folders.sort();
     assert!(folders.len() >= 8);
     let mut failed = String::new();

@@ -120,8 +120,10 @@ impl Compiler {
     /// A connector is called like its folder, so that a name on a dashboard leads to a file.
     fn folder_name(&mut self, top: &At<'_>, file: &FilePath) {
         // The folder that the file was found in: the file itself may be a link into a folder of versions.
-        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(FilePath::new("."));
-        let folder = parent.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+        let parent =
+            file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(FilePath::new("."));
+        let folder =
+            parent.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
         let (Some(folder), Some(at)) = (folder, top.get("name")) else { return };
         if file.file_name().is_some_and(|name| name == "connector.yaml")
             && at.text().is_some_and(|name| name != folder)

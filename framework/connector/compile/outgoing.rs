@@ -299,8 +299,9 @@ fn authority(rest: &str) -> (String, Vec<Vec<String>>) {
     let (mut host, mut fills, mut rest) = (String::new(), Vec::new(), rest);
     while let Some(c) = rest.chars().next() {
         if let Some((inner, after)) = rest.strip_prefix("{{").and_then(|rest| rest.split_once("}}")) {
-            fills
-                .push(Text::compile(&format!("{{{{{inner}}}}}")).map(|text| text.names()).unwrap_or_default());
+            fills.push(
+                Text::compile(&format!("{{{{{inner}}}}}")).map(|text| text.names()).unwrap_or_default(),
+            );
             host.push('*');
             rest = after;
             continue;

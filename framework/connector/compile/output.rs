@@ -189,7 +189,8 @@ impl Compiler {
         let place = Place::value(&at.path);
         let (folder, file) = name.rsplit_once('/').map_or(("", name), |(folder, file)| (folder, file));
         // The names in a folder that is not the connector's are none of its business either.
-        let there = inside(&self.folder, &self.folder.join(folder)).map(|folder| files(&folder)).unwrap_or_default();
+        let there =
+            inside(&self.folder, &self.folder.join(folder)).map(|folder| files(&folder)).unwrap_or_default();
         // Of another kind of file nobody makes a slip.
         let kind = |name: &str| FilePath::new(name).extension().map(std::ffi::OsStr::to_owned);
         let alike =

@@ -113,7 +113,8 @@ impl Compiler {
     /// says nothing of what the operator's own sender does.
     fn by_operator(&self, key: &[&str]) -> bool {
         let key = format!("receiver.{}", key.join("."));
-        let within = |one: &str| one.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let within =
+            |one: &str| one.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         self.settled && self.by_settings.iter().any(|one| within(&one.key))
     }
 

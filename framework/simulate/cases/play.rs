@@ -126,7 +126,8 @@ impl Player<'_> {
             Step::Capture(text) => {
                 let place = format!("steps[{n}].capture");
                 let wrong = || Error::new(Kind::Finding, format!("`{text}` is no duration")).at(&place);
-                let length = i64::try_from(duration(text).ok_or_else(wrong)?.as_secs()).map_err(|_| wrong())?;
+                let length =
+                    i64::try_from(duration(text).ok_or_else(wrong)?.as_secs()).map_err(|_| wrong())?;
                 let from_seconds = self.clock.now().as_second();
                 let window = Window { from_seconds, until_seconds: from_seconds.saturating_add(length) };
                 self.memory().open_captures(Some(window)).await?;
