@@ -5,6 +5,7 @@ mod order;
 mod recent;
 mod restarts;
 mod room;
+mod shares;
 mod window;
 
 use std::path::Path;

@@ -203,7 +203,7 @@ impl Look<'_> {
         let scratch = Scratch::new(&std::env::temp_dir())?;
         let clock: Arc<dyn Clock> = Arc::new(At(self.at));
         let store =
-            Local::open(scratch.path(), Limits { min_free: 0, ..self.configuration.queue }, clock.clone())?;
+            Local::open(scratch.path(), Limits { min_free: 0, ..self.configuration.queue.clone() }, clock.clone())?;
         store.register_sinks(&self.instance.id, &["explained".to_owned()]).await?;
         let state: Arc<dyn State> = store.clone();
         self.copy_state(&state).await?;

@@ -4,6 +4,7 @@
 //! `run`, `plan` and `destroy` call [`configure`] with what they were given; the environment is an argument,
 //! which [`environment`] reads once. Everything that is wrong is said at once.
 
+mod bounds;
 mod general;
 mod given;
 mod sinks;
@@ -75,7 +76,8 @@ pub fn environment() -> BTreeMap<String, String> {
 /// with `--id` the one of that id.
 pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Result<Configuration> {
     let file = ask.flags.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
-    let mut gathering = Gathering { ask, file: &file, environment, headers: Vec::new(), faults: Vec::new() };
+    let mut gathering =
+        Gathering { ask, file: &file, environment, headers: Vec::new(), faults: Vec::new(), ids: Vec::new() };
     let mut configuration = gathering.general();
     let mut wanted = gathering.wanted()?;
     gathering.give_variables(&mut wanted);
@@ -92,6 +94,8 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
     }
     configuration.sources.headers = std::mem::take(&mut gathering.headers);
     gathering.distinct(&configuration.instances);
+    gathering.divide(&mut configuration);
+    gathering.check_bounds(&configuration);
     if gathering.ask.purpose != Purpose::Destroy {
         gathering.check_sinks(&configuration.instances);
     }
@@ -107,6 +111,8 @@ struct Gathering<'a> {
     /// Headers of sinks whose values are in files.
     headers: Vec<HeaderOrigin>,
     faults: Vec<Fault>,
+    /// The ids of all instances of the file, or the one of PATH.
+    ids: Vec<String>,
 }
 
 /// One instance before it is checked.
@@ -137,6 +143,7 @@ impl Gathering<'_> {
             }
             let connector = Arc::new(load::load(path)?);
             let id = self.ask.flags.id.clone().unwrap_or_else(|| connector.name.clone());
+            self.ids.push(id.clone());
             return Ok(self.one(&id, connector).into_iter().collect());
         }
         let mut loaded: BTreeMap<PathBuf, Arc<Connector>> = BTreeMap::new();
@@ -158,6 +165,7 @@ impl Gathering<'_> {
                 wanted.push(one);
             }
         }
+        self.ids.clone_from(&ids);
         match &self.ask.flags.id {
             _ if ids.is_empty() => {
                 let help = "give the connector's folder, or --config FILE with `instances:`";

@@ -26,7 +26,7 @@ pub struct Arguments {
 enum Verb {
     /// Every sink with its position and how far it is behind
     List,
-    /// Forget a removed sink's cursor, so that it holds no records any more
+    /// Drop a removed sink's cursor and free the records that only it needs
     Drop {
         /// The sink's name
         name: String,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::shares::Shares;
+
 /// The bounds of one store.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -11,10 +13,12 @@ pub struct Limits {
     pub dead_share: u8,
     /// Bytes of the file system that stay free.
     pub min_free: u64,
-    /// Ids remembered, of all instances of the process.
+    /// Ids remembered, of all instances together.
     pub dedupe_count: usize,
     /// How long an id is remembered.
     pub dedupe_age: Duration,
+    /// What of all that each instance can rely on.
+    pub shares: Shares,
 }
 
 impl Default for Limits {
@@ -25,6 +29,7 @@ impl Default for Limits {
             min_free: 1 << 30,
             dedupe_count: 1_000_000,
             dedupe_age: Duration::from_secs(24 * 3600),
+            shares: Shares::default(),
         }
     }
 }

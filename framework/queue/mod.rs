@@ -4,6 +4,7 @@
 
 pub mod limits;
 pub mod local;
+pub mod shares;
 
 use std::time::Duration;
 
@@ -122,7 +123,9 @@ pub enum Bound {
     MinFree,
     /// The file system refused a write for lack of room.
     Disk,
-    /// `queue.dead_share`: there is no room for more dead letters.
+    /// `queue.shares`: what is free is reserved for other instances.
+    Share,
+    /// `queue.dead_share`: there is no room for more dead letters, or none that is not reserved for other instances.
     DeadLetters,
 }
 
@@ -133,6 +136,7 @@ impl Bound {
             Self::MaxBytes => "max_bytes",
             Self::MinFree => "min_free",
             Self::Disk => "disk",
+            Self::Share => "share",
             Self::DeadLetters => "dead_letters",
         }
     }
@@ -141,7 +145,7 @@ impl Bound {
     pub fn is_shared(self) -> bool {
         match self {
             Self::MaxBytes | Self::MinFree | Self::Disk => true,
-            Self::DeadLetters => false,
+            Self::Share | Self::DeadLetters => false,
         }
     }
 }

@@ -14,7 +14,7 @@ use url::Url;
 use super::decode::{Decoded, Decoder};
 use super::deeds::{Calls, Kept, Reach};
 use super::known_types::KnownTypes;
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::meters::{Meters, Tally};
 use super::request::Head;
 use super::verify::{Fetched, Keys};
@@ -30,8 +30,6 @@ use crate::connector::template::{RequestFacts, Scope, Text};
 use crate::error::{Error, Kind, Result, escaped};
 use crate::queue::{Batch, DeadLetter, DeadReason, DeadWhat, Queue};
 
-/// The deepest nesting that a limit may allow: the reader recurses.
-const DEEPEST: usize = 256;
 /// Bytes of a path.
 const LONGEST_PATH: usize = 1000;
 
@@ -120,7 +118,7 @@ impl Endpoint {
             accepted: Names::of_reply(&connector.receiver.respond.accepted, &connector),
             builds: matches!(connector.receiver.decode, Decode::Nothing(_))
                 || matches!(connector.receiver.records.each, Each::Built(_)),
-            depth: limits.depth.min(DEEPEST),
+            depth: limits.depth.min(limits::DEEPEST),
             inflated: limits.inflated,
             fetched: Fetched::new(reach.caller.transport()),
             reach,

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The deepest nesting that `depth` may allow: the reader recurses.
+pub const DEEPEST: usize = 256;
+
 /// The bounds of one listener.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -19,7 +19,7 @@ use super::ruling::Ruling;
 use super::world::World;
 use super::{metrics, receiving, retries, sinking, summary, watchdog};
 use crate::connector::instance::InstanceId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::provision::{Provisioner, secrets};
 use crate::queue::State;
 use crate::receive::Tally;
@@ -29,6 +29,19 @@ pub type Tallies = BTreeMap<InstanceId, Tally>;
 /// How long the receiver's drain may overrun before it is said.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Makes the secrets that are generated: of all instances at once, so that they share commits.
+async fn generate(members: &[Configured], state: &Arc<dyn State>) -> Result<()> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for member in members {
+        let (instance, state) = (member.instance.clone(), state.clone());
+        tasks.spawn(async move { secrets::ensure(&instance, state).await });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|panic| Error::new(Kind::Io, "a secret cannot be generated").because(panic))??;
+    }
+    Ok(())
+}
+
 /// Runs the instances until the signal, or until one ends for good and it is the only one. Gives what passed.
 ///
 /// # Errors
@@ -37,9 +50,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let (store, clock, health) = (world.store.clone(), world.clock.clone(), world.health.clone());
     let state: Arc<dyn State> = store.clone();
     // 1. What each instance learned, and the secrets that are generated.
-    for member in &members {
-        secrets::ensure(&member.instance, state.clone()).await?;
-    }
+    generate(&members, &state).await?;
     // 2. The sinks, at their cursors. They outlive the receiver.
     let refusing = Refusing::new(health.conditions.clone());
     let queue = Arc::new(Observed::new(&members, store.clone(), refusing.clone()));

@@ -3,6 +3,7 @@
 //! `run` calls [`install`] where there is an admin listener, and [`keep_current`] beside it. Without a
 //! recorder counting costs nothing. A test holds that nothing is counted that does not stand here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,16 +99,16 @@ pub fn install() -> Result<PrometheusHandle> {
 pub async fn keep_current(
     handle: PrometheusHandle,
     store: Arc<Local>,
-    instances: Vec<InstanceId>,
+    instances: BTreeSet<InstanceId>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     loop {
         handle.run_upkeep();
-        for instance in &instances {
-            match store.sinks(instance).await {
-                Ok(sinks) => sinks.iter().for_each(|sink| lag(instance, &sink.sink, sink.behind)),
-                Err(error) => tracing::debug!(%instance, %error, "the lag of the sinks is not known"),
+        match store.lags().await {
+            Ok(lags) => {
+                lags.iter().filter(|(id, ..)| instances.contains(id)).for_each(|(id, sink, n)| lag(id, sink, *n))
             }
+            Err(error) => tracing::debug!(%error, "the lag of the sinks is not known"),
         }
         tokio::select! {
             // An error means that nobody is left to give the signal.

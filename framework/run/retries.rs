@@ -3,12 +3,14 @@
 //! `forebay dead-letters retry` marks them in the store; a letter disappears in the transaction that stores what
 //! became of it. Letters that a sink refused are the sink's worker's, not ours.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::connector::instance::InstanceId;
 use crate::queue::Refusal;
 use crate::queue::local::Local;
 use crate::receive::{Endpoint, decode_again};
@@ -22,6 +24,8 @@ pub(super) async fn watch(
     endpoints: Vec<Arc<Endpoint>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let endpoints: BTreeMap<InstanceId, Arc<Endpoint>> =
+        endpoints.into_iter().map(|endpoint| (endpoint.instance.id.clone(), endpoint)).collect();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -29,7 +33,15 @@ pub(super) async fn watch(
             _ = shutdown.wait_for(|stop| *stop) => return,
             _ = ticks.tick() => {}
         }
-        for endpoint in &endpoints {
+        // One question for all instances: there may be a thousand.
+        let marked = match store.retries().await {
+            Ok(marked) => marked,
+            Err(error) => {
+                warn!(%error, "cannot read the dead letters to decode again");
+                continue;
+            }
+        };
+        for endpoint in marked.iter().filter_map(|instance| endpoints.get(instance)) {
             again(&store, endpoint).await;
         }
     }

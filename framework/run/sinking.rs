@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::config::Configured;
 use super::world::World;
@@ -27,15 +27,14 @@ pub(super) async fn start(
     shutdown: watch::Receiver<bool>,
 ) -> Result<Sinks> {
     let mut workers = JoinSet::new();
-    for member in members {
+    let names = |member: &Configured| member.sinks.iter().map(|sink| sink.name.clone()).collect();
+    let all = members.iter().map(|member| (member.instance.id.clone(), names(member))).collect();
+    let kept = world.store.register_all(all).await?;
+    for (member, (_, kept)) in members.iter().zip(kept) {
         let instance = &member.instance.id;
-        let names: Vec<String> = member.sinks.iter().map(|sink| sink.name.clone()).collect();
-        for kept in world.store.register_sinks(instance, &names).await? {
-            let Some(config) = member.sinks.iter().find(|sink| sink.name == kept.sink) else {
-                warn!(%instance, sink = kept.sink, "this sink was removed and still holds its records: \
-                       `forebay sinks drop` lets them go");
-                continue;
-            };
+        for kept in kept {
+            // One that was removed is reported by `leftovers`.
+            let Some(config) = member.sinks.iter().find(|sink| sink.name == kept.sink) else { continue };
             let key = SinkKey { instance: instance.clone(), sink: kept.sink.clone() };
             let (status, told) = watch::channel(SinkStatus::default());
             world.health.sink(instance, &kept.sink, told);

@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::health::Health;
 use super::observed::Observed;
+use crate::queue::SinkKey;
 use crate::queue::local::Local;
 use crate::receive::Endpoint;
 
@@ -41,7 +42,9 @@ fn write(endpoints: &[Arc<Endpoint>], queue: &Observed, store: &Local, health: &
         let instance = &endpoint.instance.id;
         let (came, mut refused) = (endpoint.tally(), 0);
         let mut delivered = Vec::new();
-        for (key, went) in queue.delivered().iter().filter(|(key, _)| key.instance == *instance) {
+        let first = SinkKey { instance: instance.clone(), sink: String::new() };
+        let own = queue.delivered().range(first..).take_while(|(key, _)| key.instance == *instance);
+        for (key, went) in own {
             delivered.push(format!("{} {}", key.sink, went.taken.load(Relaxed)));
             refused += went.refused.load(Relaxed);
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn incompressible(n: u64, size: usize) -> Vec<u8> {
+pub fn incompressible(n: u64, size: usize) -> Vec<u8> {
     let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = |_| {
         state ^= state << 13;
@@ -13,7 +13,7 @@ fn incompressible(n: u64, size: usize) -> Vec<u8> {
     (0..size).map(next).collect()
 }
 
-async fn full(local: &Local, instance: &str, first: u64) -> (u64, Bound, String) {
+pub async fn full(local: &Local, instance: &str, first: u64) -> (u64, Bound, String) {
     for n in first.. {
         match local.append(batch(instance, vec![checked(&n.to_string(), incompressible(n, 50_000))])).await {
             Ok(_) => assert!(n < first + 1000, "no bound holds"),

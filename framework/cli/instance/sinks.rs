@@ -100,7 +100,13 @@ impl Gathering<'_> {
 
     /// The sinks of an instance of the file.
     pub(super) fn sinks_of_file(&mut self, id: &InstanceId, written: &file::Instance) -> Vec<SinkConfig> {
-        written.sinks.iter().filter_map(|sink| self.sink_of_file(id, sink)).collect()
+        let Some(sinks) = &written.sinks else { return Vec::new() };
+        if sinks.is_empty() {
+            let file = self.ask.flags.config.as_deref().map_or_else(String::new, |p| format!("{}: ", p.display()));
+            let sentence = format!("{file}{id}: `sinks` is an empty list: expected at least one sink");
+            self.fault(sentence, "name a sink; leave `sinks` out to write records to standard output");
+        }
+        sinks.iter().filter_map(|sink| self.sink_of_file(id, sink)).collect()
     }
 
     fn sink_of_file(&mut self, id: &InstanceId, sink: &file::Sink) -> Option<SinkConfig> {

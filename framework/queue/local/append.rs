@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::block::{self, Block, Packed, Sealed, crc, pack};
-use super::dedupe::{Key, MARK, Mark, Seen};
+use super::dedupe::{Key, Mark, Seen};
 use super::fault::Fault;
 use super::keys::{key, stored};
 use super::known::{Known, Memory};
@@ -72,7 +72,6 @@ pub(super) struct Plan {
     /// The last block of each instance of the group, still open.
     open: BTreeMap<InstanceId, Open>,
     letters: Vec<(i64, DeadLetter)>,
-    marks: Vec<u8>,
 }
 
 /// A block in the making.
@@ -80,6 +79,8 @@ pub(super) struct Plan {
 struct Open {
     records: Vec<Bytes>,
     size: usize,
+    /// How many ids it brought.
+    marks: usize,
 }
 
 /// Tells new records of a batch from known ones, and remembers the new ones.
@@ -90,17 +91,18 @@ pub(super) fn judge(
     prepared: Prepared,
     dedupe: Dedupe,
 ) -> Planned {
-    let mut planned = Planned { dead, before: memory.window.len(), ..Planned::default() };
+    let mut planned = Planned { dead, before: memory.windows.len(&batch.instance), ..Planned::default() };
     // A store that was replaced has another key.
     let marks = if prepared.key.as_ref() == Some(&memory.key) { prepared.marks } else { Vec::new() };
     let mut marks = marks.into_iter();
+    let mut window = memory.windows.of(&batch.instance);
     let mut delivered = Vec::with_capacity(batch.records.len());
     for record in &batch.records {
         let made = || Mark::of(&memory.key, &batch.instance, record.id(), record.record());
         let mark = marks.next().unwrap_or_else(made);
-        let seen = memory.window.look(&mark);
+        let seen = window.look(&mark);
         if seen != Seen::Same {
-            memory.window.remember(mark);
+            window.remember(mark);
         }
         let deliver = match (seen, dedupe, batch.on_reuse) {
             (Seen::New, _, _) | (_, Dedupe::Force, _) | (Seen::Reused, _, OnReuse::Deliver) => true,
@@ -143,8 +145,8 @@ fn count(n: usize) -> u32 {
 }
 
 /// Takes back what [`judge`] remembered: the batch is refused.
-pub(super) fn unjudge(memory: &mut Memory, planned: &Planned) {
-    memory.window.forget_after(planned.before);
+pub(super) fn unjudge(memory: &mut Memory, instance: &InstanceId, planned: &Planned) {
+    memory.windows.forget_after(instance, planned.before);
 }
 
 impl Plan {
@@ -156,13 +158,13 @@ impl Plan {
         instance: &InstanceId,
         planned: Planned,
     ) -> Result<(), Fault> {
-        let fresh = memory.window.len() - planned.before;
-        self.marks.extend(memory.window.newest(fresh).flat_map(Mark::to_bytes));
+        let fresh = memory.windows.len(instance) - planned.before;
         let known = memory.instance(tx, instance)?;
         known.latest = known.latest.max(planned.latest);
         let number = known.number;
         self.letters.extend(planned.dead.into_iter().map(|letter| (number, letter)));
         let open = self.open.entry(instance.clone()).or_default();
+        open.marks += fresh;
         if let Some(packed) = planned.packed {
             if !open.records.is_empty() {
                 self.blocks.push(close(known, open));
@@ -185,8 +187,8 @@ impl Plan {
         self.open.is_empty()
     }
 
-    /// Writes it into a transaction. Returns how many ids the commit remembers.
-    pub(super) fn write(&mut self, tx: &Connection, memory: &mut Memory, now: i64) -> Result<usize, Fault> {
+    /// Writes it into a transaction.
+    pub(super) fn write(&mut self, tx: &Connection, memory: &mut Memory, now: i64) -> Result<(), Fault> {
         for (instance, open) in &mut self.open {
             let known = memory.instance(tx, instance)?;
             if !open.records.is_empty() {
@@ -197,6 +199,18 @@ impl Plan {
                 known.latest,
                 known.number,
             ))?;
+            if open.marks > 0 {
+                let (number, seq) = (known.number, memory.next_ids);
+                let row = memory.windows.row(instance, number, open.marks);
+                tx.prepare_cached("INSERT INTO ids(seq, at, checksum, body) VALUES (?, ?, ?, ?)")?.execute((
+                    seq,
+                    now,
+                    crc(&[&row]),
+                    &row,
+                ))?;
+                memory.windows.committed(instance, seq, now, open.marks);
+                memory.next_ids += 1;
+            }
         }
         let mut insert =
             tx.prepare_cached("INSERT INTO blocks(key, count, at, checksum, body) VALUES (?, ?, ?, ?, ?)")?;
@@ -206,15 +220,7 @@ impl Plan {
         for (number, letter) in &self.letters {
             letters::insert(tx, *number, letter)?;
         }
-        if !self.marks.is_empty() {
-            tx.prepare_cached("INSERT INTO ids(seq, at, checksum, body) VALUES (?, ?, ?, ?)")?.execute((
-                memory.next_ids,
-                now,
-                crc(&[&self.marks]),
-                &self.marks,
-            ))?;
-        }
-        Ok(self.marks.len() / MARK)
+        Ok(())
     }
 
     /// Whether it brings dead letters.
@@ -239,5 +245,6 @@ fn close(known: &mut Known, open: &mut Open) -> (Sealed, Block) {
 fn place(known: &mut Known, packed: Packed) -> (Sealed, Block) {
     let (sealed, block) = packed.seal(key(known.number, known.next), known.next);
     known.next = block.end();
+    known.held.add(known.next, sealed.body.len() as u64);
     (sealed, block)
 }

@@ -13,6 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value as Json;
 
 use super::fault::Fault;
+use super::holdings::{self, Holding};
 use super::{Filter, SinkState, Stored, cursors, known, letters, lock, schema, state};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
@@ -43,6 +44,7 @@ impl Beside {
         }
         let trouble = |fault: Fault| Error::from(fault).at(folder.display().to_string());
         let db = schema::connect(folder).map_err(trouble)?;
+        schema::complete(&db).map_err(trouble)?;
         // What a crash left in the log stays there for the next run to look over.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(|e| trouble(e.into()))?;
         Ok(Self { db: Mutex::new(db), runs: lock::holder(folder) })
@@ -144,13 +146,37 @@ impl Beside {
         self.of(instance, cursors::list)
     }
 
-    /// Removes the cursor of a sink, so that it holds no records any more. `false`: there is none.
+    /// Removes the cursor of a sink, and the records that no other sink needs. `false`: there is none.
     pub fn drop_sink(&self, instance: &InstanceId, sink: &str) -> Result<bool> {
-        self.change(instance, |tx, number| {
-            let removed = cursors::remove(tx, number, sink)?;
-            cursors::trim(tx, number)?;
-            Ok(removed)
-        })
+        let removed = self.change(instance, |tx, number| Ok(cursors::remove(tx, number, sink)?))?;
+        if removed {
+            self.with(|db| {
+                let Some(known) = known::find(db, instance)? else { return Ok(()) };
+                let least = cursors::list(db, known.number)?.into_iter().map(|sink| sink.cursor.position.0).min();
+                holdings::free(db, known.number, least.unwrap_or(known.next))
+            })?;
+        }
+        Ok(removed)
+    }
+
+    /// What every instance has in the store, by id.
+    pub fn holdings(&self) -> Result<Vec<Holding>> {
+        self.with(|db| holdings::list(db))
+    }
+
+    /// Bytes that the records of an instance take, compressed.
+    pub fn bytes(&self, instance: &InstanceId) -> Result<u64> {
+        self.of(instance, holdings::bytes)
+    }
+
+    /// Removes everything that an instance has in the store. `false`: there is no such instance.
+    pub fn drop_instance(&self, instance: &InstanceId) -> Result<bool> {
+        self.with(|db| holdings::remove(db, instance))
+    }
+
+    /// Gives an instance another id, which must be free. `false`: there is no such instance.
+    pub fn rename_instance(&self, from: &InstanceId, to: &InstanceId) -> Result<bool> {
+        self.with(|db| holdings::rename(db, from, to))
     }
 }
 

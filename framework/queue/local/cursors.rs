@@ -55,13 +55,15 @@ fn check(number: i64, sink: &str, at: i64, note: Option<&str>) -> u32 {
 
 /// The position of the oldest record kept; of the next one where none is.
 pub(super) fn oldest(db: &Connection, number: i64) -> Result<u64, Fault> {
+    first(db, number)?.map_or_else(|| next(db, number), Ok)
+}
+
+/// The position of the oldest record kept; `None` where none is.
+pub(super) fn first(db: &Connection, number: i64) -> Result<Option<u64>, Fault> {
     let first: Option<i64> = db
         .prepare_cached("SELECT min(key) FROM blocks WHERE key >= ? AND key < ?")?
         .query_row((key(number, 0), key(number + 1, 0)), |row| row.get(0))?;
-    match first {
-        Some(first) => Ok(position_of(first)),
-        None => next(db, number),
-    }
+    Ok(first.map(position_of))
 }
 
 /// The position of the next record of an instance.
@@ -146,17 +148,23 @@ pub(super) fn remove(tx: &Connection, number: i64, sink: &str) -> rusqlite::Resu
     tx.execute("DELETE FROM cursors WHERE instance = ? AND sink = ?", (number, sink)).map(|n| n > 0)
 }
 
-/// Deletes the blocks that every sink of the instance has. An instance without any sink keeps all.
-pub(super) fn trim(tx: &Connection, number: i64) -> rusqlite::Result<usize> {
+/// Deletes the blocks that every sink of the instance has. An instance without any sink keeps all. Returns the position
+/// before which nothing is kept.
+pub(super) fn trim(tx: &Connection, number: i64) -> rusqlite::Result<Option<u64>> {
     let least: Option<i64> = tx
         .prepare_cached("SELECT min(position) FROM cursors WHERE instance = ?")?
         .query_row([number], |row| row.get(0))?;
-    let Some(least) = least else { return Ok(0) };
+    let Some(least) = least else { return Ok(None) };
     let base = key(number, 0);
     points::reached("trim.begin");
-    let trimmed = tx
-        .prepare_cached("DELETE FROM blocks WHERE key >= ?1 AND key < ?2 AND key + count <= ?2")?
+    tx.prepare_cached("DELETE FROM blocks WHERE key >= ?1 AND key < ?2 AND key + count <= ?2")?
         .execute((base, base + least))?;
     points::reached("trim.done");
-    Ok(trimmed)
+    Ok(Some(least.max(0).unsigned_abs()))
+}
+
+/// Deletes every block of an instance.
+pub(super) fn clear(tx: &Connection, number: i64) -> rusqlite::Result<usize> {
+    tx.prepare_cached("DELETE FROM blocks WHERE key >= ? AND key < ?")?
+        .execute((key(number, 0), key(number + 1, 0)))
 }

@@ -1,10 +1,10 @@
-//! The ids of the last records, in memory: which are new, which are known with the same bytes, and which come
-//! again with other bytes.
+//! The ids of the last records of one instance, in memory: which are new, which are known with the same bytes, and
+//! which come again with other bytes. [`super::windows`] has the windows of all instances.
 //!
 //! The writer alone holds it. It keeps no ids but keyed hashes of them (a key per store), so that what a
 //! stranger shapes cannot collide. About 35 bytes an id, whatever the id's length.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hasher;
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ pub(super) struct Key {
     /// For records, which are long: GMAC, which processors do in a third of SipHash's time. All tags are made with one
     /// nonce, so whoever saw some could work out the key of the hash; they stand in the store alone.
     records: Arc<LessSafeKey>,
+    /// What an instance's name was when its ids were first remembered, where it is another one now.
+    names: Arc<HashMap<InstanceId, String>>,
 }
 
 impl Key {
@@ -38,7 +40,19 @@ impl Key {
         let both = digest::digest(&digest::SHA256, &[&bytes[..], b"records"].concat());
         let (derived, _) = both.as_ref().split_at(16);
         let records = UnboundKey::new(&AES_128_GCM, derived).expect("AES-128 takes keys of 16 bytes");
-        Self { bytes, records: Arc::new(LessSafeKey::new(records)) }
+        Self { bytes, records: Arc::new(LessSafeKey::new(records)), names: Arc::default() }
+    }
+
+    /// The same key, where instances have these names in their marks.
+    pub(super) fn named(self, names: HashMap<InstanceId, String>) -> Self {
+        Self { names: Arc::new(names), ..self }
+    }
+
+    fn name<'a>(&'a self, instance: &'a InstanceId) -> &'a str {
+        match self.names.is_empty() {
+            true => instance.as_str(),
+            false => self.names.get(instance).map_or(instance.as_str(), String::as_str),
+        }
     }
 
     fn record(&self, bytes: &[u8]) -> u64 {
@@ -51,7 +65,7 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        self.bytes == other.bytes && self.names == other.names
     }
 }
 
@@ -73,8 +87,8 @@ impl Mark {
     /// The mark of a record under the store's key.
     pub(super) fn of(key: &Key, instance: &InstanceId, id: &[u8], bytes: &[u8]) -> Self {
         let mut hasher = SipHasher13::new_with_key(&key.bytes);
-        hasher.write(instance.as_str().as_bytes());
-        // No instance's id holds a zero, so no two pairs of instance and id are written alike.
+        hasher.write(key.name(instance).as_bytes());
+        // No instance's name holds a zero, so no two pairs of instance and id are written alike.
         hasher.write(&[0]);
         hasher.write(id);
         let id = hasher.finish128();
@@ -108,10 +122,9 @@ struct Run {
     left: usize,
 }
 
-/// The window of ids that are remembered.
+/// The ids of one instance that are remembered.
 #[derive(Debug)]
 pub(super) struct Window {
-    count: usize,
     age_ms: i64,
     /// The number of the oldest entry; numbers wrap.
     first: u32,
@@ -122,13 +135,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// An empty window of these bounds.
-    pub(super) fn new(count: usize, age: std::time::Duration) -> Self {
-        // Numbers of entries are 32 bits, and half of their range must stay free to tell old from new.
-        let count = count.min(1 << 31);
+    /// An empty window. An id is remembered for `age`.
+    pub(super) fn new(age: std::time::Duration) -> Self {
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         Self {
-            count,
             age_ms,
             first: 0,
             entries: VecDeque::new(),
@@ -194,30 +204,52 @@ impl Window {
         self.runs.push_back(Run { seq, at, left: marks });
     }
 
-    /// Forgets what is beyond the window's count or age. Returns the last row of `ids` of which nothing is
-    /// remembered any more.
-    pub(super) fn expire(&mut self, now: i64) -> Option<i64> {
-        let mut done = None;
-        while let Some(run) = self.runs.front_mut() {
-            let old = now.saturating_sub(run.at) > self.age_ms;
-            if !old && self.entries.len() <= self.count {
-                break;
-            }
-            let surplus = if old { run.left } else { run.left.min(self.entries.len() - self.count) };
-            run.left -= surplus;
-            if run.left == 0 {
-                done = Some(run.seq);
-                self.runs.pop_front();
-            }
-            for _ in 0..surplus {
-                let number = self.first;
-                if let Some(mark) = self.entries.pop_front() {
-                    self.unindex(mark, number);
-                }
-                self.first = self.first.wrapping_add(1);
-            }
+    /// Whether nothing is remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// When the oldest mark was committed, in milliseconds.
+    pub(super) fn oldest_ms(&self) -> Option<i64> {
+        self.runs.front().map(|run| run.at)
+    }
+
+    /// Forgets what is older than the window's age. Adds the rows of `ids` of which nothing is remembered any more
+    /// to `done`, and returns how many marks were forgotten.
+    pub(super) fn expire(&mut self, now: i64, done: &mut Vec<i64>) -> usize {
+        let before = self.entries.len();
+        while let Some(run) = self.runs.front()
+            && now.saturating_sub(run.at) > self.age_ms
+        {
+            self.evict(run.left, done);
         }
-        done
+        before - self.entries.len()
+    }
+
+    /// Forgets the oldest marks: at most `most`, and of one commit only. Adds the row of `ids` to `done` if nothing of
+    /// it is remembered any more. Returns how many marks were forgotten.
+    pub(super) fn evict(&mut self, most: usize, done: &mut Vec<i64>) -> usize {
+        let Some(run) = self.runs.front_mut() else { return 0 };
+        let surplus = most.min(run.left);
+        run.left -= surplus;
+        if run.left == 0 {
+            done.push(run.seq);
+            self.runs.pop_front();
+        }
+        for _ in 0..surplus {
+            let number = self.first;
+            if let Some(mark) = self.entries.pop_front() {
+                self.unindex(mark, number);
+            }
+            self.first = self.first.wrapping_add(1);
+        }
+        surplus
+    }
+
+    /// Bytes that it takes.
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> usize {
+        self.entries.capacity() * MARK + self.index.allocation_size()
     }
 }
 
@@ -236,26 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn a_million_ids_take_less_than_48_megabytes() {
-        let mut window = Window::new(1_000_000, Duration::from_secs(3600));
-        for run in 0..1100u64 {
-            for id in 0..1000 {
-                window.remember(mark(run * 1000 + id));
-            }
-            window.committed(i64::try_from(run).unwrap(), 0, 1000);
-            window.expire(1);
-        }
-        assert_eq!(window.len(), 1_000_000);
-        let bytes = window.entries.capacity() * MARK + window.index.allocation_size();
-        assert!(bytes < 48_000_000, "{bytes}");
-        assert_eq!(window.look(&mark(99_999)), Seen::New);
-        assert_eq!(window.look(&mark(100_000)), Seen::Same);
-        assert_eq!(window.look(&mark(1_099_999)), Seen::Same);
-    }
-
-    #[test]
     fn numbers_wrap_and_a_refused_batch_is_forgotten() {
-        let mut window = Window::new(10, Duration::from_secs(1));
+        let mut window = Window::new(Duration::from_secs(1));
         window.first = u32::MAX - 3;
         for id in 0..8 {
             window.remember(mark(id));
@@ -265,8 +279,19 @@ mod tests {
         window.remember(mark(100));
         window.forget_after(8);
         assert_eq!(window.look(&mark(100)), Seen::New);
-        assert_eq!(window.expire(1001), Some(1));
+        let mut done = Vec::new();
+        assert_eq!((window.expire(1001, &mut done), done), (8, vec![1]));
         assert!((0..8).all(|id| window.look(&mark(id)) == Seen::New));
         assert_eq!((window.len(), window.index.len()), (0, 0));
+    }
+
+    #[test]
+    fn renamed_instance_makes_the_marks_of_its_first_name() {
+        let id = |text: &str| InstanceId::parse(text).unwrap();
+        let of = |key: &Key, instance: &str| Mark::of(key, &id(instance), b"1", b"x");
+        let renamed = KEY.clone().named([(id("new"), "old".to_owned())].into());
+        assert_eq!(of(&renamed, "new"), of(&KEY, "old"));
+        assert_ne!(of(&renamed, "other"), of(&KEY, "old"));
+        assert_ne!(renamed, *KEY, "marks made before a rename are made again");
     }
 }

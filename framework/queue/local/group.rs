@@ -14,10 +14,12 @@ use super::fault::{Fault, FaultKind};
 use super::job::{Append, Job, Work};
 use super::known::Memory;
 use super::{letters, space};
+use crate::connector::instance::InstanceId;
 use crate::connector::units::size as shown;
 use crate::error::Error;
 use crate::points;
 use crate::queue::limits::Limits;
+use crate::queue::shares::Ledger;
 use crate::queue::{Bound, Receipt, Refusal};
 
 /// How long a refused vendor should wait.
@@ -90,14 +92,13 @@ pub(super) fn commit(
                 Job::Inspect(done) => _ = done.send(()),
             }
         }
-        let marks = if plan.is_empty() { 0 } else { plan.write(&tx, memory, now)? };
-        if marks > 0 {
-            memory.window.committed(memory.next_ids, now, marks);
-            memory.next_ids += 1;
+        if !plan.is_empty() {
+            plan.write(&tx, memory, now)?;
         }
         memory.trim(&tx)?;
-        if let Some(seq) = memory.window.expire(now) {
-            tx.prepare_cached("DELETE FROM ids WHERE seq <= ?")?.execute([seq])?;
+        memory.windows.expire(now);
+        for seq in memory.windows.take_done() {
+            tx.prepare_cached("DELETE FROM ids WHERE seq = ?")?.execute([seq])?;
         }
         points::reached("commit.planned");
         points::failing("commit.fails")?;
@@ -118,14 +119,41 @@ pub(super) struct Room<'a> {
     limits: &'a Limits,
     usage: space::Usage,
     free: u64,
-    /// Bytes of dead letters, in the store and in the group. Looked up when the first one comes.
-    dead: Option<u64>,
+    /// The room for dead letters. Looked up when the first one comes.
+    letters: Option<letters::Space<'a>>,
+    /// Who holds how much of the store. Looked up once it matters.
+    ledger: Option<Ledger<'a>>,
 }
 
 impl<'a> Room<'a> {
     /// The room that there is, by what the store took after the last commit.
     pub(super) fn new(folder: &Path, limits: &'a Limits, usage: space::Usage) -> Result<Self, Fault> {
-        Ok(Self { limits, usage, free: space::free(folder)?, dead: None })
+        Ok(Self { limits, usage, free: space::free(folder)?, letters: None, ledger: None })
+    }
+
+    /// Takes room for a batch of this size. `Some`: there is none, by this bound.
+    fn take(&mut self, memory: &Memory, instance: &InstanceId, size: u64) -> Option<(Bound, String)> {
+        if let Some(bound) = space::bound(self.usage.used, self.free, size, self.limits) {
+            return Some(bound);
+        }
+        let limits = self.limits;
+        let all = space::all(&self.usage, self.free, limits);
+        // The log grows and shrinks, whatever is stored.
+        let used = self.usage.used.saturating_add(space::due(limits));
+        let plenty = used.saturating_add(size).saturating_add(limits.shares.reserve(all)) <= all;
+        if limits.shares.members.len() > 1 && limits.shares.reserved > 0 && !plenty {
+            let ledger = self.ledger.get_or_insert_with(|| Ledger::new(&limits.shares, all, memory.held()));
+            if !ledger.admits(instance, size, used) {
+                let (held, free) = (shown(ledger.held(instance)), shown(all.saturating_sub(self.usage.used)));
+                let detail = format!(
+                    "the records of `{instance}` take {held}; the {free} that are free are reserved for other \
+                     instances (queue.shares)"
+                );
+                return Some((Bound::Share, detail));
+            }
+            ledger.take(instance, size);
+        }
+        None
     }
 }
 
@@ -138,30 +166,24 @@ fn append_one(
     room: &mut Room<'_>,
 ) -> Result<(), Fault> {
     let size = append.size;
-    if let Some((bound, detail)) = space::bound(room.usage.used, room.free, size, room.limits) {
+    let instance = append.batch.instance.clone();
+    if let Some((bound, detail)) = room.take(memory, &instance, size) {
         drop(append.reply.send(Err(Refusal::Full { retry_after: RETRY_AFTER, bound, detail })));
         return Ok(());
     }
-    let instance = append.batch.instance.clone();
     let planned = judge(memory, &append.batch, append.dead, append.prepared, append.dedupe);
     if !planned.dead.is_empty() {
-        let held = match room.dead {
-            Some(held) => held,
-            None => letters::totals(tx)?.1,
+        let limits = room.limits;
+        let letters = match &mut room.letters {
+            Some(letters) => letters,
+            none => none.insert(letters::Space::new(tx, &limits.shares, space::dead_share(limits))?),
         };
-        let held = held.saturating_add(letters::size(&planned.dead));
-        if held > space::dead_share(room.limits) {
-            unjudge(memory, &planned);
-            let (share, percent) = (shown(space::dead_share(room.limits)), room.limits.dead_share);
-            let detail = format!(
-                "dead letters take {}, and may take {share} (queue.dead_share is {percent} %)",
-                shown(held)
-            );
+        if let Some(detail) = letters.take(tx, &instance, &planned.dead, limits.dead_share)? {
+            unjudge(memory, &instance, &planned);
             let full = Refusal::Full { retry_after: RETRY_AFTER, bound: Bound::DeadLetters, detail };
             drop(append.reply.send(Err(full)));
             return Ok(());
         }
-        room.dead = Some(held);
     }
     room.usage.used += size;
     room.free = room.free.saturating_sub(size);

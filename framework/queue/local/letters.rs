@@ -3,13 +3,18 @@
 //! Every function takes a connection, since the writer calls them inside its transactions and
 //! `forebay dead-letters` calls them from a process of its own.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::block::crc;
 use super::fault::Fault;
+use crate::connector::instance::InstanceId;
+use crate::connector::units::size as shown;
 use crate::error::{Error, Kind};
+use crate::queue::shares::{Ledger, Shares};
 use crate::queue::{DeadLetter, DeadReason, DeadWhat};
 
 /// Letters that one read gives to a sink or a decoder again.
@@ -73,21 +78,83 @@ pub(super) fn size(letters: &[DeadLetter]) -> u64 {
     letters.iter().map(|letter| letter.bytes.len() as u64 + ROW).sum()
 }
 
-/// Adds letters if the share of dead letters has room for all of them.
-pub(super) fn insert_within(
-    tx: &Connection,
-    instance: i64,
-    letters: &[DeadLetter],
-    share: u64,
-) -> Result<Result<(), Error>, Fault> {
-    if !letters.is_empty() && totals(tx)?.1.saturating_add(size(letters)) > share {
-        let full = Error::new(Kind::Passing, "the share of dead letters is full");
-        return Ok(Err(full.help("drop some, or send them again: `forebay dead-letters`")));
+/// The room for dead letters in one transaction.
+#[derive(Debug)]
+pub(super) struct Space<'a> {
+    shares: &'a Shares,
+    /// Bytes that dead letters may take in all.
+    bound: u64,
+    /// Bytes that they take.
+    used: u64,
+    /// Who holds how much. Looked up once it matters.
+    ledger: Option<Ledger<'a>>,
+}
+
+impl<'a> Space<'a> {
+    /// The room that there is.
+    pub(super) fn new(tx: &Connection, shares: &'a Shares, bound: u64) -> rusqlite::Result<Self> {
+        Ok(Self { shares, bound, used: totals(tx)?.1, ledger: None })
     }
-    for letter in letters {
-        insert(tx, instance, letter)?;
+
+    /// Takes room for letters of an instance. `Some`: there is none, and why. `percent` is `queue.dead_share`.
+    pub(super) fn take(
+        &mut self,
+        tx: &Connection,
+        instance: &InstanceId,
+        letters: &[DeadLetter],
+        percent: u8,
+    ) -> Result<Option<String>, Fault> {
+        let size = size(letters);
+        let after = self.used.saturating_add(size);
+        let most = shown(self.bound);
+        if after > self.bound {
+            let used = shown(after);
+            return Ok(Some(format!(
+                "dead letters take {used}, and may take {most} (queue.dead_share is {percent} %)"
+            )));
+        }
+        // Nobody's reserve is touched below this, so that nobody needs to be asked what they hold.
+        let plenty = after <= self.bound - self.shares.reserve(self.bound);
+        if self.shares.members.len() > 1 && !plenty {
+            if self.ledger.is_none() {
+                self.ledger = Some(Ledger::new(self.shares, self.bound, held(tx)?));
+            }
+            if let Some(ledger) = &mut self.ledger {
+                if !ledger.admits(instance, size, self.used) {
+                    let held = shown(ledger.held(instance));
+                    return Ok(Some(format!(
+                        "the dead letters of `{instance}` take {held} of {most} (queue.dead_share is {percent} %); \
+                         what is free is reserved for other instances (queue.shares)"
+                    )));
+                }
+                ledger.take(instance, size);
+            }
+        }
+        self.used = after;
+        Ok(None)
     }
-    Ok(Ok(()))
+}
+
+/// Bytes of dead letters by instance.
+fn held(db: &Connection) -> Result<BTreeMap<InstanceId, u64>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT instances.id, letter_totals.bytes FROM letter_totals JOIN instances ON number = instance",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (id, bytes): (String, i64) = (row.get(0)?, row.get(1)?);
+        if let Some(id) = InstanceId::parse(&id) {
+            found.insert(id, bytes.max(0).unsigned_abs());
+        }
+    }
+    Ok(found)
+}
+
+/// There is no room for more letters.
+pub(super) fn full(detail: String) -> Error {
+    Error::new(Kind::Passing, format!("the share of dead letters is full: {detail}"))
+        .help("drop some, or send them again: `forebay dead-letters`")
 }
 
 /// Letters of an instance without their bytes, from a number on, at most `max`.
@@ -163,6 +230,28 @@ pub(super) fn reason(db: &Connection, instance: i64, number: i64) -> Result<Opti
         .query_row((instance, number), |row| row.get(0))
         .optional()?;
     name.map(|name| reason_of(&name)).transpose()
+}
+
+/// Which sinks are to get letters again, by their instances' ids; without a sink: which instances are to decode again.
+pub(super) fn marked(db: &Connection) -> Result<Vec<(InstanceId, Option<String>)>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT DISTINCT instances.id, letters.sink FROM letters JOIN instances ON instances.number = letters.instance
+         WHERE letters.retry = 1",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        if let Some(id) = InstanceId::parse(&id) {
+            found.push((id, row.get(1)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Removes every letter of an instance.
+pub(super) fn clear(tx: &Connection, instance: i64) -> rusqlite::Result<usize> {
+    tx.execute("DELETE FROM letters WHERE instance = ?", [instance])
 }
 
 /// How many letters the store holds, and their bytes.

@@ -12,6 +12,8 @@ mod cursors;
 mod dedupe;
 mod fault;
 mod group;
+mod held;
+mod holdings;
 mod job;
 mod keys;
 mod known;
@@ -19,6 +21,7 @@ mod letters;
 mod lock;
 mod log;
 mod make;
+mod names;
 mod open;
 mod pulse;
 mod reader;
@@ -29,11 +32,13 @@ mod schema;
 mod shared;
 mod space;
 mod state;
+mod windows;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -43,6 +48,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::beside::Beside;
 pub use self::cursors::SinkState;
+pub use self::holdings::Holding;
 pub use self::letters::{Filter, REASONS, Stored, reason_name, what_name};
 pub use self::pulse::Writer as WriterState;
 pub use self::shared::Stats;
@@ -52,7 +58,7 @@ use self::fault::{Fault, FaultKind};
 use self::job::{Also, Append, Job, Task};
 use self::known::{Memory, ensure};
 use self::reader::Found;
-use self::recent::{LOOK, Ready};
+use self::recent::{LOOK, PATIENCE, Ready};
 use self::shared::Shared;
 use self::writer::{WAITING, Writer};
 use super::limits::Limits;
@@ -76,6 +82,8 @@ pub struct Local {
     /// `None` once it is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Set once it is looked for letters that other processes mark.
+    looks: OnceLock<()>,
 }
 
 impl Local {
@@ -105,7 +113,8 @@ impl Local {
             .spawn(move || writer.run(waiting))
             .map_err(|e| Error::new(Kind::Io, "cannot start the thread that writes").because(e))?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
-        Ok(Arc::new(Self { folder, shared, dead_share, limits, jobs, thread }))
+        let looks = OnceLock::new();
+        Ok(Arc::new(Self { folder, shared, dead_share, limits, jobs, thread, looks }))
     }
 
     /// Where the store is.
@@ -188,6 +197,59 @@ impl Local {
         // A sink that another process dropped meanwhile begins anew: where it stood is no longer true.
         self.shared.recent.clear();
         Ok(found)
+    }
+
+    /// Says which sinks all instances of this run have, in one commit; no other sink counts as registered from then on.
+    /// Returns every cursor of each instance, as [`Self::register_sinks`] does.
+    pub async fn register_all(
+        &self,
+        instances: Vec<(InstanceId, Vec<String>)>,
+    ) -> Result<Vec<(InstanceId, Vec<SinkState>)>> {
+        for (instance, sinks) in &instances {
+            self.shared.register(instance.clone(), sinks.clone());
+        }
+        let shared = self.shared.clone();
+        let found = self
+            .work(move |tx, memory| {
+                tx.execute("UPDATE cursors SET registered = 0 WHERE registered = 1", [])?;
+                let mut found = Vec::with_capacity(instances.len());
+                for (instance, sinks) in &instances {
+                    let number = memory.instance(tx, instance)?.number;
+                    found.push((instance.clone(), cursors::register(tx, number, sinks)?));
+                }
+                shared.opened(memory.key.clone());
+                Ok(Ok(found))
+            })
+            .await?;
+        self.shared.recent.clear();
+        Ok(found)
+    }
+
+    /// What every instance has in the store, also those that this run does not have.
+    pub async fn holdings(&self) -> Result<Vec<Holding>> {
+        self.read_with(holdings::list).await
+    }
+
+    /// Records that each sink has not got, for every sink of every instance.
+    pub async fn lags(&self) -> Result<Vec<(InstanceId, String, u64)>> {
+        self.read_with(holdings::lags).await
+    }
+
+    /// Which instances forgot ids before their senders give up, since this was asked last; and how old those were.
+    pub fn take_early(&self) -> Vec<(InstanceId, Duration)> {
+        let early = self.shared.take_early().into_iter();
+        early.map(|(instance, ms)| (instance, Duration::from_millis(ms.max(0).unsigned_abs()))).collect()
+    }
+
+    /// The instances that are to decode letters again.
+    pub async fn retries(&self) -> Result<Vec<InstanceId>> {
+        let marked = self.read_with(letters::marked).await?;
+        Ok(marked.into_iter().filter(|(_, sink)| sink.is_none()).map(|(instance, _)| instance).collect())
+    }
+
+    /// Begins to look for letters of sinks that another process marked, once for all sinks of the process.
+    fn look_for_marks(&self) {
+        self.looks.get_or_init(|| drop(tokio::spawn(look_for_marks(Arc::downgrade(&self.shared)))));
     }
 
     /// Every cursor of an instance.
@@ -329,6 +391,31 @@ impl Local {
     }
 }
 
+/// Looks for letters of sinks that another process marked, and wakes those sinks. Ends with the store.
+async fn look_for_marks(shared: Weak<Shared>) {
+    let Some(mut news) = shared.upgrade().map(|shared| shared.subscribe()) else { return };
+    loop {
+        tokio::select! {
+            // An error means that the store is gone.
+            _ = news.wait_for(|news| news.closed) => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let shared = shared.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let Some(shared) = shared.upgrade() else { return };
+            // A store that cannot be read now is looked at again; who needs it meets the fault.
+            let Ok(marked) = shared.with_reader(letters::marked) else { return };
+            let sinks = marked.into_iter().filter_map(|(instance, sink)| Some(SinkKey { instance, sink: sink? }));
+            if shared.recent.due(sinks.collect::<Vec<_>>().iter()) {
+                shared.changed();
+            }
+        });
+        if looked.await.is_err() {
+            return;
+        }
+    }
+}
+
 fn gone() -> Error {
     Error::new(Kind::Passing, "the store is closed")
 }
@@ -340,6 +427,7 @@ impl Queue for Local {
     }
 
     async fn read(&self, sink: &SinkKey, max_records: usize, max_bytes: usize) -> Result<Option<Chunk>> {
+        self.look_for_marks();
         let mut news = self.shared.subscribe();
         loop {
             if news.borrow_and_update().closed {
@@ -377,12 +465,13 @@ impl Queue for Local {
                 Err(fault) if fault.kind == FaultKind::Damaged => self.inspect().await,
                 Err(fault) => return Err(fault.into()),
             }
-            let _ = tokio::time::timeout(LOOK, news.changed()).await;
+            let _ = tokio::time::timeout(PATIENCE, news.changed()).await;
         }
     }
 
     async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()> {
         let (key, origin, share) = (sink.clone(), chunk.origin.clone(), self.dead_share);
+        let percent = self.limits.dead_share;
         self.work(move |tx, memory| {
             let sink = key;
             let number = memory.instance(tx, &sink.instance)?.number;
@@ -391,8 +480,14 @@ impl Queue for Local {
             };
             // Letters that were sent again take the room that they had.
             let share = if matches!(origin, Origin::Retry { .. }) { u64::MAX } else { share };
-            if let Err(full) = letters::insert_within(tx, number, &progress.dead, share)? {
-                return Ok(Err(full));
+            if !progress.dead.is_empty() {
+                let mut space = letters::Space::new(tx, &memory.shares, share)?;
+                if let Some(detail) = space.take(tx, &sink.instance, &progress.dead, percent)? {
+                    return Ok(Err(letters::full(detail)));
+                }
+                for letter in &progress.dead {
+                    letters::insert(tx, number, letter)?;
+                }
             }
             match origin {
                 Origin::Log { from } if progress.done > 0 => {
@@ -407,7 +502,7 @@ impl Queue for Local {
             }
             cursor.note = progress.note.or(cursor.note);
             cursors::save(tx, number, &sink.sink, &cursor)?;
-            memory.untrimmed.insert(number);
+            memory.untrimmed.insert(sink.instance.clone(), number);
             memory.moved.push((sink, cursor.position.0));
             Ok(Ok(()))
         })

@@ -62,8 +62,9 @@ fn try_checked(
         quick_check(&db)?;
     }
     points::reached("open.checked");
+    schema::complete(&db)?;
     schema::put(&db, "closed", b"no")?;
-    let memory = Memory::load(&db, limits, now)?;
+    let memory = Memory::load(&db, limits, now, clean)?;
     if memory.forgotten > 0 {
         tracing::error!(commits = memory.forgotten, "ids of damaged commits are forgotten");
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::block::{Block, Sealed, unseal};
 use super::keys::{key, position_of};
@@ -19,8 +19,10 @@ const OPEN: usize = 6 << 20;
 const SEALED_EACH: usize = 512 << 10;
 /// Bytes of those at most, however many sinks there are.
 const SEALED_MOST: usize = 24 << 20;
-/// How often a reader that waits looks for letters that another process marked.
+/// How often it is looked for letters that another process marked.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// How long a reader waits until it looks by itself, should it have missed what it waits for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is known without the database.
 #[derive(Debug, Default)]
@@ -34,8 +36,8 @@ struct Inner {
     sealed: Queued,
     /// The number of the next block: the oldest has the least.
     next: u64,
-    /// Where each stands, and when the database was asked last: only that shows letters that a person sent again.
-    sinks: HashMap<SinkKey, (Stand, Instant)>,
+    /// Where each stands, and whether the database is to be asked: only that shows letters that a person sent again.
+    sinks: HashMap<SinkKey, (Stand, bool)>,
 }
 
 /// Keys of blocks by their numbers, and how many bytes those take.
@@ -97,7 +99,19 @@ impl Recent {
         if let Some((_, newest)) = inner.blocks.range(stand.keys()).next_back() {
             stand.end = stand.end.max(newest.end());
         }
-        inner.sinks.insert(sink.clone(), (stand, Instant::now()));
+        inner.sinks.insert(sink.clone(), (stand, false));
+    }
+
+    /// Sinks have to ask the database. `true`: some did not have to before.
+    pub(super) fn due<'a>(&self, sinks: impl Iterator<Item = &'a SinkKey>) -> bool {
+        let mut inner = self.inner();
+        let mut changed = false;
+        for sink in sinks {
+            if let Some((_, due)) = inner.sinks.get_mut(sink) {
+                changed |= !std::mem::replace(due, true);
+            }
+        }
+        changed
     }
 
     /// A sink's cursor was moved, and that is committed. What every sink has is not kept.
@@ -127,7 +141,7 @@ impl Recent {
     /// The next records of a sink.
     pub(super) fn next(&self, sink: &SinkKey, max_records: usize, max_bytes: usize) -> Ready {
         let inner = self.inner();
-        let Some((stand, _)) = inner.sinks.get(sink).filter(|(_, looked)| looked.elapsed() < LOOK) else {
+        let Some((stand, _)) = inner.sinks.get(sink).filter(|(_, due)| !due) else {
             return Ready::Due;
         };
         let Stand { position, end, .. } = *stand;

@@ -12,7 +12,7 @@ use super::block::{Sealed, crc, unseal};
 use super::fault::Fault;
 use super::keys::{key, position_of};
 use super::schema::{self, POSITION_BITS};
-use super::{cursors, letters, make};
+use super::{cursors, letters, make, names};
 use crate::connector::instance::InstanceId;
 use crate::points;
 
@@ -42,6 +42,7 @@ pub(super) fn rescue(old: &Connection, fresh: &Connection) -> Result<Rescued, Fa
         copy_ids(old, &tx)?;
     }
     let numbers = copy_instances(old, &tx)?;
+    names::copy(old, &tx)?;
     copy_cursors(old, &tx, &numbers)?;
     let letters = copy_letters(old, &tx)?;
     let had = letters::totals(old).map_or(0, |(letters, _)| letters);

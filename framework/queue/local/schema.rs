@@ -93,6 +93,36 @@ CREATE TRIGGER letters_out AFTER DELETE ON letters BEGIN
 END;
 ";
 
+/// The same by instance. Stores of earlier versions have no such table: it is made when they are opened, behind all
+/// others, whose root pages stay what they were.
+const BY_INSTANCE: &str = "
+CREATE TABLE letter_totals(
+    instance INTEGER PRIMARY KEY,
+    letters INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO letter_totals SELECT instance, count(*), sum(length(body) + 256) FROM letters GROUP BY instance;
+CREATE TRIGGER letters_of_in AFTER INSERT ON letters BEGIN
+    INSERT INTO letter_totals VALUES (NEW.instance, 1, length(NEW.body) + 256)
+    ON CONFLICT(instance) DO UPDATE SET letters = letters + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER letters_of_out AFTER DELETE ON letters BEGIN
+    UPDATE letter_totals SET letters = letters - 1, bytes = bytes - length(OLD.body) - 256
+    WHERE instance = OLD.instance;
+END;
+";
+
+/// Adds what stores of earlier versions lack.
+pub(super) fn complete(db: &Connection) -> Result<(), Fault> {
+    let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'letter_totals'";
+    if db.query_row(there, [], |row| row.get::<_, i64>(0))? == 0 {
+        let tx = db.unchecked_transaction()?;
+        tx.execute_batch(BY_INSTANCE)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
 /// The database's file in a data folder.
 pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join("forebay.db")
@@ -138,6 +168,7 @@ pub(super) fn create(folder: &Path, key: &[u8; 16]) -> Result<(), Fault> {
     }
     let tx = db.transaction()?;
     tx.execute_batch(TABLES)?;
+    tx.execute_batch(BY_INSTANCE)?;
     tx.pragma_update(None, "application_id", APPLICATION)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     put(&tx, "key", key)?;

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     lost: AtomicU64,
     /// What the writer is at.
     pub(super) pulse: Pulse,
+    /// How old the ids were that instances forgot before their senders give up, in milliseconds.
+    early: Mutex<BTreeMap<InstanceId, i64>>,
 }
 
 /// Figures of the store, for people who watch it.
@@ -101,6 +103,7 @@ impl Shared {
             letters: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             pulse: Pulse::new(),
+            early: Mutex::default(),
         }
     }
 
@@ -167,6 +170,18 @@ impl Shared {
     pub(super) fn counted(&self, letters: u64) {
         self.letters.store(letters, Ordering::Relaxed);
         metrics::gauge!("forebay_dead_letters_held").set(letters as f64);
+    }
+
+    /// Instances forgot ids before their senders give up.
+    pub(super) fn forgotten_early(&self, early: BTreeMap<InstanceId, i64>) {
+        if !early.is_empty() {
+            self.early.lock().unwrap_or_else(PoisonError::into_inner).extend(early);
+        }
+    }
+
+    /// Which instances did since this was asked last, and how old those ids were, in milliseconds.
+    pub(super) fn take_early(&self) -> BTreeMap<InstanceId, i64> {
+        std::mem::take(&mut self.early.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Records were lost with a damaged block or database.

@@ -79,6 +79,16 @@ pub(super) fn bound(used: u64, free: u64, size: u64, limits: &Limits) -> Option<
     })
 }
 
+/// Bytes that the store may take, as things are: `max_bytes`, or what the file system has room for.
+pub(super) fn all(usage: &Usage, free: u64, limits: &Limits) -> u64 {
+    limits.max_bytes.min(usage.used.saturating_add(free.saturating_sub(limits.min_free)))
+}
+
+/// Bytes of the write-ahead log after which it is copied into the database.
+pub(super) fn due(limits: &Limits) -> u64 {
+    WAL.min(limits.max_bytes / 16)
+}
+
 /// Bytes that dead letters may take.
 pub(super) fn dead_share(limits: &Limits) -> u64 {
     limits.max_bytes / 100 * u64::from(limits.dead_share)
@@ -87,7 +97,7 @@ pub(super) fn dead_share(limits: &Limits) -> u64 {
 /// Copies the write-ahead log into the database once it has grown. Where the store is nearly full, or readers have
 /// kept the log from starting over for long, the log is emptied too, which waits for them.
 pub(super) fn checkpoint_when_due(db: &Connection, usage: &Usage, limits: &Limits) -> Result<(), Fault> {
-    let due = WAL.min(limits.max_bytes / 16);
+    let due = due(limits);
     if usage.ahead <= due {
         return Ok(());
     }

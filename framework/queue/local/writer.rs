@@ -18,7 +18,7 @@ use super::known::Memory;
 use super::lock::Lock;
 use super::open::{Check, Opened};
 use super::shared::{Registered, Shared};
-use super::{cursors, letters, open, space};
+use super::{cursors, held, letters, open, space};
 use crate::connector::clock::Clock;
 use crate::points;
 use crate::queue::limits::Limits;
@@ -49,6 +49,8 @@ pub(super) struct Writer {
     usage: Option<space::Usage>,
     /// When dead letters were counted last. Other processes drop some too.
     counted: Option<Instant>,
+    /// The version of the database when it was last looked at: another process that writes changes it.
+    version: Option<i64>,
     /// When a batch came last.
     busy: Option<Instant>,
     /// When damage was last met in a database that passed its check.
@@ -94,6 +96,7 @@ impl Writer {
             store,
             usage: None,
             counted: None,
+            version: None,
             busy: None,
             suspected: None,
             lock,
@@ -168,6 +171,7 @@ impl Writer {
                 for (sink, position) in memory.moved.drain(..) {
                     self.shared.recent.moved(&sink, position);
                 }
+                self.shared.forgotten_early(memory.windows.take_early());
                 self.shared.committed(started.elapsed());
                 if letters {
                     self.counted = None;
@@ -266,7 +270,7 @@ impl Writer {
                 self.shared.lost(opened.lost);
                 self.shared.opened(opened.memory.key.clone());
                 self.store = Store::Well(opened.db, Box::new(opened.memory));
-                (self.usage, self.counted) = (None, None);
+                (self.usage, self.counted, self.version) = (None, None, None);
                 self.shared.reset_readers();
                 self.shared.changed();
             }
@@ -295,8 +299,14 @@ impl Writer {
 
     /// Measures what the store takes, for the next commit and for people.
     fn measure(&mut self) -> Result<space::Usage, Fault> {
-        let Store::Well(db, _) = &self.store else { return Ok(space::Usage::default()) };
+        let Store::Well(db, memory) = &mut self.store else { return Ok(space::Usage::default()) };
         let usage = space::measure(db, &self.folder)?;
+        // It changes when another process writes.
+        let version: i64 = db.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        if self.version != Some(version) {
+            self.version = Some(version);
+            memory.recount(db)?;
+        }
         self.shared.measured(&usage);
         if self.counted.is_none_or(|before| before.elapsed() > COUNT_EVERY) {
             self.shared.counted(letters::totals(db)?.0);
@@ -326,8 +336,8 @@ impl Writer {
 
     fn close(self) {
         self.shared.reset_readers();
-        if let Store::Well(db, _) = self.store
-            && let Err(fault) = open::close(db)
+        if let Store::Well(db, memory) = self.store
+            && let Err(fault) = held::save(&db, memory.instances.values()).and_then(|()| open::close(db))
         {
             tracing::error!(error = %fault.said, "the store was not closed cleanly; it is checked at the next start");
         }

@@ -108,6 +108,19 @@ pub struct Queue {
     min_free: Option<Size>,
     #[serde(default)]
     dedupe: Dedupe,
+    /// What each instance can rely on.
+    #[serde(default)]
+    pub shares: Shares,
+}
+
+/// What each instance can rely on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shares {
+    reserved: Option<u8>,
+    /// By the instance's id; 1 where there is none.
+    #[serde(default)]
+    pub weights: BTreeMap<String, u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -156,9 +169,8 @@ pub struct Instance {
     /// How its secrets change.
     #[serde(default)]
     pub rotation: Overlap,
-    /// Where its records go.
-    #[serde(default)]
-    pub sinks: Vec<Sink>,
+    /// Where its records go; standard output where nothing is said.
+    pub sinks: Option<Vec<Sink>>,
 }
 
 /// One sink; exactly one of the targets stands there.
@@ -294,7 +306,16 @@ impl Queue {
             min_free: self.min_free.map_or(rest.min_free, |Size(bytes)| bytes),
             dedupe_count: self.dedupe.count.unwrap_or(rest.dedupe_count),
             dedupe_age: self.dedupe.age.map_or(rest.dedupe_age, |Span(time)| time),
+            shares: queue::shares::Shares {
+                reserved: self.shares.reserved.unwrap_or(rest.shares.reserved),
+                ..rest.shares
+            },
         }
+    }
+
+    /// Whether the file says how long ids are remembered.
+    pub fn has_age(&self) -> bool {
+        self.dedupe.age.is_some()
     }
 }
 
