@@ -136,6 +136,28 @@ codes! {
     DuplicateEndpoint = "duplicate_endpoint", Warning, "delete the endpoint that is not in use at the vendor; `forebay plan` lists all of them";
     /// A call to a vendor had no answer, or one that says to try later.
     VendorUnreachable = "vendor_unreachable", Warning, "check name resolution, the network, the proxy and the certificate that the message names";
+    /// The store holds undelivered records or dead letters of an instance that the configuration does not have.
+    InstanceRemoved = "instance_removed", Warning, "configure the instance again, rename it with `forebay instances rename OLD NEW`, or drop it with `forebay instances drop ID --force`";
+    /// The store holds ids, cursors or state of an instance that the configuration does not have.
+    InstanceLeftover = "instance_leftover", Info, "rename it with `forebay instances rename OLD NEW`, or drop it with `forebay instances drop ID`";
+    /// The store holds records for a sink that the configuration does not have.
+    SinkRemoved = "sink_removed", Warning, "configure the sink again, or drop it with `forebay sinks drop NAME --id ID`";
+    /// Ids are remembered for a shorter time than the sender repeats its requests.
+    DedupeAgeShort = "dedupe_age_short", Warning, "raise queue.dedupe.age, or leave it out: then each instance remembers ids as long as its sender repeats them";
+    /// An instance forgot ids for want of room before its sender gives up.
+    IdsForgottenEarly = "ids_forgotten_early", Warning, "raise queue.dedupe.count (about 40 bytes of memory an id), or the instance's weight in queue.shares";
+    /// The value of a secret looks as if something had been left on it.
+    SecretSuspicious = "secret_suspicious", Warning, "write the bare value into the file or variable, then send SIGHUP or restart";
+    /// A secret is so short that it can be guessed.
+    SecretWeak = "secret_weak", Warning, "generate a secret of at least 32 characters at the vendor, or here";
+    /// Other users of the machine can read or change the file of a secret.
+    SecretFileOpen = "secret_file_open", Warning, "chmod 600 the file that the message names";
+    /// Other users of the machine can write into the data directory.
+    DataDirOpen = "data_dir_open", Warning, "chmod 700 the data directory";
+    /// The receiver listens without TLS where others than this machine can reach it.
+    ListenerWithoutTls = "listener_without_tls", Warning, "configure receiver.tls, or listen on 127.0.0.1 behind a proxy that ends TLS";
+    /// The admin listener can be reached from other machines.
+    AdminListenerOpen = "admin_listener_open", Warning, "listen on 127.0.0.1, or let a firewall admit the monitoring alone";
 }
 
 /// What a condition is about. Empty for the process as a whole.

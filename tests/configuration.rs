@@ -1,5 +1,6 @@
 //! Flags, environment and file: what beats what, and that every fault is said at once.
 
+mod bounds;
 mod file;
 
 use std::collections::BTreeMap;

@@ -28,6 +28,7 @@ mod hosts;
 mod house;
 mod html;
 mod idle;
+mod instances;
 mod kill;
 mod main_job;
 mod manual;

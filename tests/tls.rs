@@ -187,6 +187,42 @@ fn a_bad_pair_at_the_start_says_which_file_and_never_shows_the_key() {
     assert!(!mismatch.contains(secret) && !swapped.contains(secret));
 }
 
+#[test]
+fn encrypted_key_and_wrong_order_are_refused_in_words() {
+    let (pair, _) = Pair::new();
+    let load = |certificate: &Path, key: &Path| {
+        Tls::load(certificate, key, Duration::from_secs(1)).err().expect("it was taken").to_string()
+    };
+    for text in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIFNTBfBgkqhkiG9w0BBQ0w\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    ] {
+        let key = pair.folder.path().join("encrypted.pem");
+        std::fs::write(&key, text).unwrap();
+        let said = load(&pair.certificate(), &key);
+        assert!(said.contains("encrypted with a passphrase") && said.contains("openssl pkey -in"), "{said}");
+        assert!(said.contains("encrypted.pem"), "{said}");
+    }
+    let swapped = load(&pair.certificate(), &pair.certificate());
+    assert!(swapped.contains("holds a certificate: expected a private key"), "{swapped}");
+
+    let authority = rcgen::CertifiedIssuer::self_signed(
+        rcgen::CertificateParams::default(),
+        rcgen::KeyPair::generate().unwrap(),
+    )
+    .unwrap();
+    let own = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&own, &authority).unwrap();
+    let (first, second) = (authority.pem(), certificate.pem());
+    std::fs::write(pair.key(), own.serialize_pem()).unwrap();
+    std::fs::write(pair.certificate(), format!("{first}{second}")).unwrap();
+    let said = load(&pair.certificate(), &pair.key());
+    assert!(said.contains("the chain is in the wrong order") && said.contains("is number 2"), "{said}");
+    std::fs::write(pair.certificate(), format!("{second}{first}")).unwrap();
+    Tls::load(&pair.certificate(), &pair.key(), Duration::from_secs(1)).unwrap();
+}
+
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_ended_and_keeps_nobody_out() {
     let (pair, certificate) = Pair::new();

@@ -202,8 +202,11 @@ impl Look<'_> {
     async fn at(&self, request: http::Request<Bytes>) -> Result<Seen> {
         let scratch = Scratch::new(&std::env::temp_dir())?;
         let clock: Arc<dyn Clock> = Arc::new(At(self.at));
-        let store =
-            Local::open(scratch.path(), Limits { min_free: 0, ..self.configuration.queue.clone() }, clock.clone())?;
+        let store = Local::open(
+            scratch.path(),
+            Limits { min_free: 0, ..self.configuration.queue.clone() },
+            clock.clone(),
+        )?;
         store.register_sinks(&self.instance.id, &["explained".to_owned()]).await?;
         let state: Arc<dyn State> = store.clone();
         self.copy_state(&state).await?;

@@ -135,8 +135,11 @@ fn remove(store: &Beside, folder: &Path, id: &str, force: bool) -> Result<()> {
     let holding = find(store, id)?;
     idle(store, &holding)?;
     if holding.is_missed() && !force {
-        return Err(Error::new(Kind::Configuration, format!("`{}` has {}", holding.instance, missed(&holding)))
-            .help("start it again to deliver them, or drop them with --force"));
+        return Err(Error::new(
+            Kind::Configuration,
+            format!("`{}` has {}", holding.instance, missed(&holding)),
+        )
+        .help("start it again to deliver them, or drop them with --force"));
     }
     store.drop_instance(&holding.instance)?;
     for key in keys(folder, &holding.instance) {
@@ -148,11 +151,16 @@ fn remove(store: &Beside, folder: &Path, id: &str, force: bool) -> Result<()> {
 fn rename(store: &Beside, folder: &Path, old: &str, new: &str, force: bool) -> Result<()> {
     let holding = find(store, old)?;
     let Some(to) = InstanceId::parse(new) else {
-        return Err(Error::new(Kind::Configuration, format!("`{}` is no id of an instance", escaped(new, 80)))
-            .help("use lower-case letters, digits and `-`, 63 at most, and no `-` at the ends"));
+        return Err(Error::new(
+            Kind::Configuration,
+            format!("`{}` is no id of an instance", escaped(new, 80)),
+        )
+        .help("use lower-case letters, digits and `-`, 63 at most, and no `-` at the ends"));
     };
     if to == holding.instance {
-        return Err(Error::new(Kind::Configuration, format!("`{to}` is its id already")).help("give another id"));
+        return Err(
+            Error::new(Kind::Configuration, format!("`{to}` is its id already")).help("give another id")
+        );
     }
     idle(store, &holding)?;
     if let Some(there) = store.holdings()?.into_iter().find(|there| there.instance == to) {
@@ -182,9 +190,11 @@ fn rename(store: &Beside, folder: &Path, old: &str, new: &str, force: bool) -> R
 fn find(store: &Beside, id: &str) -> Result<Holding> {
     let holdings = store.holdings()?;
     let names: Vec<&str> = holdings.iter().map(|holding| holding.instance.as_str()).collect();
-    let help = if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) };
+    let help =
+        if names.is_empty() { "it has none".to_owned() } else { format!("it has: {}", names.join(", ")) };
     holdings.iter().find(|holding| holding.instance.as_str() == id).cloned().ok_or_else(|| {
-        Error::new(Kind::Configuration, format!("the store knows no instance `{}`", escaped(id, 80))).help(help)
+        Error::new(Kind::Configuration, format!("the store knows no instance `{}`", escaped(id, 80)))
+            .help(help)
     })
 }
 

@@ -17,6 +17,7 @@ mod docs;
 mod explain;
 mod explain_request;
 pub mod instance;
+mod instances;
 mod junit;
 mod man;
 mod new;
@@ -73,6 +74,8 @@ enum Command {
     Secrets(secrets::Arguments),
     /// List or show what vendors sent in handshakes, and let a handshake in
     Captures(captures::Arguments),
+    /// List, drop or rename what instances have in the store
+    Instances(instances::Arguments),
     /// Write a new connector, which validates and passes its case from the start
     New(Box<new::Arguments>),
     /// Print the JSON Schema of specs (from which editors complete and check), of cases, or of what is printed as JSON
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Sinks(arguments) => sinks::run(arguments),
         Command::Secrets(arguments) => secrets::run(arguments),
         Command::Captures(arguments) => captures::run(arguments),
+        Command::Instances(arguments) => instances::run(arguments),
         Command::New(arguments) => new::run(*arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

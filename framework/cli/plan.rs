@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::instance::{Ask, Purpose, configure, environment};
-use super::print::print;
+use super::print::{line, print};
 use super::process::forbid_core_dumps;
 use super::{InstanceFlags, outgoing, runtime};
 use crate::connector::clock::SystemClock;
@@ -23,6 +23,7 @@ use crate::provision::manual::{Keys, instructions};
 use crate::provision::plan::{Plan, Planned};
 use crate::queue::State;
 use crate::queue::local::Beside;
+use crate::run::startup_checks;
 
 /// The longest value that a difference shows, in characters.
 const SHOWN: usize = 200;
@@ -49,6 +50,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let caller = outgoing::caller(&configuration.outgoing, None, Arc::default())?;
     let state = kept(&configuration.data_dir)?;
     let mut trouble = None;
+    for (instance, age, window) in startup_checks::short_windows(&configuration) {
+        line(format_args!(
+            "{instance}: ids are forgotten after {}, and its sender repeats a request for up to {}: raise queue.dedupe.age",
+            startup_checks::shown(age),
+            startup_checks::shown(window)
+        ))?;
+    }
     for configured in &configuration.instances {
         let instance = configured.instance.clone();
         let provisioner =
@@ -112,7 +120,7 @@ fn resource(out: &mut String, planned: &Planned) {
         let _ = writeln!(out, "\n{}: {} ({})", escaped(&planned.title, 80), deed.what.intent(), deed.why);
         if n == 0 {
             for difference in &planned.differences {
-                let _ = writeln!(out, "  {}", line(difference));
+                let _ = writeln!(out, "  {}", place(difference));
             }
         }
         for call in &deed.calls {
@@ -122,14 +130,14 @@ fn resource(out: &mut String, planned: &Planned) {
 }
 
 /// One place: how it is, and how it would be.
-fn line(difference: &Difference) -> String {
+fn place(difference: &Difference) -> String {
     let shown = |value: &Option<Json>| match value {
         Some(value) => escaped(&value.to_string(), SHOWN),
         None => "nothing".to_owned(),
     };
     let note = difference.note.map_or_else(String::new, |note| format!(" ({note})"));
-    let place = escaped(&difference.place.to_string(), SHOWN);
-    format!("{place}: {} -> {}{note}", shown(&difference.current), shown(&difference.desired))
+    let at = escaped(&difference.place.to_string(), SHOWN);
+    format!("{at}: {} -> {}{note}", shown(&difference.current), shown(&difference.desired))
 }
 
 fn scopes(out: &mut String, plan: &Plan) {

@@ -22,7 +22,7 @@ use crate::receive::Tls;
 use crate::run::config::{Configuration, Sources};
 use crate::run::health::Health;
 use crate::run::world::{Onlookers, Rereader, World};
-use crate::run::{host, metrics};
+use crate::run::{host, metrics, startup_checks};
 
 /// How often the files of a certificate are looked at.
 const CERTIFICATES: Duration = Duration::from_secs(10);
@@ -118,8 +118,10 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
     }
     let caller = outgoing::caller(&configuration.outgoing, recording.as_ref(), health.conditions.clone())?;
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
+    let store = Local::open(&configuration.data_dir, configuration.queue.clone(), clock.clone())?;
+    startup_checks::process(&configuration, &health.conditions);
     let world = World {
-        store: Local::open(&configuration.data_dir, configuration.queue, clock.clone())?,
+        store,
         outside: Outside { stdout: stdout()?, transport, clock: clock.clone() },
         clock,
         caller,

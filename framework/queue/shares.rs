@@ -148,7 +148,10 @@ mod tests {
 
     fn shares(reserved: u8, members: &[(&str, u32)]) -> Shares {
         let member = |weight| Member { weight, ..Member::default() };
-        Shares { reserved, members: members.iter().map(|(name, weight)| (id(name), member(*weight))).collect() }
+        Shares {
+            reserved,
+            members: members.iter().map(|(name, weight)| (id(name), member(*weight))).collect(),
+        }
     }
 
     /// How much an instance gets until it is refused, in steps of 10, and what all have then.

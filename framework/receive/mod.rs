@@ -20,6 +20,7 @@ mod inflate;
 mod known_types;
 mod meters;
 mod pace;
+mod pair;
 mod records;
 mod refused;
 mod request;

@@ -12,6 +12,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::pair;
 use crate::condition::{Code, Conditions, Subject};
 use crate::connector::secret;
 use crate::error::{Error, Kind, Result};
@@ -156,18 +157,27 @@ fn configuration(certificate: &Path, key: &Path, chain: &[u8], secret: &[u8]) ->
         return Err(wrong(certificate, "there is no certificate in the file")
             .help("It must hold the certificate and those it is signed with, as PEM, its own first"));
     }
-    let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| {
-        wrong(key, "there is no private key in the file").because(error).help("It must hold the key as PEM")
+    let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| match pair::key_trouble(secret) {
+        Some((sentence, help)) => wrong(key, sentence).help(help),
+        None => wrong(key, "there is no private key in the file")
+            .because(error)
+            .help("It must hold the key as PEM"),
     })?;
+    let (all, own) = (chain.clone(), secret.clone_key());
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(certificate, "TLS cannot be set up").because(error))?
         .with_no_client_auth()
         .with_single_cert(chain, secret)
-        .map_err(|error| {
-            wrong(certificate, "certificate and key do not fit together")
+        .map_err(|error| match pair::certificate_of(&all, &own) {
+            Some(number) => wrong(
+                certificate,
+                &format!("the chain is in the wrong order: the certificate of the key is number {number}, expected it first"),
+            )
+            .help("put the certificate's own first, then the one that issued it, and so on"),
+            None => wrong(certificate, "certificate and key do not fit together")
                 .because(error)
-                .help(format!("The key is read from {}", key.display()))
+                .help(format!("The key is read from {}", key.display())),
         })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)

@@ -11,13 +11,14 @@ use tokio::sync::watch;
 use super::admin::{self, Admin};
 use super::config::Configured;
 use super::instructions::Reader;
+use super::leftovers::Leftovers;
 use super::observed::Observed;
 use super::provisioning::{self, Vendors};
 use super::refusing::{self, Refusing};
 use super::rotation::Rotation;
 use super::ruling::Ruling;
 use super::world::World;
-use super::{metrics, receiving, retries, sinking, summary, watchdog};
+use super::{metrics, receiving, retries, sinking, startup_checks, summary, watchdog};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::provision::{Provisioner, secrets};
@@ -111,9 +112,18 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let summary = tokio::spawn(minutes);
     let ids: Vec<InstanceId> = members.iter().map(|member| member.instance.id.clone()).collect();
     let refusals = tokio::spawn(refusing::watch(refusing, store.clone(), ids.clone(), rest_stop.clone()));
+    let leftovers = Leftovers::new(&members, store.clone(), health.conditions.clone());
+    let leftovers = tokio::spawn(leftovers.watch(rest_stop.clone()));
+    let checks = startup_checks::watch(members.clone(), health.conditions.clone(), rest_stop.clone());
+    let checks = tokio::spawn(checks);
     let watchdog = watchdog::start(health.conditions.clone(), store.clone(), rest_stop.clone());
     let operators = world.admin.map(|(listener, recorder)| {
-        let current = metrics::keep_current(recorder.clone(), store.clone(), ids, rest_stop.clone());
+        let current = metrics::keep_current(
+            recorder.clone(),
+            store.clone(),
+            ids.into_iter().collect(),
+            rest_stop.clone(),
+        );
         let shown = health.clone();
         let time = clock.clone();
         let metrics = Arc::new(move || {
@@ -142,7 +152,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     stop_sinks.send_replace(true);
     sinks.join().await;
     stop_summary.send_replace(true);
-    for task in [rotation, retries, report, summary, refusals, watchdog]
+    for task in [rotation, retries, report, summary, refusals, leftovers, checks, watchdog]
         .into_iter()
         .chain(operators.into_iter().flatten())
     {

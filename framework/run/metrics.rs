@@ -105,9 +105,10 @@ pub async fn keep_current(
     loop {
         handle.run_upkeep();
         match store.lags().await {
-            Ok(lags) => {
-                lags.iter().filter(|(id, ..)| instances.contains(id)).for_each(|(id, sink, n)| lag(id, sink, *n))
-            }
+            Ok(lags) => lags
+                .iter()
+                .filter(|(id, ..)| instances.contains(id))
+                .for_each(|(id, sink, n)| lag(id, sink, *n)),
             Err(error) => tracing::debug!(%error, "the lag of the sinks is not known"),
         }
         tokio::select! {

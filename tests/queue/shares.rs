@@ -95,7 +95,8 @@ async fn broken_lines_of_one_instance_leave_others_their_letters() {
     let sink = key("a", "x");
     let chunk = local.read(&sink, 1, 1 << 20).await.unwrap().unwrap();
     let refused = vec![DeadLetter { bytes: incompressible(1, 20_000).into(), ..letter("", Some("x")) }];
-    let full = local.advance(&sink, &chunk, Progress { done: 1, note: None, dead: refused }).await.unwrap_err();
+    let full =
+        local.advance(&sink, &chunk, Progress { done: 1, note: None, dead: refused }).await.unwrap_err();
     assert!(full.to_string().contains("reserved for other instances"), "{full}");
 }
 
@@ -116,8 +117,13 @@ async fn ids_of_one_instance_do_not_push_out_those_of_others() {
         }
         let receipt = local.append(batch("b", vec![checked("pay-1", "x")])).await.unwrap();
         assert_eq!((receipt.stored, receipt.duplicates), (0, 1), "restart: {restart}");
-        let receipt = local.append(batch("a", vec![checked("a2-999", "x"), checked("a2-0", "x")])).await.unwrap();
-        assert_eq!((receipt.stored, receipt.duplicates), (1, 1), "the newest are remembered, the oldest are not");
+        let receipt =
+            local.append(batch("a", vec![checked("a2-999", "x"), checked("a2-0", "x")])).await.unwrap();
+        assert_eq!(
+            (receipt.stored, receipt.duplicates),
+            (1, 1),
+            "the newest are remembered, the oldest are not"
+        );
     }
 }
 
@@ -155,7 +161,8 @@ async fn store_of_an_earlier_version_is_completed_when_opened() {
     local.append(dead("one")).await.unwrap();
     local.close().await.unwrap();
     let db = rusqlite::Connection::open(folder.path().join("forebay.db")).unwrap();
-    db.execute_batch("DROP TRIGGER letters_of_in; DROP TRIGGER letters_of_out; DROP TABLE letter_totals;").unwrap();
+    db.execute_batch("DROP TRIGGER letters_of_in; DROP TRIGGER letters_of_out; DROP TABLE letter_totals;")
+        .unwrap();
     drop(db);
     for _ in 0..2 {
         let local = open(folder.path());

@@ -40,7 +40,9 @@ impl Gathering<'_> {
                 None => "name instances of this file by their ids".to_owned(),
             };
             let shown = escaped(id, 80);
-            self.faults.push(super::Fault::new(format!("queue.shares.weights names no instance: `{shown}`")).help(help));
+            self.faults.push(
+                super::Fault::new(format!("queue.shares.weights names no instance: `{shown}`")).help(help),
+            );
         }
         if configuration.queue.shares.reserved > 100 {
             let sentence = "queue.shares.reserved is more than 100 percent";
@@ -56,8 +58,7 @@ impl Gathering<'_> {
             self.fault(sentence, format!("give {DEEPEST} or less"));
         }
         if (1..LEAST_STORE).contains(&queue.max_bytes) {
-            let sentence =
-                format!("queue.max_bytes is {} bytes: expected at least 1 MiB", queue.max_bytes);
+            let sentence = format!("queue.max_bytes is {} bytes: expected at least 1 MiB", queue.max_bytes);
             self.fault(sentence, "an empty store takes some of it: give as much as sinks may fall behind");
         }
         if self.ask.purpose == Purpose::Run

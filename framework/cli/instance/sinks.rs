@@ -102,7 +102,8 @@ impl Gathering<'_> {
     pub(super) fn sinks_of_file(&mut self, id: &InstanceId, written: &file::Instance) -> Vec<SinkConfig> {
         let Some(sinks) = &written.sinks else { return Vec::new() };
         if sinks.is_empty() {
-            let file = self.ask.flags.config.as_deref().map_or_else(String::new, |p| format!("{}: ", p.display()));
+            let file =
+                self.ask.flags.config.as_deref().map_or_else(String::new, |p| format!("{}: ", p.display()));
             let sentence = format!("{file}{id}: `sinks` is an empty list: expected at least one sink");
             self.fault(sentence, "name a sink; leave `sinks` out to write records to standard output");
         }

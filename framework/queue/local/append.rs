@@ -202,12 +202,8 @@ impl Plan {
             if open.marks > 0 {
                 let (number, seq) = (known.number, memory.next_ids);
                 let row = memory.windows.row(instance, number, open.marks);
-                tx.prepare_cached("INSERT INTO ids(seq, at, checksum, body) VALUES (?, ?, ?, ?)")?.execute((
-                    seq,
-                    now,
-                    crc(&[&row]),
-                    &row,
-                ))?;
+                tx.prepare_cached("INSERT INTO ids(seq, at, checksum, body) VALUES (?, ?, ?, ?)")?
+                    .execute((seq, now, crc(&[&row]), &row))?;
                 memory.windows.committed(instance, seq, now, open.marks);
                 memory.next_ids += 1;
             }

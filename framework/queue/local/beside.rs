@@ -152,7 +152,8 @@ impl Beside {
         if removed {
             self.with(|db| {
                 let Some(known) = known::find(db, instance)? else { return Ok(()) };
-                let least = cursors::list(db, known.number)?.into_iter().map(|sink| sink.cursor.position.0).min();
+                let least =
+                    cursors::list(db, known.number)?.into_iter().map(|sink| sink.cursor.position.0).min();
                 holdings::free(db, known.number, least.unwrap_or(known.next))
             })?;
         }

@@ -138,13 +138,7 @@ impl Window {
     /// An empty window. An id is remembered for `age`.
     pub(super) fn new(age: std::time::Duration) -> Self {
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        Self {
-            age_ms,
-            first: 0,
-            entries: VecDeque::new(),
-            runs: VecDeque::new(),
-            index: HashTable::new(),
-        }
+        Self { age_ms, first: 0, entries: VecDeque::new(), runs: VecDeque::new(), index: HashTable::new() }
     }
 
     /// What is known of this mark.

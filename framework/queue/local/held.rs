@@ -111,8 +111,9 @@ pub(super) fn recount(db: &Connection, known: &mut Known) -> Result<(), Fault> {
 
 fn count(db: &Connection, number: i64, max_bytes: u64) -> Result<Held, Fault> {
     let mut held = Held::new(max_bytes);
-    let mut statement =
-        db.prepare_cached("SELECT key, count, length(body) FROM blocks WHERE key >= ? AND key < ? ORDER BY key")?;
+    let mut statement = db.prepare_cached(
+        "SELECT key, count, length(body) FROM blocks WHERE key >= ? AND key < ? ORDER BY key",
+    )?;
     let mut rows = statement.query((key(number, 0), key(number + 1, 0)))?;
     while let Some(row) = rows.next()? {
         let (at, count, body): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);

@@ -177,6 +177,8 @@ pub(super) fn find(db: &Connection, id: &InstanceId) -> Result<Option<Known>, Fa
         .prepare_cached("SELECT number, next, latest FROM instances WHERE id = ?")?
         .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    row.map(|(number, next, latest)| Ok(Known { number, next: position(next)?, latest, held: Held::default() }))
-        .transpose()
+    row.map(|(number, next, latest)| {
+        Ok(Known { number, next: position(next)?, latest, held: Held::default() })
+    })
+    .transpose()
 }

@@ -405,7 +405,8 @@ async fn look_for_marks(shared: Weak<Shared>) {
             let Some(shared) = shared.upgrade() else { return };
             // A store that cannot be read now is looked at again; who needs it meets the fault.
             let Ok(marked) = shared.with_reader(letters::marked) else { return };
-            let sinks = marked.into_iter().filter_map(|(instance, sink)| Some(SinkKey { instance, sink: sink? }));
+            let sinks =
+                marked.into_iter().filter_map(|(instance, sink)| Some(SinkKey { instance, sink: sink? }));
             if shared.recent.due(sinks.collect::<Vec<_>>().iter()) {
                 shared.changed();
             }

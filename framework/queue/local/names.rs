@@ -46,7 +46,11 @@ pub(super) fn claim(tx: &Connection, number: i64, id: &InstanceId) -> rusqlite::
 /// An instance has another id from now on.
 pub(super) fn renamed(tx: &Connection, number: i64, from: &InstanceId, to: &InstanceId) -> Result<(), Fault> {
     let name = schema::get(tx, &row(number))?.unwrap_or_else(|| from.as_str().as_bytes().to_vec());
-    if name == to.as_str().as_bytes() { forget(tx, number) } else { Ok(schema::put(tx, &row(number), &name)?) }
+    if name == to.as_str().as_bytes() {
+        forget(tx, number)
+    } else {
+        Ok(schema::put(tx, &row(number), &name)?)
+    }
 }
 
 /// An instance is no more.

@@ -83,7 +83,9 @@ impl Windows {
         row.extend(HEAD);
         row.extend(number.to_le_bytes());
         row.resize(MARK, 0);
-        row.extend(self.of.get(instance).into_iter().flat_map(|window| window.newest(n)).flat_map(Mark::to_bytes));
+        row.extend(
+            self.of.get(instance).into_iter().flat_map(|window| window.newest(n)).flat_map(Mark::to_bytes),
+        );
         row
     }
 
@@ -234,7 +236,12 @@ mod tests {
     fn bring(windows: &mut Windows, instance: &str, first: u64, n: usize, seq: i64, at: i64) {
         let key = Key::new([7; 16]);
         for n in 0..n as u64 {
-            windows.of(&id(instance)).remember(Mark::of(&key, &id(instance), &(first + n).to_le_bytes(), b"x"));
+            windows.of(&id(instance)).remember(Mark::of(
+                &key,
+                &id(instance),
+                &(first + n).to_le_bytes(),
+                b"x",
+            ));
         }
         windows.committed(&id(instance), seq, at, n);
         windows.expire(at);
@@ -246,7 +253,8 @@ mod tests {
     }
 
     fn limits(count: usize, members: &[(&str, u32)]) -> Limits {
-        let member = |weight| Member { weight, dedupe_age: None, retry_window: Some(Duration::from_secs(60)) };
+        let member =
+            |weight| Member { weight, dedupe_age: None, retry_window: Some(Duration::from_secs(60)) };
         let members = members.iter().map(|(name, weight)| (id(name), member(*weight))).collect();
         Limits { dedupe_count: count, shares: Shares { members, ..Shares::default() }, ..Limits::default() }
     }
@@ -259,9 +267,15 @@ mod tests {
         assert_eq!((windows.len(&id("a")), windows.len(&id("b"))), (900, 100), "what b leaves a may use");
         bring(&mut windows, "a", 900, 5000, 3, 2);
         assert_eq!((windows.len(&id("a")), windows.len(&id("b"))), (900, 100));
-        assert!(knows(&mut windows, "b", 0) && !knows(&mut windows, "a", 0) && knows(&mut windows, "a", 5899));
+        assert!(
+            knows(&mut windows, "b", 0) && !knows(&mut windows, "a", 0) && knows(&mut windows, "a", 5899)
+        );
         bring(&mut windows, "b", 100, 2000, 4, 3);
-        assert_eq!((windows.len(&id("a")), windows.len(&id("b"))), (500, 500), "and gives back when b needs it");
+        assert_eq!(
+            (windows.len(&id("a")), windows.len(&id("b"))),
+            (500, 500),
+            "and gives back when b needs it"
+        );
         assert_eq!(windows.take_done(), [2, 1]);
     }
 
@@ -289,7 +303,8 @@ mod tests {
     fn rows_of_earlier_versions_hold_for_every_instance() {
         let (key, limits) = (Key::new([7; 16]), limits(100, &[("a", 1)]));
         let mut windows = Windows::new(&limits);
-        let old: Vec<u8> = ["a", "b"].iter().flat_map(|of| Mark::of(&key, &id(of), &[1; 8], b"x").to_bytes()).collect();
+        let old: Vec<u8> =
+            ["a", "b"].iter().flat_map(|of| Mark::of(&key, &id(of), &[1; 8], b"x").to_bytes()).collect();
         windows.load(5, 0, &old, |_| None);
         bring(&mut windows, "b", 7, 1, 6, 1);
         let row = windows.row(&id("b"), 9, 1);
