@@ -36,13 +36,16 @@ pub fn process(configuration: &Configuration, conditions: &Conditions) {
         );
         conditions.raise(Code::DataDirOpen, Subject::process(), message);
     }
-    for (instance, name, path) in &configuration.sources.files {
-        open_file(
-            conditions,
-            Subject::instance(&instance.id).item(name),
-            path,
-            &format!("of the secret `{name}`"),
-        );
+    for Origin { instance, name, places } in &configuration.sources.secrets {
+        for place in places {
+            if let Place::File(path, _) = place {
+                let subject = Subject::instance(&instance.id).item(name);
+                open_file(conditions, subject, path, &format!("of the secret `{name}`"));
+            }
+        }
+    }
+    for HeaderOrigin { what, path, .. } in &configuration.sources.headers {
+        open_file(conditions, Subject::process().item(what), path, &format!("of {what}"));
     }
     if let Some(tls) = &configuration.tls {
         open_file(conditions, Subject::process().item("receiver.tls.key"), &tls.key, "of receiver.tls.key");
