@@ -178,16 +178,17 @@ async fn only_what_is_there_is_answered() {
 }
 
 #[tokio::test]
-async fn connections_that_say_nothing_do_not_keep_the_others_out_for_ever() {
+async fn silent_connections_do_not_delay_health() {
     let desk = Desk::open(String::new).await;
     let mut silent = Vec::new();
-    for _ in 0..40 {
+    for n in 0..300 {
         silent.push(TcpStream::connect(desk.address).await.unwrap());
+        if n % 50 == 49 {
+            let before = Instant::now();
+            assert_eq!(desk.get("/healthz").await.0, 200);
+            assert!(before.elapsed() < Duration::from_secs(1), "{:?} after {n}", before.elapsed());
+        }
     }
-    let before = Instant::now();
-    assert_eq!(desk.get("/healthz").await.0, 200);
-    assert!(before.elapsed() > Duration::from_secs(5), "the places were taken");
-    assert!(before.elapsed() < Duration::from_secs(30));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod admin;
+mod admission;
 mod bad_specs;
 mod calls;
 mod captures;

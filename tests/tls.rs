@@ -257,3 +257,62 @@ async fn certificate_file_that_hangs_keeps_no_connection_out() {
     stage.shutdown.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(10), &mut stage.served).await.unwrap().unwrap().unwrap();
 }
+
+/// A certificate authority, and a certificate for a client that it signed.
+fn authority() -> (rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, (CertificateDer<'static>, Vec<u8>)) {
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let issuer =
+        rcgen::CertifiedIssuer::self_signed(parameters, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let parameters = rcgen::CertificateParams::new(vec!["vendor".to_owned()]).unwrap();
+    let client = parameters.signed_by(&key, &issuer).unwrap();
+    let shown = (client.der().clone(), key.serialize_der());
+    (issuer, shown)
+}
+
+#[tokio::test]
+async fn senders_without_a_certificate_of_the_authority_get_no_connection() {
+    let (pair, trusted) = Pair::new();
+    let (issuer, (certificate, key)) = authority();
+    let file = pair.folder.path().join("senders.pem");
+    std::fs::write(&file, issuer.pem()).unwrap();
+    let tls = Tls::load_for(&pair.certificate(), &pair.key(), Some(&file), Duration::from_secs(60)).unwrap();
+    let stage = on(tls, Limits::default()).await;
+    let post_as = |shown: Option<(CertificateDer<'static>, Vec<u8>)>| {
+        let (trusted, stage) = (trusted.clone(), &stage);
+        async move {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(trusted).unwrap();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots);
+            let config = match shown {
+                None => builder.with_no_client_auth(),
+                Some((certificate, key)) => builder
+                    .with_client_auth_cert(
+                        vec![certificate],
+                        rustls::pki_types::PrivatePkcs8KeyDer::from(key).into(),
+                    )
+                    .unwrap(),
+            };
+            let stream = TcpStream::connect(stage.address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+            let request =
+                stage::request("POST", &stage.endpoint.path, &[("x-api-key", KEY)], EVENT.as_bytes());
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &request).await.ok()?;
+            Some(stage::read_reply(&mut stream).await?.status)
+        }
+    };
+    assert_eq!(post_as(Some((certificate, key))).await, Some(200));
+    assert_eq!(post_as(None).await, None);
+    let (_, other) = authority();
+    assert_eq!(post_as(Some(other)).await, None);
+    std::fs::write(&file, "no pem").unwrap();
+    let bad = Tls::load_for(&pair.certificate(), &pair.key(), Some(&file), Duration::from_secs(60));
+    let said = bad.err().expect("it was taken").to_string();
+    assert!(said.contains("senders.pem"), "{said}");
+}

@@ -28,6 +28,7 @@ use crate::connector::template::Scope;
 use crate::connector::units;
 use crate::deliver::config::SinkConfig;
 use crate::error::{Result, escaped};
+use crate::receive::Network;
 use crate::run::config::file::{self, File, Source};
 use crate::run::config::{Configuration, Configured, HeaderOrigin, OVERLAP, Origin, Place};
 use crate::simulate;
@@ -124,6 +125,7 @@ struct Wanted {
     sources: BTreeMap<String, Vec<Source>>,
     /// Names and places of the secrets that have a value in a file.
     places: Vec<(String, Vec<Place>)>,
+    allowed_sources: Vec<Network>,
     sinks: Vec<SinkConfig>,
     overlap: Duration,
 }
@@ -192,6 +194,7 @@ impl Gathering<'_> {
             values: Values::default(),
             sources: BTreeMap::new(),
             places: Vec::new(),
+            allowed_sources: Vec::new(),
             sinks: Vec::new(),
             overlap: self.overlap(&file::Overlap::default()),
         })
@@ -207,6 +210,7 @@ impl Gathering<'_> {
             one.sources.insert(name.clone(), sources);
         }
         one.overlap = self.overlap(&written.rotation);
+        one.allowed_sources = written.allowed_sources();
         one.sinks = self.sinks_of_file(&one.id, written);
         let alone = self.file.instances.len() == 1 || self.ask.flags.id.is_some();
         one.values.among_others = (!alone).then(|| settings::shouted(one.id.as_str()));
@@ -251,7 +255,8 @@ impl Gathering<'_> {
         });
         let (path, instance) = placed.map_err(|e| self.faults.push(Fault::new(e.to_string()))).ok()?;
         let sinks = if one.sinks.is_empty() { vec![sinks::stdout()] } else { one.sinks };
-        Some(Configured { instance: Arc::new(instance), automatic, path, sinks, overlap: one.overlap })
+        let (overlap, allowed_sources) = (one.overlap, one.allowed_sources);
+        Some(Configured { instance: Arc::new(instance), automatic, path, allowed_sources, sinks, overlap })
     }
 
     /// What is left of one instance's values, and whether all of it was sound.

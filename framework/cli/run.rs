@@ -110,7 +110,7 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
         None => None,
     };
     let tls = match &configuration.tls {
-        Some(tls) => Some(Tls::load(&tls.certificate, &tls.key, CERTIFICATES)?),
+        Some(tls) => Some(Tls::load_for(&tls.certificate, &tls.key, tls.client_ca.as_deref(), CERTIFICATES)?),
         None => None,
     };
     if let Some(tls) = &tls {

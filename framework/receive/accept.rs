@@ -1,7 +1,8 @@
 //! The life of a request, every stage in its order.
 //!
 //! limits → who → rules → verify → inflate → decode → records → check → store → answer. `server` calls
-//! [`accept`] for every request; nothing is answered with 2xx before the queue gave its receipt.
+//! [`accept`] for every request; nothing is answered with 2xx before the queue gave its receipt. Dropped at any await,
+//! a request gives back all that it held, or what still works for it holds it until that has ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,19 +12,22 @@ use http_body_util::BodyExt;
 use tokio::sync::{Notify, Semaphore};
 
 use super::answer::{self, Answer};
-use super::budget::{Budgets, Hold};
+use super::budget::{Budgets, Hold, Ticket};
+use super::client::Client;
 use super::connections::Peer;
 use super::decode::Decoded;
 use super::endpoint::{Endpoint, Known};
 use super::inflate;
 use super::limits::Limits;
 use super::meters::{self, Brought};
+use super::pool::End;
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
+use super::unread::Unread;
 use super::verify::{self, Failure, Prover, Told, Verified};
 use super::{body, rules, told};
-use crate::connector::coding::{Coding, Stuck};
+use crate::connector::coding::Coding;
 use crate::connector::template::RequestFacts;
 use crate::queue::{Batch, Receipt};
 
@@ -40,8 +44,8 @@ const PROVING: usize = 2;
 pub(super) struct Gate {
     pub router: Arc<Router>,
     pub limits: Limits,
-    budgets: Budgets,
-    heavy: Semaphore,
+    pub(super) budgets: Arc<Budgets>,
+    heavy: Arc<Semaphore>,
     proving: Arc<Semaphore>,
     stopping: AtomicBool,
     in_flight: AtomicUsize,
@@ -52,8 +56,8 @@ impl Gate {
     pub(super) fn new(router: Arc<Router>, limits: Limits) -> Self {
         Self {
             router,
-            budgets: Budgets::new(&limits),
-            heavy: Semaphore::new(HEAVY),
+            budgets: Arc::new(Budgets::new(&limits)),
+            heavy: Arc::new(Semaphore::new(HEAVY)),
             proving: Arc::new(Semaphore::new(PROVING)),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -82,9 +86,25 @@ impl Gate {
         }
     }
 
+    /// Whether no request and nothing that works for one holds anything.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        let in_flight = self.in_flight.load(Ordering::SeqCst);
+        in_flight == 0 && self.budgets.used() == 0 && self.heavy.available_permits() == HEAVY
+    }
+
     fn enter(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
         InFlight(self)
+    }
+}
+
+#[cfg(test)]
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let in_flight = self.in_flight.load(Ordering::SeqCst);
+        let turns = self.heavy.available_permits();
+        write!(f, "{in_flight} in flight, {} bytes, {turns} turns free", self.budgets.used())
     }
 }
 
@@ -103,16 +123,36 @@ impl Drop for InFlight<'_> {
 pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
     let begin = tokio::time::Instant::now();
     let endpoint = gate.router.find(&raw.head.path).cloned();
+    let instance = endpoint.as_ref().map_or(0, |endpoint| Arc::as_ptr(endpoint) as usize);
+    let ticket = Ticket::new(End::new(raw.peer.clone()), raw.client.group, instance);
+    // Over HTTP/2 a request takes memory from its head on, and until its answer was read. Over HTTP/1 there is one at a
+    // time, and what it takes begins with its body.
+    let begun = if raw.ahead > 0 { ticket.claim(&gate.budgets, raw.head.weight()) } else { Ok(()) };
     let Some(endpoint) = endpoint else {
+        raw.ticket = Some(ticket);
+        raw.peer.last_was(false);
         meters::head_refused(Refused::UnknownPath.reason());
-        tracing::debug!(peer = %raw.peer.address, "request for an unknown path");
+        tracing::debug!(peer = %raw.peer.address, client = %raw.client, "request for an unknown path");
         return answer::refused(&Refused::UnknownPath, None);
     };
     endpoint.meters.request();
-    let (answer, refused) = match life(gate, &endpoint, raw).await {
+    // Until it is authenticated a request may lose what it has to another: then it is dropped where it is.
+    let ended = match begun {
+        Err(crowded) => Err(crowded.into()),
+        Ok(()) => tokio::select! {
+            biased;
+            ended = life(gate, &endpoint, raw, &ticket) => ended,
+            () = ticket.lost() => Err(Refused::Crowded),
+        },
+    };
+    if ended.is_err() && !ticket.is_authenticated() {
+        raw.peer.last_was(false);
+    }
+    raw.ticket = Some(ticket);
+    let (answer, refused) = match ended {
         Ok(answer) => (answer, None),
         Err(refused) => {
-            endpoint.meters.refused(&refused, raw.peer.address, endpoint.clock.now());
+            endpoint.meters.refused(&refused, &raw.client, endpoint.clock.now());
             (refusal(&endpoint, &refused), Some(refused))
         }
     };
@@ -127,17 +167,28 @@ pub async fn explain(router: Arc<Router>, limits: Limits, request: http::Request
     let (parts, body) = request.into_parts();
     let body = http_body_util::Full::new(body).map_err(|never| match never {}).boxed_unsync();
     let peer = Arc::new(Peer::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0))));
-    let mut raw = Raw { head: Arc::new(Head::from(parts)), peer, body, read: None };
+    let client = Client::direct(peer.address.ip());
+    let head = Arc::new(Head::from(parts));
+    let mut raw = Raw { head, peer, client, ahead: 0, body, read: None, ticket: None };
     accept(&Gate::new(router, limits), &mut raw).await
 }
 
 /// The stages. Each either hands on what the next one needs, or ends the request.
-async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<Answer, Refused> {
-    // 1. limits: connections, header time and the size of the head stand in `server`, those of the body in
-    //    `body`. Here: a process that stops takes nothing new, and a method has to be one of the spec's.
+async fn life(
+    gate: &Gate,
+    endpoint: &Arc<Endpoint>,
+    raw: &mut Raw,
+    ticket: &Ticket,
+) -> Result<Answer, Refused> {
+    // 1. limits: connections, header time and the size of the head stand in `serving`, those of the body in
+    //    `body`. Here: a process that stops takes nothing new, the client has to be one of those that the operator
+    //    admits, and a method has to be one of the spec's.
     let _in_flight = gate.enter();
     if gate.stopping() {
         return Err(Refused::Stopping);
+    }
+    if !endpoint.admits(&raw.client) {
+        return Err(Refused::Source(raw.client.to_string()));
     }
     if !endpoint.takes(&raw.head) {
         return Err(Refused::Method);
@@ -150,7 +201,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     let verify = &endpoint.instance.connector.receiver.verify;
     let told = verify::by_head(verify, &known.keys, &head).map_err(Refused::NotReady);
     if let Ok(Told::Sender(_)) = told {
-        raw.peer.has_shown_key();
+        ticket.authenticated();
     }
     told::by_head(endpoint, &told);
     if !rules::any(endpoint, false, &head) {
@@ -163,13 +214,11 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
             Ok(Told::Sender(_) | Told::Nothing) => {}
         }
     }
-    let mut hold = gate.budgets.hold(raw.peer.known());
-    if let Hold::Stranger(_) = hold {
-        // Over HTTP/2 a few bytes stand for a head of many kilobytes, and a connection has many requests at once.
-        hold.grow(head.weight()).await?;
-    }
+    ticket.claim(&gate.budgets, head.weight())?;
+    let mut hold = Hold::new(&gate.budgets, ticket);
     let announced = body::announced(&head.headers);
-    let bytes = body::read(&mut raw.body, announced, &gate.limits, &mut hold).await?;
+    let bytes = body::read(&mut raw.body, announced, raw.ahead, &gate.limits, &mut hold).await?;
+    let hold = Arc::new(hold);
     told::read(endpoint, raw, &gate.limits, &bytes);
     let facts = || Arc::new(endpoint.facts(&head, bytes.clone()));
 
@@ -183,13 +232,19 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
     let proof = match told {
         Ok(Told::Sender(verified)) => Ok(verified),
         Ok(Told::Stranger(rejection)) => Err(rejection.into()),
-        Ok(Told::Nothing) => proven(&gate.proving, Proving::new(endpoint, &known, &head, &bytes, now)).await,
+        Ok(Told::Nothing) => {
+            let proving =
+                Proving { hold: Some(hold.clone()), ..Proving::new(endpoint, &known, &head, &bytes, now) };
+            proven(&gate.proving, proving).await
+        }
         Err(refused) => Err(refused),
     };
     told::proofs(endpoint, &known, &head, Some(&bytes), now);
     let verified = proof?;
-    raw.peer.has_shown_key();
-    let mut hold = hold.known(&gate.budgets, bytes.len()).await?;
+    ticket.authenticated();
+    // What proved the sender has ended, and gave back its part.
+    let hold = Arc::into_inner(hold).ok_or_else(|| Refused::Broken("a proof goes on".to_owned()))?;
+    let hold = hold.authenticated(bytes.len()).await?;
     let coding = inflate::coding(&head.headers)?;
     told::inflated(endpoint, coding);
     let open = match coding {
@@ -219,7 +274,7 @@ async fn life(gate: &Gate, endpoint: &Arc<Endpoint>, raw: &mut Raw) -> Result<An
         now,
         _verified: verified,
     };
-    let decoded = read(gate, unread, &mut hold).await?;
+    let (decoded, _hold, _inflated) = unread.read(&gate.budgets, &gate.heavy, ticket, hold).await?;
     endpoint.meters.received(&decoded);
     told::decoded(endpoint, &decoded);
 
@@ -268,6 +323,8 @@ struct Proving {
     /// The public URL among those that the vendor may still use; none: the newest.
     former: Option<usize>,
     now: jiff::Timestamp,
+    /// What the body takes, for as long as a proof works with it.
+    hold: Option<Arc<Hold>>,
 }
 
 impl Proving {
@@ -280,7 +337,7 @@ impl Proving {
     ) -> Self {
         let facts = whole(endpoint.facts(head, body.clone()));
         let (endpoint, known, head) = (endpoint.clone(), known.clone(), head.clone());
-        Self { endpoint, known, head, body: body.clone(), facts, former: None, now }
+        Self { endpoint, known, head, body: body.clone(), facts, former: None, now, hold: None }
     }
 
     /// The same at a public URL that the vendor may still use.
@@ -325,7 +382,7 @@ async fn proven(turns: &Arc<Semaphore>, proving: Proving) -> Result<Verified, Re
 }
 
 /// Proves the sender at one public URL. A large body is proven on a thread that serves no other request, few at once, and
-/// keeps its turn until the work is done even where the request is dropped. A key that takes fetching is fetched, as
+/// keeps its turn and its memory until the work is done even where the request is dropped. A key that takes fetching is fetched, as
 /// often as there are checks that may name one.
 async fn proven_at(turns: &Arc<Semaphore>, proving: &Proving) -> Result<Verified, Refused> {
     for _ in 0..=MOST_FETCHES {
@@ -335,7 +392,7 @@ async fn proven_at(turns: &Arc<Semaphore>, proving: &Proving) -> Result<Verified
             let turn = turns.clone().acquire_owned().await.map_err(|_| Refused::Stopping)?;
             let proving = proving.clone();
             let work = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
+                let _held = (turn, proving.hold.clone());
                 proving.prove()
             });
             work.await.map_err(|error| Refused::Broken(error.to_string()))?
@@ -350,46 +407,6 @@ async fn proven_at(turns: &Arc<Semaphore>, proving: &Proving) -> Result<Verified
         }
     }
     Err(Refused::NotReady("the request names too many keys".to_owned()))
-}
-
-/// A verified request whose body nobody has looked into.
-struct Unread {
-    endpoint: Arc<Endpoint>,
-    head: Arc<Head>,
-    bytes: Bytes,
-    coding: Option<Coding>,
-    most: usize,
-    now: jiff::Timestamp,
-    _verified: Verified,
-}
-
-impl Unread {
-    /// Inflates and decodes: the records, and how many bytes inflating added.
-    fn read(self) -> Result<(Decoded, usize), Refused> {
-        let decoder = self.endpoint.decoder(Some(&self.head), self.now);
-        match self.coding {
-            None => Ok((decoder.body(&self.bytes), 0)),
-            Some(coding) => match coding.inflate(&self.bytes, self.most) {
-                Ok(inflated) => Ok((decoder.body(&inflated), inflated.len())),
-                Err(Stuck::TooLarge) => Err(Refused::TooLarge),
-                Err(Stuck::Torn(detail)) => Ok((decoder.torn(&self.bytes, &detail), 0)),
-            },
-        }
-    }
-}
-
-/// Reads a body. The work of a large one is done beside the workers, and little of it at once.
-async fn read(gate: &Gate, unread: Unread, hold: &mut Hold) -> Result<Decoded, Refused> {
-    let small = if unread.coding.is_some() { SMALL / 16 } else { SMALL };
-    let (decoded, grown) = if unread.bytes.len() <= small {
-        unread.read()?
-    } else {
-        let _turn = gate.heavy.acquire().await;
-        let work = tokio::task::spawn_blocking(move || unread.read());
-        work.await.map_err(|error| Refused::Broken(error.to_string()))??
-    };
-    hold.grow(grown).await?;
-    Ok(decoded)
 }
 
 async fn store(endpoint: &Endpoint, decoded: Decoded, now: jiff::Timestamp) -> Result<Receipt, Refused> {

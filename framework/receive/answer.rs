@@ -139,6 +139,11 @@ fn plain(status: StatusCode, body: serde_json::Value) -> Answer {
     answer
 }
 
+/// The wait in whole seconds, up to twice as long: senders that were refused together do not come back together.
 fn seconds(wait: Duration) -> HeaderValue {
-    HeaderValue::from(wait.as_secs().max(1))
+    let seconds = wait.as_secs().max(1);
+    let mut random = [0];
+    // Without randomness all of them wait the same, which is right too.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    HeaderValue::from(seconds + (seconds * u64::from(random[0]) + 127) / 255)
 }

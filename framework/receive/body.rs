@@ -18,8 +18,12 @@ use super::request::Incoming;
 const GRACE: u32 = 12;
 /// How often the rate of a body that pauses is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-/// Memory that is set aside on a stranger's word; beyond it, memory grows with what arrives.
+/// Memory that is set aside on the word of a head; beyond it, memory grows with what arrives.
 const ON_TRUST: usize = 256 << 10;
+/// How long, and how many bytes, what is left of a body is read on for after the answer.
+const LINGER: (Duration, usize) = (Duration::from_secs(10), 16 << 20);
+/// How long a sender may pause in that.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// The length that a head announces, 0 where it announces none.
 pub(super) fn announced(headers: &HeaderMap) -> usize {
@@ -27,50 +31,48 @@ pub(super) fn announced(headers: &HeaderMap) -> usize {
     length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
 }
 
-/// Reads the whole body, whose length was announced or not. Who has shown the key is believed: room for the
-/// whole body is taken first, so that bodies wait for each other instead of getting stuck half way.
+/// Reads the whole body, whose length was announced or not. Room for a large one is claimed first, so that bodies wait
+/// for each other instead of getting stuck half way. `ahead` is what the connection may read of it by itself.
 pub(super) async fn read(
     body: &mut Incoming,
     announced: usize,
+    ahead: usize,
     limits: &Limits,
     hold: &mut Hold,
 ) -> Result<Bytes, Refused> {
     if announced > limits.body {
         return Err(Refused::TooLarge);
     }
-    let believed = matches!(hold, Hold::Known(..));
-    let mut covered = if believed { announced } else { 0 };
-    hold.grow(covered).await?;
+    hold.announce(announced, ahead).await?;
     let begin = Instant::now();
     let (mut whole, mut only) = (BytesMut::new(), Bytes::new());
-    while let Some(data) = next(body, limits, hold, begin, only.len() + whole.len()).await? {
+    while let Some(data) = next(body, limits, begin, only.len() + whole.len()).await? {
         let so_far = only.len() + whole.len();
         let length = so_far + data.len();
         if length > limits.body {
             return Err(Refused::TooLarge);
         }
-        hold.grow(length.saturating_sub(covered)).await?;
-        covered = covered.max(length);
+        hold.came(length).await?;
         // A body that comes in one piece is taken as it is, without a copy.
         if so_far == 0 {
             only = data;
             continue;
         }
         if whole.is_empty() {
-            let expected = if believed { announced } else { announced.min(ON_TRUST) };
-            whole.reserve(expected.max(length));
+            whole.reserve(announced.min(ON_TRUST).max(length));
             whole.extend_from_slice(&std::mem::take(&mut only));
         }
         whole.extend_from_slice(&data);
     }
-    Ok(if whole.is_empty() { only } else { whole.freeze() })
+    let bytes = if whole.is_empty() { only } else { whole.freeze() };
+    hold.whole(bytes.len());
+    Ok(bytes)
 }
 
 /// The next piece; `None` at the end.
 async fn next(
     body: &mut Incoming,
     limits: &Limits,
-    hold: &Hold,
     begin: Instant,
     so_far: usize,
 ) -> Result<Option<Bytes>, Refused> {
@@ -81,10 +83,7 @@ async fn next(
         if passed >= limits.body_time || slow {
             return Err(Refused::TooSlow);
         }
-        let frame = tokio::select! {
-            frame = timeout(LOOK.min(limits.body_time.saturating_sub(passed)), body.frame()) => frame,
-            () = hold.lost() => return Err(Refused::Crowded),
-        };
+        let frame = timeout(LOOK.min(limits.body_time.saturating_sub(passed)), body.frame()).await;
         match frame {
             Err(_) => {}
             Ok(None) => return Ok(None),
@@ -97,19 +96,17 @@ async fn next(
     }
 }
 
-/// Reads on and throws away, for a little while: a sender that is still sending may not look at its answer
-/// before it is done.
+/// Reads on and throws away, for a while: a sender that is still sending may not look at its answer before it is done.
 pub(super) async fn linger(mut body: Incoming) {
-    const MOST: usize = 256 << 10;
+    let (time, most) = LINGER;
     let mut seen = 0;
     let reading = async {
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Ok(Some(Ok(frame))) = timeout(PAUSE, body.frame()).await {
             seen += frame.data_ref().map_or(0, Bytes::len);
-            if seen > MOST {
+            if seen > most {
                 return;
             }
         }
     };
-    // What a sender leaves unsent after this it learns about by a closed connection.
-    let _ = timeout(Duration::from_secs(2), reading).await;
+    let _ = timeout(time, reading).await;
 }

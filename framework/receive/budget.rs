@@ -1,194 +1,404 @@
-//! Bytes of bodies in memory at once: one budget for requests that have shown the key, a small one for
-//! those that have not.
+//! What requests may have in memory at once, and who gives way when it is used up.
 //!
-//! Strangers take from theirs as their bytes arrive. When it is used up, the stranger who has been sending
-//! longest loses what it holds: a vendor whose requests are proven by their bodies takes milliseconds, and
-//! whoever trickles bytes to keep it out takes longer.
+//! What a request may take follows from that request alone. Until it is authenticated it has a ticket, which another
+//! request may take over: then it ends with 503. Bodies are kept apart by size, so that large ones never hold up small
+//! ones; room for a large one is claimed before it is read, and meanwhile the sender waits, as TCP lets it. Inflated
+//! bytes have pools of their own. [`pool`](super::pool) says who comes first.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-
+use super::client::Group;
+use super::connections::Counted;
 use super::limits::Limits;
+use super::pool::{Claim, End, Owner, Policy, Pool};
 
-/// How long a request that has shown the key waits for room before it is told to come again.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) use super::pool::Crowded;
 
-/// There is no room for more bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Crowded;
+/// How long a request waits for room before it is refused.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes up to which a body is small.
+pub(super) const SMALL: usize = 64 << 10;
+/// Bytes up to which the body of an unauthenticated request is of middling size.
+const MIDDLE: usize = 2 << 20;
+/// Bytes that a request takes without its head and its body: tasks, buffers, the state of a stream.
+const REQUEST: usize = 6 << 10;
+/// Bytes that the head of a request takes at most.
+const HEAD: usize = 40 << 10;
+/// Bytes that small compressed bodies of authenticated requests inflate to, all together.
+const INFLATED_SMALL: usize = 4 << 20;
 
 /// The budgets of one listener.
 #[derive(Debug)]
 pub(super) struct Budgets {
-    known: Arc<Semaphore>,
-    strangers: Arc<Strangers>,
+    unauthenticated: Kind,
+    authenticated: Kind,
+    /// Small results of inflating, and large ones.
+    pub(super) inflated: (Arc<Pool>, Arc<Pool>),
+    /// The largest body.
+    largest: usize,
 }
 
+/// The pools of one kind of requests, by the size of the body.
 #[derive(Debug)]
-struct Strangers {
-    most: usize,
-    inside: Mutex<Inside>,
-}
-
-#[derive(Debug, Default)]
-struct Inside {
-    used: usize,
-    next: u64,
-    holders: BTreeMap<u64, (usize, Arc<Notify>)>,
-}
-
-/// What one request holds, given back when this is dropped.
-#[derive(Debug)]
-pub(super) enum Hold {
-    /// Of the budget for those who have shown the key.
-    Known(Arc<Semaphore>, Option<OwnedSemaphorePermit>),
-    /// Of the strangers' budget.
-    Stranger(StrangersHold),
-}
-
-#[derive(Debug)]
-pub(super) struct StrangersHold {
-    strangers: Arc<Strangers>,
-    number: u64,
-    lost: Arc<Notify>,
+struct Kind {
+    small: Arc<Pool>,
+    middle: Arc<Pool>,
+    large: Arc<Pool>,
 }
 
 impl Budgets {
-    /// Each budget has room for at least one body of the greatest size: what is allowed can also arrive.
+    /// Each pool has room for what is largest of its size: what is allowed can also arrive.
     pub(super) fn new(limits: &Limits) -> Self {
-        let known = limits.in_flight.max(limits.body + limits.inflated).min(u32::MAX as usize);
-        let most = limits.in_flight_strangers.max(limits.body);
-        let strangers = Strangers { most, inside: Mutex::default() };
-        Self { known: Arc::new(Semaphore::new(known)), strangers: Arc::new(strangers) }
+        let share = limits.in_flight_strangers;
+        let authenticated = Pool::new(limits.in_flight.max(limits.body), Policy::Wait);
+        Self {
+            unauthenticated: Kind {
+                small: Pool::new((share / 3).max(SMALL + REQUEST + HEAD), Policy::Replace),
+                middle: Pool::new((share - share / 3).max(MIDDLE), Policy::Yield),
+                large: Pool::new(limits.body.max(MIDDLE), Policy::Yield),
+            },
+            authenticated: Kind {
+                small: Pool::new((limits.in_flight / 8).max(SMALL), Policy::Wait),
+                middle: authenticated.clone(),
+                large: authenticated,
+            },
+            inflated: (
+                Pool::new(INFLATED_SMALL, Policy::Wait),
+                Pool::new(limits.in_flight.max(limits.inflated), Policy::Wait),
+            ),
+            largest: limits.body,
+        }
     }
 
-    /// An empty hold of the right budget.
-    pub(super) fn hold(&self, known: bool) -> Hold {
-        if known {
-            return Hold::Known(self.known.clone(), None);
-        }
-        let lost = Arc::new(Notify::new());
-        let mut inside = self.strangers.inside();
-        let number = inside.next;
-        inside.next += 1;
-        inside.holders.insert(number, (0, lost.clone()));
-        Hold::Stranger(StrangersHold { strangers: self.strangers.clone(), number, lost })
+    #[cfg(test)]
+    pub(super) fn used(&self) -> usize {
+        [&self.unauthenticated, &self.authenticated]
+            .into_iter()
+            .flat_map(|kind| [&kind.small, &kind.middle, &kind.large])
+            .chain([&self.inflated.0, &self.inflated.1])
+            .map(|pool| pool.used())
+            .sum()
     }
+}
+
+/// A request from its head to its answer: what it takes while it is not authenticated.
+#[derive(Debug)]
+pub struct Ticket {
+    owner: Owner,
+    claim: Mutex<Option<Claim>>,
+    working: Mutex<Option<Counted>>,
+}
+
+impl Ticket {
+    /// A request that takes nothing yet.
+    pub(super) fn new(end: Arc<End>, client: Group, instance: usize) -> Self {
+        let owner = Owner { client, instance, end };
+        Self { owner, claim: Mutex::default(), working: Mutex::default() }
+    }
+
+    /// Claims what the request takes, whose head has this weight, unless it has done so or is authenticated.
+    pub(super) fn claim(&self, budgets: &Budgets, weight: usize) -> Result<(), Crowded> {
+        if self.is_authenticated() {
+            return Ok(());
+        }
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if claim.is_none() {
+            *claim = Some(budgets.unauthenticated.small.claim(&self.owner, REQUEST + weight)?);
+        }
+        Ok(())
+    }
+
+    /// The request is authenticated: from now on it gives way to no other.
+    pub(super) fn authenticated(&self) {
+        self.owner.end.secure();
+        let peer = &self.owner.end.peer;
+        *self.working.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer.working());
+        peer.last_was(true);
+        drop(self.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Whether the request is authenticated.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The request has its answer. What it took it gives back when this is dropped.
+    pub(super) fn answered(&self) {
+        drop(self.working.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.owner.end.answered();
+    }
+
+    /// Returns when another request took over what this one has.
+    pub(super) async fn lost(&self) {
+        self.owner.end.lost().await;
+    }
+
+    /// For whom claims of this request are made.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+}
+
+/// What the body of one request takes, given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    budgets: Arc<Budgets>,
+    owner: Owner,
+    authenticated: bool,
+    claims: Vec<Claim>,
+    /// Bytes that there is room for.
+    room: usize,
+    length: Option<usize>,
+    /// While there is room for all that may come, it is read in large pieces.
+    wide: Option<Counted>,
 }
 
 impl Hold {
-    /// Takes more bytes.
-    pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Crowded> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        match self {
-            Self::Stranger(hold) => hold.strangers.grow(hold.number, bytes),
-            Self::Known(semaphore, permit) => {
-                let count = u32::try_from(bytes).map_err(|_| Crowded)?;
-                let wait = tokio::time::timeout(PATIENCE, semaphore.clone().acquire_many_owned(count));
-                let more = wait.await.ok().and_then(Result::ok).ok_or(Crowded)?;
-                match permit {
-                    Some(permit) => permit.merge(more),
-                    None => *permit = Some(more),
-                }
-                Ok(())
-            }
+    /// Room for nothing yet.
+    pub(super) fn new(budgets: &Arc<Budgets>, ticket: &Ticket) -> Self {
+        let authenticated = ticket.is_authenticated();
+        let (claims, room, length, wide) = (Vec::new(), 0, None, None);
+        Self {
+            budgets: budgets.clone(),
+            owner: ticket.owner.clone(),
+            authenticated,
+            claims,
+            room,
+            length,
+            wide,
         }
     }
 
-    /// Returns when what is held was given to somebody else; never for those who have shown the key.
-    pub(super) async fn lost(&self) {
-        match self {
-            Self::Stranger(hold) => hold.lost.notified().await,
-            Self::Known(..) => std::future::pending().await,
-        }
+    fn kind(&self) -> &Kind {
+        if self.authenticated { &self.budgets.authenticated } else { &self.budgets.unauthenticated }
     }
 
-    /// The request has shown the key: its bytes go over to the other budget.
-    pub(super) async fn known(self, budgets: &Budgets, bytes: usize) -> Result<Self, Crowded> {
-        if let Self::Known(..) = self {
-            return Ok(self);
+    /// Makes room for a body of an announced length (0: none was), and waits for it. The connection may read `ahead`
+    /// bytes of it by itself.
+    pub(super) async fn announce(&mut self, length: usize, ahead: usize) -> Result<(), Crowded> {
+        self.length = Some(length).filter(|length| *length > 0);
+        let small = match (length, self.authenticated) {
+            (0, true) => 0,
+            (0, false) => ahead,
+            (length, true) if length > SMALL => 0,
+            (length, true) => length,
+            (length, false) if length > SMALL => ahead,
+            // By what arrives, if room is scarce: a promise costs the sender nothing.
+            (length, false) if self.kind().small.has_plenty() => length,
+            (length, false) => length.min(ahead),
+        };
+        if small > 0 {
+            self.small(small).await?;
         }
-        let mut hold = budgets.hold(true);
-        hold.grow(bytes).await?;
-        Ok(hold)
-    }
-}
-
-impl Strangers {
-    fn inside(&self) -> std::sync::MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn grow(&self, number: u64, bytes: usize) -> Result<(), Crowded> {
-        let mut inside = self.inside();
-        while inside.used.saturating_add(bytes) > self.most {
-            // The first in the map came first. Who holds nothing has nothing to lose.
-            let longest = inside.holders.iter().find(|(_, (held, _))| *held > 0).map(|(number, _)| *number);
-            match longest {
-                Some(other) if other != number => inside.evict(other),
-                Some(_) | None => {
-                    inside.evict(number);
-                    return Err(Crowded);
-                }
-            }
+        if length > SMALL {
+            self.large(length).await?;
         }
-        let holder = inside.holders.get_mut(&number).ok_or(Crowded)?;
-        holder.0 += bytes;
-        inside.used += bytes;
+        if length > 0 && self.room >= length {
+            self.wide = Some(self.owner.end.peer.widen());
+        }
         Ok(())
     }
-}
 
-impl Inside {
-    fn evict(&mut self, number: u64) {
-        if let Some((held, lost)) = self.holders.remove(&number) {
-            self.used -= held;
-            lost.notify_one();
+    /// Makes room for `length` bytes in all, which have come.
+    pub(super) async fn came(&mut self, length: usize) -> Result<(), Crowded> {
+        if length > self.room {
+            if length <= SMALL {
+                let room = if self.authenticated { SMALL } else { length };
+                self.small(room - self.room).await?;
+            } else if length <= MIDDLE && !self.authenticated {
+                self.large(MIDDLE).await?;
+            } else {
+                self.large(self.budgets.largest.max(length)).await?;
+            }
+        }
+        if let (true, Some(claim)) = (length > SMALL, self.claims.last_mut()) {
+            claim.came(length, self.length);
+        }
+        Ok(())
+    }
+
+    async fn small(&mut self, bytes: usize) -> Result<(), Crowded> {
+        match self.claims.first_mut() {
+            Some(claim) => claim.grow(bytes)?,
+            None if self.authenticated => {
+                let claim = self.kind().small.wait(&self.owner, bytes, PATIENCE).await?;
+                self.claims.push(claim);
+            }
+            None => {
+                let claim = self.kind().small.claim(&self.owner, bytes)?;
+                self.claims.push(claim);
+            }
+        }
+        self.room += bytes;
+        Ok(())
+    }
+
+    async fn large(&mut self, bytes: usize) -> Result<(), Crowded> {
+        let pool = if bytes <= MIDDLE { &self.kind().middle } else { &self.kind().large }.clone();
+        let claim = pool.wait(&self.owner, bytes, PATIENCE).await?;
+        self.claims.push(claim);
+        self.room = bytes;
+        Ok(())
+    }
+
+    /// The request is authenticated: its bytes go over to the other budget.
+    pub(super) async fn authenticated(self, bytes: usize) -> Result<Self, Crowded> {
+        if self.authenticated {
+            return Ok(self);
+        }
+        let (budgets, owner) = (self.budgets.clone(), self.owner.clone());
+        let (length, claims) = (self.length, Vec::new());
+        let mut hold = Self { budgets, owner, authenticated: true, claims, room: 0, length, wide: None };
+        if bytes > 0 && bytes <= SMALL {
+            hold.small(bytes).await?;
+        } else if bytes > 0 {
+            hold.large(bytes).await?;
+        }
+        Ok(hold)
+    }
+
+    /// The body is whole: what was set aside for it beyond its length is given back.
+    pub(super) fn whole(&mut self, bytes: usize) {
+        self.wide = None;
+        if let (None, Some(claim)) = (self.length, self.claims.last_mut()) {
+            claim.shrink(bytes);
         }
     }
 }
 
-impl Drop for StrangersHold {
-    fn drop(&mut self) {
-        self.strangers.inside().evict(self.number);
-    }
+/// Room for what a body inflates to, given back when this is dropped.
+pub(super) async fn inflated(budgets: &Budgets, ticket: &Ticket, bytes: usize) -> Result<Claim, Crowded> {
+    budgets.inflated.1.wait(ticket.owner(), bytes, PATIENCE).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receive::client::Client;
+    use crate::receive::connections::Peer;
 
-    fn budgets(strangers: usize) -> Budgets {
-        let limits = Limits { in_flight_strangers: strangers, body: 1, ..Limits::default() };
-        Budgets::new(&limits)
+    fn budgets(limits: Limits) -> Arc<Budgets> {
+        Arc::new(Budgets::new(&limits))
+    }
+
+    fn ticket(budgets: &Budgets, from: &str, weight: usize) -> Result<Ticket, Crowded> {
+        let end = End::new(Arc::new(Peer::new(std::net::SocketAddr::from(([0, 0, 0, 0], 1)))));
+        let ticket = Ticket::new(end, Client::direct(from.parse().unwrap()).group, 1);
+        ticket.claim(budgets, weight).map(|()| ticket)
+    }
+
+    /// A body of an announced length, of which `came` bytes have come.
+    async fn body(
+        budgets: &Arc<Budgets>,
+        ticket: &Ticket,
+        length: usize,
+        came: usize,
+    ) -> Result<Hold, Crowded> {
+        let mut hold = Hold::new(budgets, ticket);
+        hold.announce(length, 0).await?;
+        hold.came(came).await?;
+        Ok(hold)
+    }
+
+    async fn is_lost(ticket: &Ticket) -> bool {
+        tokio::time::timeout(Duration::ZERO, ticket.lost()).await.is_ok()
     }
 
     #[tokio::test]
-    async fn the_stranger_who_has_been_sending_longest_makes_room() {
-        let budgets = budgets(100);
-        let (mut first, mut second) = (budgets.hold(false), budgets.hold(false));
-        first.grow(60).await.unwrap();
-        second.grow(40).await.unwrap();
-        let mut third = budgets.hold(false);
-        third.grow(50).await.unwrap();
-        first.lost().await;
-        assert_eq!(first.grow(1).await, Err(Crowded));
-        second.grow(10).await.unwrap();
-        drop((second, third));
-        budgets.hold(false).grow(100).await.unwrap();
+    async fn client_that_holds_much_loses_its_oldest_request() {
+        let budgets = budgets(Limits { in_flight_strangers: 3 << 20, ..Limits::default() });
+        let vendor = ticket(&budgets, "192.0.2.1", 1000).unwrap();
+        let flood: Vec<_> = (0..2000).map(|_| ticket(&budgets, "198.51.100.1", 1000).unwrap()).collect();
+        assert!(!is_lost(&vendor).await);
+        assert!(is_lost(&flood[0]).await && !is_lost(&flood[1999]).await);
+        drop((vendor, flood));
+        assert_eq!(budgets.used(), 0);
     }
 
     #[tokio::test]
-    async fn who_alone_wants_more_than_there_is_gets_nothing() {
-        let budgets = budgets(100);
-        let mut only = budgets.hold(false);
-        only.grow(80).await.unwrap();
-        assert_eq!(only.grow(21).await, Err(Crowded));
-        budgets.hold(false).grow(100).await.unwrap();
+    async fn bodies_beyond_the_budget_wait_for_others_and_none_is_refused() {
+        let budgets = budgets(Limits::default());
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            let budgets = budgets.clone();
+            tasks.spawn(async move {
+                let ticket = ticket(&budgets, "192.0.2.1", 300).unwrap();
+                let mut hold = Hold::new(&budgets, &ticket);
+                hold.announce(1 << 20, 0).await?;
+                for n in 1..=10 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    hold.came(n * ((1 << 20) / 10)).await?;
+                }
+                hold.authenticated(1 << 20).await.map(drop)
+            });
+        }
+        let ended = tasks.join_all().await;
+        assert!(ended.iter().all(Result::is_ok), "{ended:?}");
+        assert_eq!(budgets.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_makes_no_progress_gives_way_within_a_second_or_two() {
+        let budgets = budgets(Limits::default());
+        let slow = ticket(&budgets, "192.0.2.1", 300).unwrap();
+        let held = body(&budgets, &slow, 16 << 20, 64 << 10).await.unwrap();
+        let other = ticket(&budgets, "192.0.2.1", 300).unwrap();
+        let begin = tokio::time::Instant::now();
+        body(&budgets, &other, 8 << 20, 1 << 20).await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        assert!(is_lost(&slow).await && !is_lost(&other).await);
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn small_bodies_pass_while_large_ones_wait() {
+        let budgets = budgets(Limits::default());
+        let tickets: Vec<_> = (0..3).map(|_| ticket(&budgets, "192.0.2.1", 300).unwrap()).collect();
+        tickets.iter().for_each(Ticket::authenticated);
+        let _first = body(&budgets, &tickets[0], 16 << 20, 0).await.unwrap();
+        let large = async {
+            let mut held = Vec::new();
+            loop {
+                held.push(body(&budgets, &tickets[1], 16 << 20, 0).await.unwrap());
+            }
+        };
+        let small = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let begin = tokio::time::Instant::now();
+            body(&budgets, &tickets[2], 100, 100).await.unwrap();
+            assert!(begin.elapsed() < Duration::from_millis(50), "{:?}", begin.elapsed());
+        };
+        tokio::select! { never = large => never, () = small => {} }
+    }
+
+    #[tokio::test]
+    async fn group_that_holds_more_gives_way_to_one_that_waits() {
+        let budgets = budgets(Limits::default());
+        let many: Vec<_> = (0..8).map(|_| ticket(&budgets, "198.51.100.1", 300).unwrap()).collect();
+        let mut held = Vec::new();
+        for ticket in &many {
+            // Fast enough that none makes no progress.
+            let mut hold = Hold::new(&budgets, ticket);
+            hold.announce(1 << 20, 0).await.unwrap();
+            hold.came(1 << 19).await.unwrap();
+            held.push(hold);
+        }
+        let other = ticket(&budgets, "192.0.2.1", 300).unwrap();
+        let begin = tokio::time::Instant::now();
+        body(&budgets, &other, 1 << 20, 1).await.unwrap();
+        assert!(begin.elapsed() <= Duration::from_millis(1500), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_stops_waiting_leaves_nothing_behind() {
+        let budgets = budgets(Limits::default());
+        let (one, two) =
+            (ticket(&budgets, "192.0.2.1", 0).unwrap(), ticket(&budgets, "192.0.2.1", 0).unwrap());
+        let held = body(&budgets, &one, 16 << 20, 8 << 20).await.unwrap();
+        let waiting = tokio::time::timeout(Duration::from_millis(50), body(&budgets, &two, 16 << 20, 0));
+        assert!(waiting.await.is_err());
+        drop((held, one, two));
+        assert_eq!(budgets.used(), 0);
     }
 }

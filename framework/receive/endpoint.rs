@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
 use url::Url;
 
+use super::client::{Client, Network};
 use super::decode::{Decoded, Decoder};
 use super::deeds::{Calls, Kept, Reach};
 use super::known_types::KnownTypes;
@@ -54,6 +55,8 @@ pub struct Endpoint {
     pub(super) reach: Reach,
     /// The calls of rules.
     pub(super) calls: Calls,
+    /// From where requests are admitted; everywhere where nothing is said.
+    sources: OnceLock<Vec<Network>>,
     /// Who looks on; mostly nobody.
     pub(super) witness: OnceLock<Arc<dyn Witness>>,
     /// The path of each rule.
@@ -123,6 +126,7 @@ impl Endpoint {
             fetched: Fetched::new(reach.caller.transport()),
             reach,
             calls: Calls::new(),
+            sources: OnceLock::new(),
             witness: OnceLock::new(),
             rule_paths,
             ids: believed::ids(&connector, &instance.scope()),
@@ -142,6 +146,21 @@ impl Endpoint {
     /// Raises conditions there from now on; the first one stays.
     pub fn reports_to(&self, conditions: &Arc<Conditions>) {
         self.fetched.reports_to(conditions.clone(), self.instance.id.clone());
+    }
+
+    /// Admits requests from these networks alone. The first call counts; an empty list admits all.
+    pub fn admit_only(&self, sources: Vec<Network>) {
+        if !sources.is_empty() {
+            let _ = self.sources.set(sources);
+        }
+    }
+
+    /// Whether requests of this client are admitted. One whose address is not known is so only where all are.
+    pub(super) fn admits(&self, client: &Client) -> bool {
+        let inside = |networks: &Vec<Network>| {
+            client.address.is_some_and(|address| networks.iter().any(|network| network.contains(address)))
+        };
+        self.sources.get().is_none_or(inside)
     }
 
     /// Takes over what provisioning saved: `state.RESOURCE.NAME` of the spec's templates.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::client::Proxies;
+
 /// The deepest nesting that `depth` may allow: the reader recurses.
 pub const DEEPEST: usize = 256;
 
@@ -20,9 +22,10 @@ pub struct Limits {
     pub body_time: Duration,
     /// Bytes a second that a body must come with, averaged after the first seconds.
     pub least_rate: usize,
-    /// Bytes of bodies in memory at once, of all requests that have shown the key.
+    /// Bytes of bodies in memory at once, of all authenticated requests.
     pub in_flight: usize,
-    /// The same for requests that have not: their own budget, so that they cannot starve the vendor.
+    /// The same for requests that are not authenticated yet, with their heads: a third for bodies up to 64 KiB, the
+    /// rest for those up to 2 MiB. Larger ones have room for one of the greatest size.
     pub in_flight_strangers: usize,
     /// How long a connection may idle between requests.
     pub idle: Duration,
@@ -30,6 +33,8 @@ pub struct Limits {
     pub depth: usize,
     /// How long a graceful stop waits for what is in flight.
     pub drain: Duration,
+    /// The proxies before the listener.
+    pub proxies: Proxies,
 }
 
 impl Default for Limits {
@@ -42,10 +47,11 @@ impl Default for Limits {
             body_time: Duration::from_secs(60),
             least_rate: 1024,
             in_flight: 64 << 20,
-            in_flight_strangers: 4 << 20,
+            in_flight_strangers: 12 << 20,
             idle: Duration::from_secs(75),
             depth: 64,
             drain: Duration::from_secs(20),
+            proxies: Proxies::default(),
         }
     }
 }

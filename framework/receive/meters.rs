@@ -1,13 +1,13 @@
 //! What the receiver counts. Handles are made once; a request adds to them and renders no name.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::client::Client;
 use super::decode::Decoded;
 use super::known_types::KnownTypes;
 use super::refused::Refused;
@@ -138,7 +138,7 @@ impl Meters {
 
     /// Counts a request that was turned away, and logs it: the first of a reason at once, then not more
     /// often than `QUIET` lets it. The counters count every one.
-    pub(super) fn refused(&self, refused: &Refused, peer: SocketAddr, now: Timestamp) {
+    pub(super) fn refused(&self, refused: &Refused, client: &Client, now: Timestamp) {
         let reason = refused.reason();
         let instance = self.instance.clone();
         counter!("forebay_rejected_total", "instance" => instance, "reason" => reason).increment(1);
@@ -148,7 +148,7 @@ impl Meters {
         });
         if let Some(unsaid) = self.may_say(reason, now) {
             let (status, detail) = (refused.status().as_u16(), refused.detail());
-            tracing::warn!(instance = %self.instance, reason, status, %peer, unsaid, detail, "request not accepted");
+            tracing::warn!(instance = %self.instance, reason, status, %client, unsaid, detail, "request not accepted");
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Refused {
     UnknownPath,
     /// The path is known, the method is not one of its.
     Method,
+    /// It comes from an address that the operator does not admit for this instance.
+    Source(String),
     /// It did not prove who sent it.
     Rejected(Rejection),
     /// The key is not known yet; the reason is for the log.
@@ -33,7 +35,7 @@ pub(super) enum Refused {
     TooSlow,
     /// It broke off.
     BrokenOff,
-    /// Too many bytes of other requests are in memory.
+    /// Requests of others take what there is, and a wait did not help.
     Crowded,
     /// A Content-Encoding that nobody here can undo.
     Coding,
@@ -56,6 +58,7 @@ impl Refused {
         match self {
             Self::UnknownPath => "unknown_path",
             Self::Method => "method",
+            Self::Source(_) => "source_not_allowed",
             Self::Rejected(rejection) => rejection.reason(),
             Self::NotReady(_) => "key_unknown",
             Self::Taken(_) => "capture_refused",
@@ -79,6 +82,7 @@ impl Refused {
             | Self::Taken(detail)
             | Self::Astray(detail)
             | Self::Undone(detail)
+            | Self::Source(detail)
             | Self::Broken(detail) => detail,
             Self::Full { detail, .. } => detail,
             Self::UnknownPath
@@ -99,7 +103,7 @@ impl Refused {
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
-            Self::Taken(_) | Self::Astray(_) => StatusCode::FORBIDDEN,
+            Self::Source(_) | Self::Taken(_) | Self::Astray(_) => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff => StatusCode::BAD_REQUEST,
@@ -119,11 +123,11 @@ impl Refused {
             Self::UnknownPath => "nothing is received at this path",
             Self::Method => "this method is not taken here",
             Self::Rejected(_) => "unauthorized",
-            Self::Taken(_) | Self::Astray(_) => "forbidden",
+            Self::Source(_) | Self::Taken(_) | Self::Astray(_) => "forbidden",
             Self::TooLarge => "the body is larger than what is taken here",
             Self::TooSlow => "the body took too long",
             Self::BrokenOff => "the body broke off",
-            Self::Coding => "this Content-Encoding is not taken here; gzip and identity are",
+            Self::Coding => "this Content-Encoding is not accepted: expected gzip, deflate, zstd or identity",
             Self::NotReady(_)
             | Self::Undone(_)
             | Self::Crowded
@@ -143,6 +147,7 @@ impl Refused {
             Self::Crowded => Some(Duration::from_secs(1)),
             Self::UnknownPath
             | Self::Method
+            | Self::Source(_)
             | Self::Rejected(_)
             | Self::Taken(_)
             | Self::Astray(_)

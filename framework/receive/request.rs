@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
+use super::budget::Ticket;
+use super::client::Client;
 use super::connections::Peer;
 use crate::connector::pick::{Pick, Pointer};
 use crate::connector::scan;
@@ -36,10 +38,16 @@ pub struct Raw {
     pub head: Arc<Head>,
     /// Its connection.
     pub peer: Arc<Peer>,
+    /// Who sent it, as far as addresses tell.
+    pub client: Client,
+    /// Bytes of its body that the connection may read before anybody asks for them.
+    pub ahead: usize,
     /// Its body.
     pub body: Incoming,
     /// The body once it was read, where somebody looks on.
     pub read: Option<Bytes>,
+    /// What it takes of the listener, from its head to the end of its answer.
+    pub ticket: Option<Ticket>,
 }
 
 /// What a pick found in a request.

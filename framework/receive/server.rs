@@ -1,9 +1,10 @@
-//! warp behind our own accept loop: TLS, the number of connections, and a graceful stop.
+//! warp behind our own accept loop: connections, a graceful stop, and every request as `accept` takes it.
 //!
-//! The only file that imports warp. `run` calls [`serve`], which returns only after every connection ended.
+//! The only file that imports warp. `run` calls [`serve`], which returns only after every connection ended; what
+//! happens on one connection is in `serving`.
 
+use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,37 +15,23 @@ use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 use warp::Filter;
 
 use super::accept::{Gate, accept};
 use super::body::linger;
-use super::connections::{Connections, Peer, Seat};
+use super::connections::Connections;
 use super::limits::Limits;
-use super::meters;
-use super::pace::{Paced, Progress};
 use super::request::{Head, Incoming, Raw};
 use super::router::Router;
+use super::serving::{Listening, Sent, Slot, Talk, WINDOWS, connection, stopped};
 use super::tls::Tls;
 use crate::error::Result;
 
-/// Bytes of the head of a request.
-const HEAD: usize = 16 << 10;
-/// Bytes that are read ahead on one connection that has shown the key; `Paced` gives others far less.
-const AHEAD: usize = 128 << 10;
-/// Bytes that an HTTP/2 sender may send ahead on one request, and on one connection.
-const WINDOWS: (u32, u32) = (128 << 10, 256 << 10);
-/// Requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 64;
 /// How long the accept loop rests when the system has no file handle or memory for another connection.
 const REST: Duration = Duration::from_millis(50);
 
@@ -93,11 +80,6 @@ pub async fn serve(
     Ok(())
 }
 
-/// Returns when `shutdown` is true, or nobody is left who could say so.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stop| *stop).await;
-}
-
 /// Looks at the files of the certificate every so often, until connections are closed.
 async fn watch(tls: Arc<Tls>, mut closing: watch::Receiver<bool>) {
     loop {
@@ -114,14 +96,21 @@ async fn take(
     tls: Option<&Tls>,
     closing: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) -> std::convert::Infallible {
+) -> Infallible {
     loop {
         tokio::select! {
             accepted = async { connections.room().await; listener.accept().await } => match accepted {
                 Ok((stream, address)) => {
-                    let seat = connections.seat(address);
-                    let tls = tls.map(|tls| TlsAcceptor::from(tls.config()));
-                    tasks.spawn(connection(stream, seat, tls, gate.clone(), closing.clone()));
+                    let proxies = &gate.limits.proxies;
+                    let client = proxies.of_connection(address.ip());
+                    if proxies.protocol && !proxies.trusts(address.ip()) {
+                        metrics::counter!("forebay_proxy_header_errors_total").increment(1);
+                        tracing::debug!(peer = %address, "connection closed: the peer is no trusted proxy");
+                        continue;
+                    }
+                    let place = connections.place(address, client);
+                    let listening = Listening { tls: tls.map(Tls::config), closing: closing.clone() };
+                    tasks.spawn(connection(stream, place, client, listening, gate.clone(), respond));
                 }
                 Err(error) => trouble(&error, connections).await,
             },
@@ -132,101 +121,17 @@ async fn take(
     }
 }
 
-/// A connection that broke before it was accepted is nobody's loss; anything else is a lack of something
-/// that passes, and a stranger's connection is closed to make room.
+/// A connection that broke before it was accepted is no loss; anything else is a lack of something that passes, and a
+/// connection is closed to make room.
 async fn trouble(error: &io::Error, connections: &Connections) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
         return;
     }
-    let freed = connections.send_one_away();
+    let freed = connections.end_one();
     metrics::counter!("forebay_accept_errors_total").increment(1);
     tracing::debug!(%error, freed, "a connection could not be accepted");
     sleep(REST).await;
-}
-
-/// One connection, from its first byte to its last.
-async fn connection(
-    stream: TcpStream,
-    seat: Seat,
-    tls: Option<TlsAcceptor>,
-    gate: Arc<Gate>,
-    mut closing: watch::Receiver<bool>,
-) {
-    let peer = seat.peer.clone();
-    let _ = stream.set_nodelay(true);
-    let serving = async {
-        match tls {
-            None => http(stream, false, peer.clone(), gate, closing).await,
-            Some(tls) => {
-                let hello = timeout(gate.limits.header_time, tls.accept(stream));
-                let shaken =
-                    tokio::select! { shaken = hello => shaken, () = stopped(&mut closing) => return };
-                match shaken {
-                    Ok(Ok(stream)) => {
-                        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        http(stream, h2, peer.clone(), gate, closing).await;
-                    }
-                    Ok(Err(error)) => {
-                        metrics::counter!("forebay_tls_errors_total").increment(1);
-                        tracing::debug!(peer = %peer.address, %error, "no TLS");
-                    }
-                    Err(_) => metrics::counter!("forebay_tls_errors_total").increment(1),
-                }
-            }
-        }
-    };
-    tokio::select! { () = serving => {}, () = seat.peer.told_to_leave() => {} }
-}
-
-/// HTTP on one connection.
-async fn http<S>(stream: S, h2: bool, peer: Arc<Peer>, gate: Arc<Gate>, mut closing: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (progress, address) = (Arc::new(Progress::default()), peer.address);
-    let io = TokioIo::new(Paced::new(stream, progress.clone(), peer.clone(), &gate.limits, !h2));
-    let routed = warp::service(routes(Talk { gate, peer, progress, h2 }));
-    let service = service_fn(move |request| routed.clone().call(with_path(request)));
-    macro_rules! drive {
-        ($connection:expr) => {{
-            let mut connection = std::pin::pin!($connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stopped(&mut closing) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                unread(&error, address);
-            }
-        }};
-    }
-    if h2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(WINDOWS.0)
-            .initial_connection_window_size(WINDOWS.1)
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(HEAD as u32);
-        drive!(builder.serve_connection(io, service));
-    } else {
-        let mut builder = http1::Builder::new();
-        // Times are kept by `Paced`. Who closes its side after a request still gets an answer.
-        builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true);
-        builder.max_header_size(HEAD).max_buf_size(AHEAD);
-        drive!(builder.serve_connection(io, service));
-    }
-}
-
-/// Counts the heads that HTTP itself refuses (400, 431), which nobody here gets to see.
-fn unread(error: &hyper::Error, peer: SocketAddr) {
-    if error.is_parse() {
-        meters::head_refused(if error.is_parse_too_large() { "head_too_large" } else { "head_malformed" });
-    }
-    tracing::debug!(%peer, %error, "connection ended");
 }
 
 /// warp panics on a target without a path (CONNECT has none): it gets one that nobody receives at.
@@ -237,21 +142,18 @@ fn with_path<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// What the requests of one connection share.
-#[derive(Clone)]
-struct Talk {
-    gate: Arc<Gate>,
-    peer: Arc<Peer>,
-    progress: Arc<Progress>,
-    h2: bool,
-}
-
-/// Every request of a connection, whatever its method and path: `accept` routes it.
-fn routes(
+/// Answers a request of a connection, whatever its method and path: `accept` routes it.
+async fn respond(
     talk: Talk,
-) -> impl Filter<Extract = (Response<Bytes>,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
+    request: Request<hyper::body::Incoming>,
+) -> std::result::Result<
+    Response<Sent<impl http_body::Body<Data = Bytes, Error = warp::Error> + Unpin + Send + 'static>>,
+    Infallible,
+> {
+    let slot = Slot::default();
+    let left = slot.clone();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method()
+    let routes = warp::method()
         .and(warp::path::full())
         .and(query)
         .and(warp::header::headers_cloned())
@@ -259,20 +161,30 @@ fn routes(
         .then(move |method, path: warp::path::FullPath, query, headers, body| {
             let head = Head { method, path: path.as_str().to_owned(), query, headers };
             let body = Stream { stream: body, ended: false };
-            answer(talk.clone(), head, body.boxed_unsync())
-        })
+            answer(talk.clone(), left.clone(), head, body.boxed_unsync())
+        });
+    let response = warp::service(routes).call(with_path(request)).await?;
+    Ok(response.map(|body| Sent { body, _slot: slot }))
 }
 
-async fn answer(talk: Talk, head: Head, body: Incoming) -> Response<Bytes> {
+async fn answer(talk: Talk, slot: Slot, head: Head, body: Incoming) -> Response<Bytes> {
     let _open = talk.progress.open();
     let expects = head.headers.contains_key(EXPECT);
-    let mut raw = Raw { head: Arc::new(head), peer: talk.peer, body, read: None };
+    let client = talk.gate.limits.proxies.of_request(talk.client, &head.headers);
+    let ahead = if talk.h2 { WINDOWS.0 as usize } else { 0 };
+    let head = Arc::new(head);
+    let mut raw = Raw { head, peer: talk.peer, client, ahead, body, read: None, ticket: None };
     let mut answer = accept(&talk.gate, &mut raw).await;
+    if let Some(ticket) = raw.ticket.take() {
+        ticket.answered();
+        let _ = slot.set(ticket);
+    }
     if talk.gate.stopping() && !talk.h2 {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     // A sender that waits for `100 Continue` sends nothing after this answer; another may still be at it.
     if !http_body::Body::is_end_stream(&raw.body) && !expects {
+        talk.progress.leaves_unread();
         tokio::spawn(linger(raw.body));
     }
     answer

@@ -1,16 +1,18 @@
 //! TLS of the listener: certificate and key from PEM files, read again when their content changes.
 //!
 //! A pair that does not fit together is refused; while the process runs, the pair before it stays in use
-//! and the log says so. `server` asks for the configuration anew for every connection.
+//! and the log says so. `server` asks for the configuration anew for every connection. With a file of authorities for
+//! clients, a sender without a certificate that one of them signed gets no connection.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use super::pair;
 use crate::condition::{Code, Conditions, Subject};
@@ -25,6 +27,8 @@ const MAX_FILE: u64 = 1 << 20;
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
+    /// Who signs the certificates of senders.
+    client_ca: Option<PathBuf>,
     /// How often the files are looked at.
     pub(super) every: Duration,
     /// What the files held when they were last looked at, good or bad.
@@ -45,22 +49,30 @@ pub enum Reloaded {
 impl Tls {
     /// Reads a certificate chain and its key from PEM files, which are looked at again every so often.
     pub fn load(certificate: &Path, key: &Path, every: Duration) -> Result<Arc<Self>> {
-        let (chain, secret) = (read(certificate)?, read(key)?);
-        let config = configuration(certificate, key, &chain, &secret)?;
-        Ok(Arc::new(Self {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            every,
-            seen: Mutex::new(fingerprint(&chain, &secret)),
-            config: RwLock::new(Arc::new(config)),
-            conditions: OnceLock::new(),
-        }))
+        Self::load_for(certificate, key, None, every)
+    }
+
+    /// The same for senders that show a certificate which one of the authorities in `client_ca` (PEM) signed; `None` is
+    /// for all senders.
+    pub fn load_for(
+        certificate: &Path,
+        key: &Path,
+        client_ca: Option<&Path>,
+        every: Duration,
+    ) -> Result<Arc<Self>> {
+        let (certificate, key, client_ca) =
+            (certificate.to_owned(), key.to_owned(), client_ca.map(Path::to_owned));
+        let files = Files::read(&certificate, &key, client_ca.as_deref())?;
+        let config = configuration(&files)?;
+        let seen = Mutex::new(files.fingerprint());
+        let (config, conditions) = (RwLock::new(Arc::new(config)), OnceLock::new());
+        Ok(Arc::new(Self { certificate, key, client_ca, every, seen, config, conditions }))
     }
 
     /// Looks at the files, and takes a changed pair into use if it is good. The error says what is wrong
     /// with a bad one, once; the pair before it stays in use.
     pub fn reload(&self) -> Result<Reloaded> {
-        self.renew(&read(&self.certificate)?, &read(&self.key)?)
+        self.renew(&Files::read(&self.certificate, &self.key, self.client_ca.as_deref())?)
     }
 
     /// Has what is wrong with the files said there too.
@@ -68,8 +80,8 @@ impl Tls {
         let _ = self.conditions.set(conditions);
     }
 
-    fn renew(&self, chain: &[u8], secret: &[u8]) -> Result<Reloaded> {
-        let print = fingerprint(chain, secret);
+    fn renew(&self, files: &Files<'_>) -> Result<Reloaded> {
+        let print = files.fingerprint();
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == print {
@@ -77,19 +89,16 @@ impl Tls {
             }
             *seen = print;
         }
-        let config = configuration(&self.certificate, &self.key, chain, secret)?;
+        let config = configuration(files)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(Reloaded::New)
     }
 
     /// [`Self::reload`] without blocking a thread that serves, with its outcome in the log.
     pub(super) async fn look(&self) {
-        let chain = self.read_again(&self.certificate).await;
-        let secret = self.read_again(&self.key).await;
-        let renewed = chain.and_then(|chain| {
-            let secret = secret?;
-            let renewed = self.renew(&chain, &secret);
-            secret::wipe(secret);
+        let renewed = self.read_all_again().await.and_then(|mut files| {
+            let renewed = self.renew(&files);
+            secret::wipe(std::mem::take(&mut files.key.1));
             renewed
         });
         match renewed {
@@ -102,6 +111,17 @@ impl Tls {
                 tracing::error!(%error, "the new certificate is not used; the one before stays in use");
             }
         }
+    }
+
+    async fn read_all_again(&self) -> Result<Files<'_>> {
+        let certificate = (self.certificate.as_path(), self.read_again(&self.certificate).await?);
+        let client_ca = match &self.client_ca {
+            Some(path) => Some((path.as_path(), self.read_again(path).await?)),
+            None => None,
+        };
+        // The key last: nothing that fails leaves it behind.
+        let key = (self.key.as_path(), self.read_again(&self.key).await?);
+        Ok(Files { certificate, key, client_ca })
     }
 
     async fn read_again(&self, path: &Path) -> Result<Vec<u8>> {
@@ -140,23 +160,51 @@ fn contents(path: &Path, read: Result<files::Contents, Unread>) -> Result<Vec<u8
     Ok(contents.bytes)
 }
 
-/// Told apart by a hash: the key is not kept.
-fn fingerprint(chain: &[u8], secret: &[u8]) -> Vec<u8> {
-    let hash = |bytes| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    [hash(chain).as_ref(), hash(secret).as_ref()].concat()
+/// What the files hold at one moment.
+struct Files<'a> {
+    certificate: (&'a Path, Vec<u8>),
+    key: (&'a Path, Vec<u8>),
+    client_ca: Option<(&'a Path, Vec<u8>)>,
 }
 
-fn configuration(certificate: &Path, key: &Path, chain: &[u8], secret: &[u8]) -> Result<ServerConfig> {
-    let wrong = |path: &Path, sentence: &str| {
-        Error::new(Kind::Configuration, sentence).at(path.display().to_string())
-    };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
-        .collect::<Result<_, _>>()
-        .map_err(|error| wrong(certificate, "the certificate is no PEM").because(error))?;
-    if chain.is_empty() {
-        return Err(wrong(certificate, "there is no certificate in the file")
-            .help("It must hold the certificate and those it is signed with, as PEM, its own first"));
+impl<'a> Files<'a> {
+    fn read(certificate: &'a Path, key: &'a Path, client_ca: Option<&'a Path>) -> Result<Self> {
+        let whole = |path: &'a Path| read(path).map(|bytes| (path, bytes));
+        Ok(Self {
+            certificate: whole(certificate)?,
+            key: whole(key)?,
+            client_ca: client_ca.map(whole).transpose()?,
+        })
     }
+
+    /// Told apart by a hash: the key is not kept.
+    fn fingerprint(&self) -> Vec<u8> {
+        let hash = |bytes: &[u8]| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let authorities = self.client_ca.as_ref().map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
+        [hash(&self.certificate.1).as_ref(), hash(&self.key.1).as_ref(), hash(authorities).as_ref()].concat()
+    }
+}
+
+fn wrong(path: &Path, sentence: &str) -> Error {
+    Error::new(Kind::Configuration, sentence).at(path.display().to_string())
+}
+
+/// The certificates of a PEM file; at least one.
+fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(path, "the certificate is no PEM").because(error))?;
+    if chain.is_empty() {
+        return Err(wrong(path, "there is no certificate in the file"));
+    }
+    Ok(chain)
+}
+
+fn configuration(files: &Files<'_>) -> Result<ServerConfig> {
+    let ((certificate, chain), (key, secret)) = (&files.certificate, &files.key);
+    let chain = certificates(certificate, chain).map_err(|error| {
+        error.help("It must hold the certificate and those it is signed with, as PEM, its own first")
+    })?;
     let secret = PrivateKeyDer::from_pem_slice(secret).map_err(|error| match pair::key_trouble(secret) {
         Some((sentence, help)) => wrong(key, sentence).help(help),
         None => wrong(key, "there is no private key in the file")
@@ -164,21 +212,36 @@ fn configuration(certificate: &Path, key: &Path, chain: &[u8], secret: &[u8]) ->
             .help("It must hold the key as PEM"),
     })?;
     let (all, own) = (chain.clone(), secret.clone_key());
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(certificate, "TLS cannot be set up").because(error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| match pair::certificate_of(&all, &own) {
-            Some(number) => wrong(
-                certificate,
-                &format!("the chain is in the wrong order: the certificate of the key is number {number}, expected it first"),
-            )
-            .help("put the certificate's own first, then the one that issued it, and so on"),
-            None => wrong(certificate, "certificate and key do not fit together")
-                .because(error)
-                .help(format!("The key is read from {}", key.display())),
-        })?;
+        .map_err(|error| wrong(certificate, "TLS cannot be set up").because(error))?;
+    let builder =
+        match &files.client_ca {
+            None => builder.with_no_client_auth(),
+            Some((path, bytes)) => {
+                let mut roots = RootCertStore::empty();
+                for authority in certificates(path, bytes)? {
+                    roots.add(authority).map_err(|error| {
+                        wrong(path, "a certificate in the file cannot be an authority").because(error)
+                    })?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| {
+                    wrong(path, "the authorities of senders cannot be used").because(error)
+                })?)
+            }
+        };
+    let mut config = builder.with_single_cert(chain, secret).map_err(|error| match pair::certificate_of(&all, &own) {
+        Some(number) => wrong(
+            certificate,
+            &format!("the chain is in the wrong order: the certificate of the key is number {number}, expected it first"),
+        )
+        .help("put the certificate's own first, then the one that issued it, and so on"),
+        None => wrong(certificate, "certificate and key do not fit together")
+            .because(error)
+            .help(format!("The key is read from {}", key.display())),
+    })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

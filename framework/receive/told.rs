@@ -222,9 +222,12 @@ fn decided(refused: &Refused) -> (Stage, &'static [&'static str]) {
         Refused::Rejected(_) => (Stage::Verify, &["receiver", "verify"]),
         Refused::NotReady(_) => (Stage::Verify, &["receiver", "verify"]),
         Refused::Taken(_) | Refused::Astray(_) | Refused::Undone(_) => (Stage::Rule, &["receiver", "rules"]),
-        Refused::TooLarge | Refused::TooSlow | Refused::BrokenOff | Refused::Crowded | Refused::Stopping => {
-            (Stage::Limits, &[])
-        }
+        Refused::Source(_)
+        | Refused::TooLarge
+        | Refused::TooSlow
+        | Refused::BrokenOff
+        | Refused::Crowded
+        | Refused::Stopping => (Stage::Limits, &[]),
         Refused::Coding => (Stage::Inflate, &[]),
         Refused::Full { .. } | Refused::Broken(_) => (Stage::Store, &[]),
     }

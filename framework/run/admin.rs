@@ -1,8 +1,10 @@
 //! The operator's listener: `/healthz`, `/readyz` and `/metrics`. Never on the public one.
 //!
 //! `run` hands it a bound listener. It answers GET and HEAD, reads no bodies, keeps no connection open, and
-//! shows no secret. Connections, header sizes and times are bounded.
+//! shows no secret. Connections, header sizes and times are bounded: when all places are taken, the connection that
+//! has been here longest ends for the next one, so that silent ones keep no probe waiting.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +17,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::health::{Answer, Health};
 use crate::connector::clock::Clock;
 
 /// Connections at once.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 128;
+/// For the head of a request.
+const HEADER_TIME: Duration = Duration::from_secs(3);
 /// For a whole connection: one request and its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the listener rests when the system has no connection to give.
+const REST: Duration = Duration::from_millis(100);
 /// Bytes of a request's head.
 const HEAD: usize = 16 << 10;
 
@@ -41,38 +47,39 @@ pub struct Admin {
 
 /// Answers until the signal; then what is in flight is let go.
 pub async fn serve(listener: TcpListener, admin: Admin, mut shutdown: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    // The oldest first; those that ended are taken out as they come to the front.
+    let mut places: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let accepted = tokio::select! {
-            // An error means that nobody is left to give the signal.
+            // An error means that the sender of the signal is gone.
             _ = shutdown.wait_for(|stop| *stop) => return,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let Some((stream, place)) = accepted else { continue };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener cannot accept");
+                // A lack of file handles: the oldest connection has one.
+                if let Some(oldest) = places.pop_front() {
+                    oldest.abort();
+                }
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        places.retain(|place| !place.is_finished());
+        if places.len() >= CONNECTIONS
+            && let Some(oldest) = places.pop_front()
+        {
+            oldest.abort();
+        }
         let admin = admin.clone();
-        connections.spawn(async move {
-            let _place = place;
+        places.push_back(connections.spawn(async move {
             // A client that is slow or breaks off is its own trouble.
             let _ = tokio::time::timeout(PATIENCE, converse(stream, admin)).await;
-        });
-    }
-}
-
-/// A connection and its place, once there is one. `None` when the system has no connection to give.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
-        Err(error) => {
-            tracing::warn!(%error, "the admin listener cannot accept");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            None
-        }
+        }));
     }
 }
 
@@ -83,7 +90,7 @@ async fn converse(stream: TcpStream, admin: Admin) -> hyper::Result<()> {
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)

@@ -61,6 +61,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The key, PEM.
     pub key: PathBuf,
+    /// The authorities of senders' certificates, PEM; `None` asks senders for none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// How calls get out.
@@ -83,6 +85,8 @@ pub struct Configured {
     pub automatic: bool,
     /// The path that the vendor posts to.
     pub path: String,
+    /// From where requests are admitted; from everywhere if it is empty.
+    pub allowed_sources: Vec<receive::Network>,
     /// At least one; their names differ.
     pub sinks: Vec<SinkConfig>,
     /// How long a former value of a secret is accepted once the vendor has the new one; zero ends it at once.

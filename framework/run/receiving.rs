@@ -50,7 +50,9 @@ pub(super) fn start(
             let (queue, clock) = (queue.clone(), clock.clone());
             let deeds: Arc<dyn Deeds> = ruling.clone();
             let reach = Reach { caller: caller.clone(), deeds: Some(deeds) };
-            Endpoint::new(member.instance.clone(), queue, clock, reach, &limits)
+            let endpoint = Endpoint::new(member.instance.clone(), queue, clock, reach, &limits)?;
+            endpoint.admit_only(member.allowed_sources.clone());
+            Ok(endpoint)
         })
         .collect::<Result<Vec<_>>>()?;
     let router = Arc::new(Router::new(endpoints.iter().cloned())?);

@@ -164,7 +164,8 @@ impl Life {
         let (sinks, checked) = simulation.folder.sinks(simulation.sinks);
         let automatic = is_automatic(&instance)?;
         let (path, overlap) = (instance.receiver_path()?, config::OVERLAP);
-        let member = Configured { automatic, path, instance, sinks, overlap };
+        let allowed_sources = Vec::new();
+        let member = Configured { automatic, path, instance, allowed_sources, sinks, overlap };
         let mut transport: Arc<dyn Transport> =
             Arc::new(StandInTransport { inner: loopback.clone(), stand_in });
         if let Some(recording) = &simulation.recording {

@@ -138,6 +138,18 @@ fn the_file_is_refused_with_line_and_column() {
         ("instances:\n- connector: x\n  settings: {a: 1, a: 2}\n", "forebay.yaml", "duplicate"),
         ("instances:\n- {id: a}\n", "forebay.yaml:2:3", "missing field `connector`"),
         ("instances: []\n", "there is no instance", "--config FILE"),
+        ("receiver: {proxy_protocol: auto}\n", "forebay.yaml:1:28", "`off` or `required`"),
+        ("receiver: {trusted_proxies: [10.0.0.0/33]}\n", "forebay.yaml:1:30", "no block of addresses"),
+        (
+            "instances:\n- connector: x\n  allowed_sources: [example.com]\n",
+            "forebay.yaml:3:21",
+            "write 10.0.0.0/8",
+        ),
+        (
+            "receiver: {proxy_protocol: required}\n",
+            "receiver.trusted_proxies names no proxy",
+            "trusted_proxies: [",
+        ),
     ];
     for (text, place, part) in cases {
         let folder = folder(&[("forebay.yaml", text)]);
@@ -145,4 +157,25 @@ fn the_file_is_refused_with_line_and_column() {
         assert!(said.contains(place) && said.contains(part), "{text}gives:\n{said}");
         assert!(!said.contains("hush-hush") && !said.contains("12345678"), "{said}");
     }
+}
+
+#[test]
+fn proxies_sources_and_client_authorities_are_read_from_the_file() {
+    let folder = folder(&[(
+        "forebay.yaml",
+        &format!(
+            "receiver:\n  proxy_protocol: required\n  trusted_proxies: [10.0.0.0/8, 2001:db8::1]\n  \
+             tls: {{certificate: c.pem, key: k.pem, client_ca: senders.pem}}\n\
+             instances:\n- connector: {AUTH0}\n  settings: {{input_mode: manual}}\n  \
+             secrets: {{monad_api_key: {{env: KEY}}}}\n  allowed_sources: [192.0.2.0/24]\n"
+        ),
+    )]);
+    let path = folder.path().join("forebay.yaml");
+    let made =
+        configured(&["--config", &path.display().to_string()], &[("KEY", "hush-hush-hush-hush")]).unwrap();
+    let proxies = made.receive.proxies;
+    assert!(proxies.protocol);
+    assert_eq!(proxies.trusted, ["10.0.0.0/8", "2001:db8::1"].map(|text| text.parse().unwrap()));
+    assert_eq!(made.tls.unwrap().client_ca, Some(folder.path().join("senders.pem")));
+    assert_eq!(made.instances[0].allowed_sources, ["192.0.2.0/24".parse().unwrap()]);
 }

@@ -45,7 +45,11 @@ impl Gathering<'_> {
             (None, None) => DATA_DIR.into(),
         };
         let tls = file.receiver.tls.as_ref();
-        let tls = tls.map(|tls| Tls { certificate: file.path(&tls.certificate), key: file.path(&tls.key) });
+        let tls = tls.map(|tls| Tls {
+            certificate: file.path(&tls.certificate),
+            key: file.path(&tls.key),
+            client_ca: tls.client_ca.as_ref().map(|path| file.path(path)),
+        });
         Configuration {
             data_dir,
             listen,
@@ -81,6 +85,12 @@ impl Gathering<'_> {
             self.fault(
                 format!("{name} is 0, and nothing could ever be received"),
                 "leave it out, or give more",
+            );
+        }
+        if receive.proxies.protocol && receive.proxies.trusted.is_empty() {
+            self.fault(
+                "receiver.proxy_protocol is required and receiver.trusted_proxies names no proxy: every connection would be closed",
+                "name the addresses that your load balancer connects from: trusted_proxies: [10.0.0.0/8]",
             );
         }
         if receive.in_flight < receive.body {

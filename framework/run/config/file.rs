@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::notation::{Size, Span};
+use super::notation::{Block, Size, Span};
 use crate::deliver::config::Rotate;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, Admit, Unread};
@@ -60,9 +60,26 @@ pub struct Receiver {
     pub public_url: Option<String>,
     /// Its certificate.
     pub tls: Option<Tls>,
+    /// Whether every connection begins with a PROXY protocol header.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+    /// The proxies whose headers are believed.
+    #[serde(default)]
+    trusted_proxies: Vec<Block>,
     /// Its bounds.
     #[serde(default)]
     limits: ReceiveLimits,
+}
+
+/// Whether connections begin with a PROXY protocol header. It is never guessed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// None does.
+    #[default]
+    Off,
+    /// Every one does, and comes from a trusted proxy; others are closed.
+    Required,
 }
 
 /// A certificate.
@@ -73,6 +90,8 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The key, PEM.
     pub key: PathBuf,
+    /// The authorities of senders' certificates, PEM.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The operator's listener.
@@ -169,6 +188,9 @@ pub struct Instance {
     /// How its secrets change.
     #[serde(default)]
     pub rotation: Overlap,
+    /// From where requests are admitted; from everywhere if it is empty.
+    #[serde(default)]
+    allowed_sources: Vec<Block>,
     /// Where its records go; standard output where nothing is said.
     pub sinks: Option<Vec<Sink>>,
 }
@@ -292,7 +314,18 @@ impl Receiver {
             idle: given.idle.map_or(rest.idle, |Span(time)| time),
             depth: given.depth.unwrap_or(rest.depth),
             drain: given.drain.map_or(rest.drain, |Span(time)| time),
+            proxies: receive::Proxies {
+                protocol: self.proxy_protocol == ProxyProtocol::Required,
+                trusted: self.trusted_proxies.iter().map(|Block(network)| *network).collect(),
+            },
         }
+    }
+}
+
+impl Instance {
+    /// From where requests are admitted; from everywhere if it is empty.
+    pub fn allowed_sources(&self) -> Vec<receive::Network> {
+        self.allowed_sources.iter().map(|Block(network)| *network).collect()
     }
 }
 

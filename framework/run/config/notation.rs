@@ -12,6 +12,8 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::connector::secret::MAX_VALUES;
 use crate::connector::units;
+use crate::error::escaped;
+use crate::receive::Network;
 
 /// Where a secret is to be found.
 #[derive(Debug, Clone)]
@@ -89,6 +91,23 @@ impl<'de> Deserialize<'de> for Size {
             }
         }
         deserializer.deserialize_any(Reads)
+    }
+}
+
+/// A block of addresses as it is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block(pub(super) Network);
+
+impl<'de> Deserialize<'de> for Block {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || {
+            let text = escaped(&text, 80);
+            de::Error::custom(format!(
+                "`{text}` is no block of addresses: write 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1"
+            ))
+        };
+        text.parse().map(Self).map_err(|()| wrong())
     }
 }
 
