@@ -154,6 +154,10 @@ codes! {
     SecretFileOpen = "secret_file_open", Warning, "chmod 600 the file that the message names";
     /// Other users of the machine can write into the data directory.
     DataDirOpen = "data_dir_open", Warning, "chmod 700 the data directory";
+    /// The certificate of the receiver has expired, is not valid yet, or is for other names than the public URL's.
+    CertificateInvalid = "certificate_invalid", Error, "put a valid certificate for the public URL's host into the files of receiver.tls: Forebay takes it into use within seconds";
+    /// The certificate of the receiver expires within 14 days.
+    CertificateExpires = "certificate_expires", Warning, "renew the certificate of receiver.tls: Forebay takes it into use within seconds";
     /// The receiver listens without TLS where others than this machine can reach it.
     ListenerWithoutTls = "listener_without_tls", Warning, "configure receiver.tls, or listen on 127.0.0.1 behind a proxy that ends TLS";
     /// The admin listener can be reached from other machines.

@@ -156,6 +156,23 @@ impl Issuers {
     }
 }
 
+/// Returns from when to when a certificate (DER) is valid; `None` if it cannot be read.
+pub fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    let time = |since: Duration| Timestamp::from_second(i64::try_from(since.as_secs()).ok()?).ok();
+    Some((time(validity.not_before.to_unix_duration())?, time(validity.not_after.to_unix_duration())?))
+}
+
+/// Returns whether a certificate (DER) is issued for a host.
+pub fn is_for(der: &[u8], host: &str) -> bool {
+    let der = CertificateDer::from(der);
+    let (Ok(leaf), Ok(name)) = (webpki::EndEntityCert::try_from(&der), ServerName::try_from(host)) else {
+        return false;
+    };
+    leaf.verify_is_valid_for_subject_name(&name).is_ok()
+}
+
 /// Sorts what the chain lacks: what is wrong with the certificate itself, or an issuer that is not known.
 fn untrusted(error: &webpki::Error) -> Untrusted {
     use webpki::Error;

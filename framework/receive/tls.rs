@@ -34,6 +34,8 @@ pub struct Tls {
     /// What the files held when they were last looked at, good or bad.
     seen: Mutex<Vec<u8>>,
     config: RwLock<Arc<ServerConfig>>,
+    /// The certificate in use, DER.
+    leaf: RwLock<Arc<[u8]>>,
     conditions: OnceLock<Arc<Conditions>>,
 }
 
@@ -65,8 +67,9 @@ impl Tls {
         let files = Files::read(&certificate, &key, client_ca.as_deref())?;
         let config = configuration(&files)?;
         let seen = Mutex::new(files.fingerprint());
+        let leaf = RwLock::new(leaf(&files.certificate.1));
         let (config, conditions) = (RwLock::new(Arc::new(config)), OnceLock::new());
-        Ok(Arc::new(Self { certificate, key, client_ca, every, seen, config, conditions }))
+        Ok(Arc::new(Self { certificate, key, client_ca, every, seen, config, leaf, conditions }))
     }
 
     /// Looks at the files, and takes a changed pair into use if it is good. The error says what is wrong
@@ -91,6 +94,7 @@ impl Tls {
         }
         let config = configuration(files)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *self.leaf.write().unwrap_or_else(PoisonError::into_inner) = leaf(&files.certificate.1);
         Ok(Reloaded::New)
     }
 
@@ -139,6 +143,11 @@ impl Tls {
         contents(path, read)
     }
 
+    /// Returns the certificate in use, DER.
+    pub fn leaf(&self) -> Arc<[u8]> {
+        self.leaf.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -158,6 +167,12 @@ fn contents(path: &Path, read: Result<files::Contents, Unread>) -> Result<Vec<u8
         if let Unread::Refused(cause) = unread { error.because(cause) } else { error }
     })?;
     Ok(contents.bytes)
+}
+
+/// The first certificate of a chain that was taken.
+fn leaf(chain: &[u8]) -> Arc<[u8]> {
+    let first = CertificateDer::pem_slice_iter(chain).next().and_then(Result::ok);
+    first.map_or_else(|| Arc::from([].as_slice()), |first| Arc::from(first.as_ref()))
 }
 
 /// What the files hold at one moment.

@@ -18,7 +18,7 @@ use super::refusing::{self, Refusing};
 use super::rotation::Rotation;
 use super::ruling::Ruling;
 use super::world::World;
-use super::{metrics, receiving, retries, sinking, startup_checks, summary, watchdog};
+use super::{certificate, metrics, receiving, retries, sinking, startup_checks, summary, watchdog};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::provision::{Provisioner, secrets};
@@ -72,6 +72,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     for (member, provisioner) in members.iter().zip(&provisioners) {
         rulings.push(Ruling::new(member.instance.clone(), provisioner.memory(), clock.clone()).await?);
     }
+    let certificate = world.tls.clone().map(|tls| (tls, certificate::hosts(&members)));
     // 4. The receiver: it serves before anything is created, since some vendors call back during that.
     let (stop_receiver, receiver_stop) = watch::channel(false);
     let mut receiver = receiving::start(
@@ -116,6 +117,10 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let leftovers = tokio::spawn(leftovers.watch(rest_stop.clone()));
     let checks = startup_checks::watch(members.clone(), health.conditions.clone(), rest_stop.clone());
     let checks = tokio::spawn(checks);
+    let certificate = certificate.map(|(tls, hosts)| {
+        let (time, conditions) = (clock.clone(), health.conditions.clone());
+        tokio::spawn(certificate::watch(tls, hosts, time, conditions, rest_stop.clone()))
+    });
     let watchdog = watchdog::start(health.conditions.clone(), store.clone(), rest_stop.clone());
     let operators = world.admin.map(|(listener, recorder)| {
         let current = metrics::keep_current(
@@ -154,6 +159,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     stop_summary.send_replace(true);
     for task in [rotation, retries, report, summary, refusals, leftovers, checks, watchdog]
         .into_iter()
+        .chain(certificate)
         .chain(operators.into_iter().flatten())
     {
         if let Err(error) = task.await {

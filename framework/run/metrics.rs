@@ -44,6 +44,7 @@ pub const METRICS: &[Description] = &[
     ("forebay_key_fetches_total", Shape::Counter, Unit::Count, &[], "Calls for keys that vendors publish"),
     ("forebay_accept_errors_total", Shape::Counter, Unit::Count, &[], "Connections that could not be accepted"),
     ("forebay_tls_errors_total", Shape::Counter, Unit::Count, &[], "Connections that did not get through the TLS handshake"),
+    ("forebay_certificate_left_seconds", Shape::Gauge, Unit::Seconds, &[], "Time until the certificate of the receiver expires; negative once it has"),
     ("forebay_proxy_header_errors_total", Shape::Counter, Unit::Count, &[], "Connections closed because a PROXY protocol header was missing or wrong, or the peer is no trusted proxy"),
     ("forebay_connections_evicted_total", Shape::Counter, Unit::Count, &[], "Connections that were closed to make room for others"),
     ("forebay_answer_seconds", Shape::Histogram, Unit::Seconds, &["instance"], "Time from the head of a request to its answer"),

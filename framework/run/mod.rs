@@ -4,6 +4,7 @@
 //! calls it with the stand-in's transport. Nothing here opens a port or reads the environment.
 
 pub mod admin;
+mod certificate;
 pub mod config;
 pub mod health;
 pub mod host;
