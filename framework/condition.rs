@@ -60,6 +60,11 @@ macro_rules! codes {
                 match self { $(Self::$variant => Severity::$severity),+ }
             }
 
+            /// Returns what it means, one or two sentences.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
+            }
+
             /// Returns what an operator does about it.
             pub fn action(self) -> &'static str {
                 match self { $(Self::$variant => $action),+ }
@@ -106,7 +111,7 @@ codes! {
     SinkRetrying = "sink_retrying", Warning, "check the sink if this lasts; records wait in the queue and are tried again by themselves";
     /// Dead letters take the room that they may: requests that would bring more are answered with 503.
     DeadLettersFull = "dead_letters_full", Error, "`forebay dead-letters list --id ID`, then `retry`, or `export` and `drop` them; or raise queue.dead_share";
-    /// New dead letters were stored within the last minutes, or they take a large part of their room.
+    /// An instance got ten new dead letters or more within ten minutes.
     DeadLettersGrowing = "dead_letters_growing", Warning, "list them with `forebay dead-letters list --id ID`, repair the cause, then `retry` or `drop` them";
     /// The vendor has not confirmed the new value of a secret: former ones stay valid.
     SecretUnconfirmed = "secret_unconfirmed", Warning, "repair what keeps the vendor from taking it; `forebay secrets end NAME` ends the former values at once";

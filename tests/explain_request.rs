@@ -56,7 +56,7 @@ fn every_stage_of_an_accepted_request_is_told_with_its_line() {
         "dead letter, undecodable",
         "{broken",
         "200 {\"status\":\"success\",\"count\":3}",
-        "\naccepted\n",
+        "\naccepted: 1 record is delivered, and 2 dead letters\n",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
@@ -64,6 +64,13 @@ fn every_stage_of_an_accepted_request_is_told_with_its_line() {
         let place = format!("connector.yaml:{}:", line_of("auth0-log-stream", text));
         assert!(said.contains(&place), "{text:?} is at {place}, which is not in\n{said}");
     }
+}
+
+#[test]
+fn request_that_brings_only_dead_letters_is_accepted_and_exits_with_1() {
+    let (code, said) = auth0("the-key-of-this-test", &[], r#"{"log_id":"r1","data":{"type":"s"}}"#);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("\naccepted, and nothing of it is delivered: 1 dead letter\n"), "{said}");
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod main_job;
 mod manual;
 mod mutations;
 mod new;
+mod observing;
 mod provisioning;
 mod queue;
 mod queue_model;

@@ -78,7 +78,9 @@ impl Running {
         let kept = stderr.clone();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                if let Some(rest) = line.strip_prefix("ready: receiving ") {
+                // In a JSON log it is the message of a line.
+                if let Some((_, rest)) = line.split_once("ready: receiving ") {
+                    let rest = rest.split('"').next().unwrap_or_default();
                     let url = rest.rsplit(" at ").next().unwrap_or_default().to_owned();
                     let _ = send.send(url);
                 }

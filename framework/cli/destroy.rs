@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::print::line;
-use super::process::forbid_core_dumps;
-use super::{InstanceFlags, outgoing, runtime};
+use super::process::{forbid_core_dumps, start_log};
+use super::{InstanceFlags, LogFlags, outgoing, runtime};
 use crate::connector::clock::SystemClock;
 use crate::error::Result;
 use crate::provision::Provisioner;
@@ -25,8 +25,17 @@ pub struct Arguments {
     adopted: bool,
 }
 
+impl Arguments {
+    /// Returns the flags of the log.
+    pub(super) fn log(&self) -> &LogFlags {
+        &self.instance.log
+    }
+}
+
 /// Runs it, for every instance that is configured. The first refusal ends it; what was removed is forgotten.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let log = &arguments.instance.log;
+    start_log(log.log_format, log.filter(tracing::Level::WARN)?)?;
     forbid_core_dumps();
     let ask = Ask {
         flags: &arguments.instance,

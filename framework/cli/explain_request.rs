@@ -16,8 +16,9 @@ use serde_json::{Value as Json, json};
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::print::print;
+use super::process::start_log;
 use super::request_text::{self, Flags};
-use super::{InstanceFlags, outgoing, runtime};
+use super::{InstanceFlags, LogFlags, outgoing, runtime};
 use crate::call::caller::Caller;
 use crate::call::retry::Pace;
 use crate::call::{Request, Response, Transport, TransportError};
@@ -66,6 +67,13 @@ pub struct Arguments {
     format: Format,
 }
 
+impl Arguments {
+    /// Returns the flags of the log.
+    pub(super) fn log(&self) -> &LogFlags {
+        &self.instance.log
+    }
+}
+
 /// How it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -75,8 +83,10 @@ enum Format {
     Json,
 }
 
-/// Tells what becomes of it; exit 1 where it is not accepted.
+/// Tells what becomes of it; exit 1 if it is not accepted, or if all that it brings is dead letters.
 pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
+    let log = &arguments.instance.log;
+    start_log(log.log_format, log.filter(tracing::Level::ERROR)?)?;
     // Where a file names the instances PATH is left out, and the one word that is there is the request's.
     if arguments.instance.config.is_some() && arguments.file == FilePath::new("-") {
         let path = arguments.instance.path.take_if(|path| !is_connector(path));
@@ -109,7 +119,7 @@ pub fn run(mut arguments: Arguments) -> Result<ExitCode> {
         Format::Human => print(seen.human(&document, &request, at, hint))?,
         Format::Json => print(format_args!("{:#}\n", seen.json(&document, at, hint)))?,
     }
-    Ok(if seen.accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if seen.accepted && !seen.delivers_nothing() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn is_connector(path: &FilePath) -> bool {
@@ -272,6 +282,30 @@ fn nobody(paths: &[String], answer: &http::Response<Bytes>) -> Vec<Told> {
 }
 
 impl Seen {
+    /// Returns a count of the receipt: `stored`, `duplicates` or `dead`.
+    fn count(&self, of: &str) -> u64 {
+        let receipt = self.told.iter().rev().find(|told| told.stage == Stage::Store);
+        receipt.and_then(|told| told.data.get(of)).and_then(Json::as_u64).unwrap_or(0)
+    }
+
+    /// Whether it is accepted and everything that it brought is a dead letter.
+    fn delivers_nothing(&self) -> bool {
+        self.accepted && self.count("stored") == 0 && self.count("duplicates") == 0 && self.count("dead") > 0
+    }
+
+    /// Returns the last line for people.
+    fn verdict(&self) -> String {
+        let (stored, dead) = (self.count("stored"), self.count("dead"));
+        let letters = format!("{dead} dead letter{}", if dead == 1 { "" } else { "s" });
+        let records = format!("{stored} record{}", if stored == 1 { " is" } else { "s are" });
+        match self.accepted {
+            false => "not accepted".to_owned(),
+            true if self.delivers_nothing() => format!("accepted, and nothing of it is delivered: {letters}"),
+            true if dead > 0 => format!("accepted: {records} delivered, and {letters}"),
+            true => "accepted".to_owned(),
+        }
+    }
+
     /// The same request without the line break at its end, where that may be what is wrong.
     fn without_line_break(&self, request: &http::Request<Bytes>) -> Option<http::Request<Bytes>> {
         let unproven =
@@ -303,7 +337,7 @@ impl Seen {
                 out.push_str(&format!("              {place} | {line}\n"));
             }
         }
-        out.push_str(if self.accepted { "\naccepted\n" } else { "\nnot accepted\n" });
+        out.push_str(&format!("\n{}\n", self.verdict()));
         if let Some(hint) = hint {
             out.push_str(&format!("  help: {hint}\n"));
         }
@@ -332,6 +366,9 @@ impl Seen {
             .collect();
         json!({
             "accepted": self.accepted,
+            "stored": self.count("stored"),
+            "duplicates": self.count("duplicates"),
+            "dead_letters": self.count("dead"),
             "at": at.to_string(),
             "stages": self.told.iter().map(stage).collect::<Vec<_>>(),
             "reply": {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::json;
 
 use crate::error::{Error, Kind};
+use crate::run::log::Filter;
 
 mod captures;
 mod completions;
@@ -18,6 +20,7 @@ mod explain;
 mod explain_request;
 pub mod instance;
 mod instances;
+mod instructions;
 mod junit;
 mod man;
 mod new;
@@ -64,6 +67,8 @@ enum Command {
     Run(run::Arguments),
     /// Kill, starve and damage a running connector under load, and account for every event
     Torture(torture::Arguments),
+    /// Print how to create the stream by hand, for instances in manual mode
+    Instructions(instructions::Arguments),
     /// Remove at the vendor what this instance created
     Destroy(destroy::Arguments),
     /// List, show, retry, export or drop what could not be accepted or delivered
@@ -118,9 +123,44 @@ pub struct InstanceFlags {
     /// Trust the certificates in this PEM file too
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// The flags of the log, which goes to standard error.
+#[derive(Debug, Clone, Args)]
+pub struct LogFlags {
     /// How logs are written to stderr
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub log_format: LogFormat,
+    /// What is logged: off, error, warn, info, debug, trace, and other levels for parts: `warn,receive=debug`
+    /// (default FOREBAY_LOG, else info)
+    #[arg(long, value_name = "LEVEL[,PART=LEVEL]")]
+    pub log_level: Option<String>,
+    /// Log more: -v is debug, -vv is trace
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "log_level")]
+    pub verbose: u8,
+}
+
+impl LogFlags {
+    /// Returns what is logged: by the flags, else by FOREBAY_LOG, else `otherwise`.
+    fn filter(&self, otherwise: impl Into<Filter>) -> Result<Filter, Error> {
+        let parse = |text: &str, from: &str| {
+            text.parse().map_err(|sentence: String| {
+                Error::new(Kind::Configuration, sentence)
+                    .at(from)
+                    .help("write a level, or PART=LEVEL: `info`, `warn,receive=debug`")
+            })
+        };
+        match (self.verbose, &self.log_level, std::env::var("FOREBAY_LOG")) {
+            (0, Some(text), _) => parse(text, "--log-level"),
+            (0, None, Ok(text)) if !text.trim().is_empty() => parse(&text, "FOREBAY_LOG"),
+            (0, None, _) => Ok(otherwise.into()),
+            (1, ..) => Ok(tracing::Level::DEBUG.into()),
+            (2.., ..) => Ok(tracing::Level::TRACE.into()),
+        }
+    }
 }
 
 /// How logs are written.
@@ -137,6 +177,7 @@ pub enum LogFormat {
 pub fn main() -> ExitCode {
     crate::points::arm();
     let cli = Cli::parse();
+    let json = cli.command.logs_json();
     let outcome = match cli.command {
         Command::Validate(arguments) => validate::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
@@ -147,6 +188,7 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Torture(arguments) => torture::run(arguments),
+        Command::Instructions(arguments) => instructions::run(arguments),
         Command::Destroy(arguments) => destroy::run(arguments),
         Command::DeadLetters(arguments) => dead_letters::run(arguments),
         Command::Sinks(arguments) => sinks::run(arguments),
@@ -161,12 +203,49 @@ pub fn main() -> ExitCode {
     let code = match outcome {
         Ok(code) => code,
         Err(error) => {
-            process::tell(&format!("error: {error}"));
+            match json {
+                true => process::tell(&error_json(&error)),
+                false => process::tell(&format!("error: {error}")),
+            }
             ExitCode::from(exit_code(&error))
         }
     };
     process::last_words();
     code
+}
+
+impl Command {
+    /// Whether the log of this command is JSON: its last error is then, too.
+    fn logs_json(&self) -> bool {
+        let log = match self {
+            Self::Run(arguments) => arguments.log(),
+            Self::Plan(arguments) => arguments.log(),
+            Self::Destroy(arguments) => arguments.log(),
+            Self::ExplainRequest(arguments) => arguments.log(),
+            Self::Instructions(arguments) => arguments.log(),
+            _ => return false,
+        };
+        log.log_format == LogFormat::Json
+    }
+}
+
+/// The error that ends a command, as a line of a JSON log.
+fn error_json(error: &Error) -> String {
+    let mut line = json!({
+        "timestamp": format!("{:.6}", jiff::Timestamp::now()),
+        "level": "ERROR",
+        "message": error.sentence,
+        "target": "forebay::cli",
+    });
+    let others = [
+        ("place", error.place.clone()),
+        ("error", error.source.as_ref().map(|source| source.to_string())),
+        ("help", error.help.clone()),
+    ];
+    for (name, text) in others.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        line[name] = text.into();
+    }
+    line.to_string()
 }
 
 fn exit_code(error: &Error) -> u8 {

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value as Json;
+use tracing::Level;
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::print::{line, print};
-use super::process::forbid_core_dumps;
-use super::{InstanceFlags, outgoing, runtime};
+use super::process::{forbid_core_dumps, start_log};
+use super::{InstanceFlags, LogFlags, outgoing, runtime};
 use crate::connector::clock::SystemClock;
 use crate::connector::instance::{Instance, InstanceId};
 use crate::error::{Error, Kind, Result, escaped};
@@ -35,8 +36,17 @@ pub struct Arguments {
     instance: InstanceFlags,
 }
 
+impl Arguments {
+    /// Returns the flags of the log.
+    pub(super) fn log(&self) -> &LogFlags {
+        &self.instance.log
+    }
+}
+
 /// Runs it. Every instance is planned; the first one that could not be looked at is the error.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let log = &arguments.instance.log;
+    start_log(log.log_format, log.filter(Level::WARN)?)?;
     forbid_core_dumps();
     let ask = Ask {
         flags: &arguments.instance,

@@ -1,7 +1,7 @@
 //! What a command that goes on for long has of its process: the log, ports, the standard streams, signals.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,7 +11,6 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tracing::Level;
 
 use super::LogFormat;
 use crate::condition::Conditions;
@@ -27,7 +26,7 @@ static STDERR: OnceLock<LogWriter> = OnceLock::new();
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Sets up the log on standard error.
-pub(super) fn start_log(format: LogFormat, level: Level) -> Result<()> {
+pub(super) fn start_log(format: LogFormat, filter: impl Into<log::Filter>) -> Result<()> {
     let format = match format {
         LogFormat::Human => log::Format::Human,
         LogFormat::Json => log::Format::Json,
@@ -37,7 +36,7 @@ pub(super) fn start_log(format: LogFormat, level: Level) -> Result<()> {
     let out = File::from(std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)?);
     let writer = LogWriter::start(out, format).map_err(failed)?;
     let writer = STDERR.get_or_init(|| writer).clone();
-    let subscriber = log::subscriber(Arc::new(Mutex::new(writer.clone())), format, level);
+    let subscriber = log::subscriber(Arc::new(Mutex::new(writer.clone())), format, filter);
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|e| Error::new(Kind::Io, "the log is set up already").because(e))?;
     std::panic::set_hook(Box::new(move |panic| {
@@ -94,9 +93,18 @@ pub(super) fn forbid_core_dumps() {
 /// A port of our own.
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
-        Error::new(Kind::Io, format!("cannot listen on {address}"))
-            .help("choose another address, or end the process that has it")
-            .because(e)
+        let help = match e.kind() {
+            ErrorKind::PermissionDenied if address.port() < 1024 => {
+                "a port below 1024 takes the capability CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=): grant it, \
+                 or listen on a port from 1024 on behind a proxy"
+            }
+            ErrorKind::PermissionDenied => "a security policy of the system forbids it: allow it, or choose another port",
+            ErrorKind::AddrNotAvailable => {
+                "this machine does not have the address: name one of its own, or 0.0.0.0 for all of them"
+            }
+            _ => "choose another address, or end the process that has it",
+        };
+        Error::new(Kind::Io, format!("cannot listen on {address}")).help(help).because(e)
     })
 }
 

@@ -7,20 +7,24 @@ use std::time::Duration;
 
 use clap::Args;
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::process::{
     bind, end_of_input, forbid_core_dumps, hangups, say, start_log, stdout, stops, watch_log,
 };
 use super::simulated::{self, Wishes};
-use super::{InstanceFlags, LogFormat, outgoing, recorded, runtime};
+use super::{InstanceFlags, LogFlags, LogFormat, outgoing, recorded, runtime};
 use crate::connector::clock::{Clock, SystemClock};
+use crate::connector::units::duration;
 use crate::deliver::sinks::Outside;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::queue::local::Local;
 use crate::receive::Tls;
+use crate::run::changes::Written;
 use crate::run::config::{Configuration, Sources};
 use crate::run::health::Health;
+use crate::run::log::Filter;
 use crate::run::world::{Onlookers, Rereader, World};
 use crate::run::{host, metrics, startup_checks};
 
@@ -44,6 +48,9 @@ pub struct Arguments {
     /// How long a former value of a secret is accepted once the vendor has the new one; 0s ends it at once (default 1h)
     #[arg(long, value_name = "DURATION")]
     rotation_overlap: Option<String>,
+    /// How often the log gets a summary of each instance in which something changed; 0s is never (default 60s)
+    #[arg(long, value_name = "DURATION")]
+    summary_interval: Option<String>,
     /// Stop when standard input ends: for a program that starts this one and may die before it can stop it
     #[arg(long)]
     stop_at_eof: bool,
@@ -61,6 +68,13 @@ pub struct Arguments {
     faults: bool,
 }
 
+impl Arguments {
+    /// Returns the flags of the log.
+    pub(super) fn log(&self) -> &LogFlags {
+        &self.instance.log
+    }
+}
+
 /// Runs it.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let purpose = if arguments.simulate { Purpose::Simulate } else { Purpose::Run };
@@ -72,11 +86,24 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         rotation_overlap: arguments.rotation_overlap.as_deref(),
         purpose,
     };
-    // A simulation tells its story itself. What a spec is warned of is said while it is loaded.
-    let level = if arguments.simulate { Level::WARN } else { Level::INFO };
-    start_log(arguments.instance.log_format, level)?;
+    // A simulation reports what it did itself, dead letters that it caused included. What a spec is warned of is logged
+    // while it is loaded.
+    let level = if arguments.simulate {
+        Filter::of(LevelFilter::WARN).without("receive")
+    } else {
+        Level::INFO.into()
+    };
+    let log = &arguments.instance.log;
+    start_log(log.log_format, log.filter(level)?)?;
     forbid_core_dumps();
-    let configuration = configure(&ask, &environment())?;
+    let mut configuration = configure(&ask, &environment())?;
+    if let Some(text) = &arguments.summary_interval {
+        configuration.summary = duration(text).ok_or_else(|| {
+            Error::new(Kind::Configuration, "not a duration")
+                .at("--summary-interval")
+                .help("write 30s, 5m or 0s")
+        })?;
+    }
     if !arguments.simulate {
         let runtime = runtime()?;
         let ended = runtime.block_on(work(configuration, &arguments));
@@ -130,8 +157,10 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
         tls,
         admin,
         reread: (reread(configuration.sources), hangups()?),
+        written: arguments.instance.config.as_deref().map(Written::read).transpose()?,
+        summary: configuration.summary,
         say: say(),
-        plain: arguments.instance.log_format == LogFormat::Human,
+        plain: arguments.instance.log.log_format == LogFormat::Human,
         terminal: std::io::IsTerminal::is_terminal(&std::io::stderr()),
         health,
         witness: recording.clone().map(|one| -> Onlookers { (one.clone(), one) }),

@@ -50,7 +50,7 @@ pub async fn run(sink: Box<dyn Sink>, job: Job) -> Result<()> {
     let stop = Stop { signal: job.shutdown.clone(), drain: job.pace.drain, deadline: None };
     let backoff = Backoff::new(job.pace);
     let counts = Counts::new(&job.key);
-    let mut worker = Worker { sink, job, stop, backoff, counts };
+    let mut worker = Worker { sink, job, stop, backoff, counts, refusals: Refusals::default() };
     // 1. The sink learns where it stood.
     if worker.open().await == Flow::Stop {
         return Ok(());
@@ -80,6 +80,32 @@ struct Worker {
     stop: Stop,
     backoff: Backoff,
     counts: Counts,
+    refusals: Refusals,
+}
+
+/// How long no further record that a sink refused is logged.
+const REFUSALS_QUIET: Duration = Duration::from_secs(60);
+
+/// Records that the sink refused for good: when that was last logged, and how many were not since.
+#[derive(Debug, Default)]
+struct Refusals {
+    logged: Option<Instant>,
+    suppressed: u64,
+}
+
+impl Refusals {
+    /// Logs the first one, then at most one line a minute with the count of all since.
+    fn warn(&mut self, key: &SinkKey, why: &str) {
+        self.suppressed += 1;
+        if self.logged.is_some_and(|at| at.elapsed() < REFUSALS_QUIET) {
+            return;
+        }
+        self.logged = Some(Instant::now());
+        let (count, instance, sink) = (std::mem::take(&mut self.suppressed), &key.instance, &key.sink);
+        let show = format!("forebay dead-letters list --id {instance}");
+        warn!(%instance, %sink, reason = "sink_refused", count, detail = why, show,
+            "the sink refused records for good; they became dead letters");
+    }
 }
 
 impl Worker {
@@ -178,6 +204,9 @@ impl Worker {
     ) -> Flow {
         self.say(SinkStatus::Well);
         points::reached("cursor.begin");
+        for (_, why) in refused {
+            self.refusals.warn(&self.job.key, why);
+        }
         loop {
             let dead = refused.iter().map(|refused| self.dead_letter(chunk, refused)).collect();
             let progress = Progress { done, note: note.clone(), dead };
@@ -202,7 +231,6 @@ impl Worker {
     }
 
     fn dead_letter(&self, chunk: &Chunk, (index, why): &(usize, String)) -> DeadLetter {
-        warn!(instance = %self.job.key.instance, sink = %self.job.key.sink, reason = %why, "record refused for good");
         DeadLetter {
             what: DeadWhat::Record,
             reason: DeadReason::SinkRefused,

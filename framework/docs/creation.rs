@@ -168,8 +168,8 @@ pub fn removal(connector: &Connector) -> String {
     let mut text = String::new();
     if !removed.is_empty() {
         text = format!(
-            "{}\nThis removes at {} what this instance made or adopted ({}), and nothing else. It takes the settings \
-             and secrets of `run`.\n\n",
+            "{}\nThis removes at {} what this instance created ({}), and nothing else. What it adopted was there before, and \
+             stays unless you give `--adopted`. The command takes the settings and secrets of `run`.\n\n",
             block("sh", &format!("forebay destroy connectors/{}", connector.name)),
             connector.vendor,
             joined(&removed, "and")

@@ -33,7 +33,9 @@ pub(super) fn accepted(
     receipt: Receipt,
 ) -> Answer {
     let all = u64::from(receipt.stored) + u64::from(receipt.duplicates) + u64::from(receipt.dead);
-    let batch = json!({"accepted": all, "duplicates": receipt.duplicates, "dead": receipt.dead});
+    let batch = json!({
+        "accepted": all, "stored": receipt.stored, "duplicates": receipt.duplicates, "dead": receipt.dead,
+    });
     let mut scope = scope.with("batch", batch);
     if endpoint.accepted.request {
         scope = scope.with_request(facts());
@@ -47,7 +49,12 @@ pub(super) fn accepted(
         endpoint.meters.unanswerable("accepted", &error, endpoint.clock.now());
         plain(
             StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK),
-            json!({"status": "success", "count": all}),
+            json!({
+                "status": "success",
+                "accepted": receipt.stored,
+                "duplicates": receipt.duplicates,
+                "dead": receipt.dead,
+            }),
         )
     })
 }
@@ -57,7 +64,7 @@ pub(super) fn ignored(endpoint: &Endpoint, scope: &Scope) -> Answer {
     let Some(reply) = &endpoint.instance.connector.receiver.respond.ignored else {
         return Answer::default();
     };
-    let nothing = json!({"accepted": 0, "duplicates": 0, "dead": 0});
+    let nothing = json!({"accepted": 0, "stored": 0, "duplicates": 0, "dead": 0});
     by_spec(reply, &scope.with("batch", nothing)).unwrap_or_else(|error| {
         endpoint.meters.unanswerable("ignored", &error, endpoint.clock.now());
         let mut answer = Answer::default();

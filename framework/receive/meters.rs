@@ -16,6 +16,8 @@ use crate::queue::{DeadReason, Receipt};
 
 /// How often one reason of rejection is logged at most, per instance.
 const QUIET: Duration = Duration::from_secs(10);
+/// How often dead letters of one reason are logged at most, per instance.
+const DEAD_QUIET: Duration = Duration::from_secs(60);
 
 /// What an instance received since the process started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub(super) struct Meters {
 /// When a reason was last logged, and how often it was not since.
 struct Said {
     at: Timestamp,
-    unsaid: u64,
+    suppressed: u64,
 }
 
 impl Meters {
@@ -106,7 +108,9 @@ impl Meters {
         self.accepted.increment(all);
         self.last.set(now.as_second() as f64);
         self.duplicates.increment(receipt.duplicates.into());
+        let mut first = false;
         self.count(|tally| {
+            first = receipt.stored > 0 && tally.stored == 0;
             tally.stored += u64::from(receipt.stored);
             tally.duplicates += u64::from(receipt.duplicates);
             tally.dead += u64::from(receipt.dead);
@@ -121,19 +125,34 @@ impl Meters {
             })
             .increment(*count);
         }
-        let buried: u64 = brought.dead.values().sum();
-        for (reason, count) in &brought.dead {
+        if first {
+            tracing::info!(instance = %self.instance, records = receipt.stored, "first events received and stored");
+        }
+        let buried: u64 = brought.dead.values().map(|(count, _)| count).sum();
+        for (reason, (count, detail)) in &brought.dead {
             self.dead(reason, *count);
+            self.warn_dead(reason, *count, detail, now);
         }
         // Dead letters that only the queue could know of: an id that came again with other bytes.
         if let Some(reused) = u64::from(receipt.dead).checked_sub(buried).filter(|count| *count > 0) {
-            self.dead(word(DeadReason::IdReused), reused);
+            let reason = word(DeadReason::IdReused);
+            self.dead(reason, reused);
+            self.warn_dead(reason, reused, "an event came with a known id and other bytes", now);
         }
     }
 
     fn dead(&self, reason: &'static str, count: u64) {
         let instance = self.instance.clone();
         counter!("forebay_dead_letters_total", "instance" => instance, "reason" => reason).increment(count);
+    }
+
+    /// Logs dead letters with the command that shows them: the first of a reason at once, then at most one line a
+    /// minute with the count of all since.
+    fn warn_dead(&self, reason: &'static str, count: u64, detail: &str, now: Timestamp) {
+        let Some(before) = self.may_say(reason, count, DEAD_QUIET, now) else { return };
+        let instance = &self.instance;
+        let show = format!("forebay dead-letters list --id {instance}");
+        tracing::warn!(%instance, reason, count = before + count, detail, show, "records became dead letters and are not delivered");
     }
 
     /// Counts a request that was turned away, and logs it: the first of a reason at once, then not more
@@ -146,29 +165,31 @@ impl Meters {
             tally.rejected += 1;
             tally.last_rejected = Some((now, reason));
         });
-        if let Some(unsaid) = self.may_say(reason, now) {
+        if let Some(suppressed) = self.may_say(reason, 1, QUIET, now) {
             let (status, detail) = (refused.status().as_u16(), refused.detail());
-            tracing::warn!(instance = %self.instance, reason, status, %client, unsaid, detail, "request not accepted");
+            let suppressed = (suppressed > 0).then_some(suppressed);
+            tracing::warn!(instance = %self.instance, reason, status, %client, suppressed, detail, "request not accepted");
         }
     }
 
     /// Logs an answer of the spec that could not be built, not more often than a refusal.
     pub(super) fn unanswerable(&self, whose: &str, error: &Error, now: Timestamp) {
-        if let Some(unsaid) = self.may_say("unanswerable", now) {
-            tracing::warn!(instance = %self.instance, whose, unsaid, %error, "an answer could not be built");
+        if let Some(suppressed) = self.may_say("unanswerable", 1, QUIET, now) {
+            let suppressed = (suppressed > 0).then_some(suppressed);
+            tracing::warn!(instance = %self.instance, whose, suppressed, %error, "an answer could not be built");
         }
     }
 
-    /// How many were kept quiet since the last one that was said; `None` where this one is kept quiet too.
-    fn may_say(&self, reason: &'static str, now: Timestamp) -> Option<u64> {
+    /// Returns how many were suppressed since the last line; `None` if these `count` are suppressed too.
+    fn may_say(&self, reason: &'static str, count: u64, quiet: Duration, now: Timestamp) -> Option<u64> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = said.entry(reason).or_insert(Said { at: Timestamp::MIN, unsaid: 0 });
-        if now.duration_since(known.at).unsigned_abs() < QUIET {
-            known.unsaid += 1;
+        let known = said.entry(reason).or_insert(Said { at: Timestamp::MIN, suppressed: 0 });
+        if now.duration_since(known.at).unsigned_abs() < quiet {
+            known.suppressed += count;
             return None;
         }
         known.at = now;
-        Some(std::mem::take(&mut known.unsaid))
+        Some(std::mem::take(&mut known.suppressed))
     }
 }
 
@@ -180,7 +201,8 @@ pub(super) fn head_refused(reason: &'static str) {
 /// What a batch brought by type and by reason, counted once it is stored.
 pub(super) struct Brought {
     kinds: BTreeMap<Option<u16>, u64>,
-    dead: BTreeMap<&'static str, u64>,
+    /// By reason: how many, and why the first one is one.
+    dead: BTreeMap<&'static str, (u64, String)>,
 }
 
 impl From<&Decoded> for Brought {
@@ -190,7 +212,7 @@ impl From<&Decoded> for Brought {
             *brought.kinds.entry(*kind).or_default() += 1;
         }
         for letter in &decoded.dead {
-            *brought.dead.entry(word(letter.reason)).or_default() += 1;
+            brought.dead.entry(word(letter.reason)).or_insert_with(|| (0, letter.detail.clone())).0 += 1;
         }
         brought
     }

@@ -188,7 +188,14 @@ pub(super) fn stored(endpoint: &Endpoint, receipt: &Receipt) {
     let Some(witness) = endpoint.listener() else { return };
     let Receipt { stored, duplicates, dead } = receipt;
     let sentence = format!("{stored} new records, {duplicates} duplicates, {dead} dead letters");
-    tell(witness, Stage::Store, Outcome::Passed, sentence, Path::default());
+    let data = json!({"stored": stored, "duplicates": duplicates, "dead": dead});
+    witness.told(Told {
+        stage: Stage::Store,
+        outcome: Outcome::Passed,
+        sentence,
+        place: Path::default(),
+        data,
+    });
 }
 
 /// The end of a request.

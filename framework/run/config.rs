@@ -50,6 +50,8 @@ pub struct Configuration {
     pub outgoing: Outgoing,
     /// At least one; their ids and their receivers' paths differ.
     pub instances: Vec<Configured>,
+    /// How often the log gets the summary; zero is never.
+    pub summary: Duration,
     /// Where secrets can be read again on SIGHUP.
     pub sources: Sources,
 }

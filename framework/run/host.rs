@@ -18,7 +18,10 @@ use super::refusing::{self, Refusing};
 use super::rotation::Rotation;
 use super::ruling::Ruling;
 use super::world::World;
-use super::{certificate, metrics, receiving, retries, sinking, startup_checks, summary, watchdog};
+use super::{
+    certificate, changes, dead_letters, metrics, receiving, retries, sinking, startup_checks, summary,
+    watchdog,
+};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::provision::{Provisioner, secrets};
@@ -92,14 +95,23 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     }
     rotation.receive_at(receiver.endpoints());
     health.receiving();
-    for line in receiver.ready_lines() {
-        (world.say)(&line);
+    for (line, endpoint) in receiver.ready_lines().zip(receiver.endpoints()) {
+        let instance = &endpoint.instance.id;
+        match world.plain {
+            true => (world.say)(&line),
+            false => tracing::info!(%instance, "{line}"),
+        }
+        if let Some(url) = &endpoint.instance.receiver_url {
+            tracing::info!(%instance, %url, "the vendor posts to this address");
+        }
     }
+    let hangups = world.reread.1.clone();
     // 5. The vendor's side, and what goes on beside it: secrets read again, dead letters decoded again, the
     //    summary, the operator's listener.
     let (stop_rest, rest_stop) = watch::channel(false);
     let folder = store.folder().to_owned();
-    let reader = Reader { say: world.say, plain: world.plain, terminal: world.terminal, folder };
+    let received = std::mem::take(&mut sinks.received);
+    let reader = Reader { say: world.say, plain: world.plain, terminal: world.terminal, folder, received };
     let rotation = tokio::spawn(rotation.run(reader.keys(), world.reread, rest_stop.clone()));
     let vendors = Vendors { health: health.clone(), reader, shutdown: rest_stop.clone() };
     let mut provisioning =
@@ -108,8 +120,20 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let retries = tokio::spawn(retries::watch(store.clone(), endpoints.clone(), rest_stop.clone()));
     let report = tokio::spawn(receiving::report(endpoints.clone(), health.clone(), rest_stop.clone()));
     let (stop_summary, summary_stop) = watch::channel(false);
-    let minutes =
-        summary::every_minute(endpoints.clone(), queue, store.clone(), health.clone(), summary_stop);
+    let letters = tokio::spawn(dead_letters::watch(
+        endpoints.clone(),
+        queue.clone(),
+        health.conditions.clone(),
+        rest_stop.clone(),
+    ));
+    let minutes = summary::write_regularly(
+        endpoints.clone(),
+        queue,
+        store.clone(),
+        health.clone(),
+        world.summary,
+        summary_stop,
+    );
     let summary = tokio::spawn(minutes);
     let ids: Vec<InstanceId> = members.iter().map(|member| member.instance.id.clone()).collect();
     let refusals = tokio::spawn(refusing::watch(refusing, store.clone(), ids.clone(), rest_stop.clone()));
@@ -120,6 +144,9 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     let certificate = certificate.map(|(tls, hosts)| {
         let (time, conditions) = (clock.clone(), health.conditions.clone());
         tokio::spawn(certificate::watch(tls, hosts, time, conditions, rest_stop.clone()))
+    });
+    let changed = world.written.map(|written| {
+        tokio::spawn(changes::watch(written, health.conditions.clone(), hangups, rest_stop.clone()))
     });
     let watchdog = watchdog::start(health.conditions.clone(), store.clone(), rest_stop.clone());
     let operators = world.admin.map(|(listener, recorder)| {
@@ -157,10 +184,11 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     stop_sinks.send_replace(true);
     sinks.join().await;
     stop_summary.send_replace(true);
-    for task in [rotation, retries, report, summary, refusals, leftovers, checks, watchdog]
+    for task in [rotation, retries, report, summary, refusals, leftovers, checks, watchdog, letters]
         .into_iter()
         .chain(certificate)
         .chain(operators.into_iter().flatten())
+        .chain(changed)
     {
         if let Err(error) = task.await {
             tracing::error!(%error, "a task ended by a panic");

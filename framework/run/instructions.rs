@@ -2,13 +2,14 @@
 //!
 //! `provisioning` calls [`Reader::explain`] for each instance in manual mode, `rotation` calls [`ask_to_change`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::world::Say;
-use crate::connector::instance::Instance;
+use crate::connector::instance::{Instance, InstanceId};
 use crate::provision::manual::{self, Keys};
 
 /// Whether there is anything to say: without a call of the vendor's there is only where a key is made here.
@@ -42,16 +43,22 @@ pub(super) struct Reader {
     pub terminal: bool,
     /// Where keys are put otherwise.
     pub folder: PathBuf,
+    /// Instances that have received something already, now or before a restart.
+    pub received: BTreeSet<InstanceId>,
 }
 
 impl Reader {
-    /// Says how a person creates the stream.
+    /// Says how a person creates the stream; of one that has received something, only which command says so.
     pub(super) fn explain(&self, instance: &Instance) {
         if !has_instructions(instance) {
             return;
         }
         let keys = if self.terminal { Keys::InClear } else { Keys::InFiles(&self.folder) };
+        // Also if the text is not shown: the files of the keys hold the values of now.
         match manual::instructions(instance, keys) {
+            Ok(_) if self.received.contains(&instance.id) => {
+                info!(instance = %instance.id, "manual mode: `forebay instructions` prints how the stream is created");
+            }
             Ok(text) if self.plain => (self.say)(&text),
             Ok(text) => {
                 info!(instance = %instance.id, instructions = text, "create the stream at the vendor")

@@ -1,17 +1,19 @@
 //! The log: one line an event, for people or as JSON, without colours.
 //!
-//! `run` sets it up once, with the writer and the format as arguments; nothing is read from the environment.
+//! `cli` sets it up once, with the writer, the format and the filter as arguments; nothing is read from the environment.
+//! [`super::log_format`] writes an event, [`super::log_filter`] says which are written.
 //! Text from outside cannot break a line or steer a terminal, whoever forgot to escape it.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing::Level;
 use tracing::subscriber::Subscriber;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+
+pub use super::log_filter::Filter;
+use super::log_format;
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +27,11 @@ pub enum Format {
 /// Where lines go: standard error, or a test's buffer.
 pub type Out = Arc<Mutex<dyn Write + Send>>;
 
-/// A subscriber that writes our own events from `level` on, and warnings of the libraries below: what they
-/// say at lower levels can hold what is on the wire.
-pub fn subscriber(out: Out, format: Format, level: Level) -> Box<dyn Subscriber + Send + Sync> {
-    let wanted = Targets::new().with_target("forebay", level).with_default(Level::WARN);
-    let registry = tracing_subscriber::registry().with(wanted);
-    let layer = tracing_subscriber::fmt::layer().with_writer(Lines { out, format });
-    match format {
-        Format::Human => Box::new(registry.with(layer.with_target(false))),
-        Format::Json => Box::new(registry.with(layer.json().flatten_event(true).with_current_span(false))),
-    }
+/// Returns a subscriber that writes the events which pass the filter.
+pub fn subscriber(out: Out, format: Format, filter: impl Into<Filter>) -> Box<dyn Subscriber + Send + Sync> {
+    let layer = tracing_subscriber::fmt::layer().event_format(log_format::Line(format));
+    let layer = layer.with_writer(Lines { out, format });
+    Box::new(tracing_subscriber::registry().with(filter.into().targets()).with(layer))
 }
 
 /// Makes a writer for each event.

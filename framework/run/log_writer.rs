@@ -165,6 +165,17 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn log_lines_that_are_dropped_are_a_condition() {
+        let writer = LogWriter::start(io::sink(), Format::Human).unwrap();
+        let conditions = Arc::new(Conditions::default());
+        writer.0.lock().dropped_ever = 3;
+        let watching = tokio::spawn(writer.clone().watch(conditions.clone()));
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        assert!(conditions.holds(Code::LogLinesDropped, &Subject::process()));
+        watching.abort();
+    }
+
     /// Takes a line whenever the test lets it.
     struct Gate {
         open: mpsc::Receiver<()>,

@@ -5,12 +5,16 @@
 
 pub mod admin;
 mod certificate;
+pub mod changes;
 pub mod config;
+mod dead_letters;
 pub mod health;
 pub mod host;
 mod instructions;
 mod leftovers;
 pub mod log;
+mod log_filter;
+mod log_format;
 pub mod log_writer;
 pub mod metrics;
 mod observed;

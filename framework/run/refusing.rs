@@ -117,8 +117,14 @@ pub(super) async fn watch(
             refusing.refused(first, 0, &Refusal::Full { retry_after: EVERY, bound, detail });
         }
         for (key, instance, size) in refusing.settled() {
-            let probe = store.probe(&instance, size.min(most).saturating_add(spare));
-            if let Ok(Ok(())) = tokio::time::timeout(PATIENCE, probe).await {
+            let size = size.min(most);
+            let takes = async {
+                match key.0 {
+                    Code::DeadLettersFull => store.dead_letter_fits(&instance, size).await.unwrap_or(false),
+                    _ => store.probe(&instance, size.saturating_add(spare)).await.is_ok(),
+                }
+            };
+            if tokio::time::timeout(PATIENCE, takes).await.unwrap_or(false) {
                 refusing.ended(&key);
             }
         }

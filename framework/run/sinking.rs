@@ -1,5 +1,6 @@
 //! The workers of all sinks: started at their cursors, watched, and waited for at the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -8,6 +9,7 @@ use tracing::{error, info};
 
 use super::config::Configured;
 use super::world::World;
+use crate::connector::instance::InstanceId;
 use crate::deliver::backoff::Pace;
 use crate::deliver::worker::{self, Job};
 use crate::deliver::{SinkStatus, sinks};
@@ -17,6 +19,8 @@ use crate::queue::{Queue, SinkKey};
 /// The workers.
 pub(super) struct Sinks {
     workers: JoinSet<Result<()>>,
+    /// Instances with records, delivered or not.
+    pub(super) received: BTreeSet<InstanceId>,
 }
 
 /// Starts one worker per sink.
@@ -30,9 +34,13 @@ pub(super) async fn start(
     let names = |member: &Configured| member.sinks.iter().map(|sink| sink.name.clone()).collect();
     let all = members.iter().map(|member| (member.instance.id.clone(), names(member))).collect();
     let kept = world.store.register_all(all).await?;
+    let mut received = BTreeSet::new();
     for (member, (_, kept)) in members.iter().zip(kept) {
         let instance = &member.instance.id;
         for kept in kept {
+            if kept.cursor.position.0 > 0 || kept.behind > 0 {
+                received.insert(instance.clone());
+            }
             // One that was removed is reported by `leftovers`.
             let Some(config) = member.sinks.iter().find(|sink| sink.name == kept.sink) else { continue };
             let key = SinkKey { instance: instance.clone(), sink: kept.sink.clone() };
@@ -52,7 +60,7 @@ pub(super) async fn start(
             workers.spawn(worker::run(sinks::make(config, &key, &world.outside), job));
         }
     }
-    Ok(Sinks { workers })
+    Ok(Sinks { workers, received })
 }
 
 impl Sinks {

@@ -195,6 +195,7 @@ mod tests {
         // A process that was stopped for an hour: both clocks went on.
         assert_eq!(look(3_601, 3_601), [""; 0]);
         assert_eq!(look(1, 3_602), ["the clock of the machine went back by 3601 s, to 2027-01-15T08:00:01Z"]);
+        assert!(conditions.holds(Code::ClockJumped, &Subject::process()));
         assert_eq!(look(600, 4_201).len(), 1);
         assert_eq!(look(601, 4_202), [""; 0]);
     }

@@ -2,11 +2,13 @@
 //! simulated life.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::changes::Written;
 use super::config::Reread;
 use super::health::Health;
 use crate::call::caller::Caller;
@@ -37,6 +39,10 @@ pub struct World {
     pub admin: Option<(TcpListener, PrometheusHandle)>,
     /// Reads the secrets in files again, and the signal to do so: its value grows.
     pub reread: (Rereader, watch::Receiver<u64>),
+    /// The configuration file as it was read, where there is one.
+    pub written: Option<Written>,
+    /// How often the log gets the summary; zero is never.
+    pub summary: Duration,
     /// Plain lines.
     pub say: Say,
     /// Whether texts of several lines may stand among them: the log is for people too.

@@ -212,6 +212,8 @@ impl Life {
             reread: (Arc::new(config::Reread::default), watch::channel(0).1),
             say: say.clone(),
             plain: true,
+            written: None,
+            summary: std::time::Duration::from_secs(60),
             terminal: false,
             health: Arc::new(Health::default()),
             witness,

@@ -64,6 +64,7 @@ impl Gathering<'_> {
                 ca_file: flags.ca_file.clone(),
             },
             instances: Vec::new(),
+            summary: file.log.summary_interval(),
             sources: Sources::default(),
         }
     }

@@ -383,7 +383,7 @@ pub const TABLE: &[Row] = &[
     Row { root: "claims", parts: &[], places: &[Proof, Var], words: "in `require` of the verify kind `jwt`" },
     Row {
         root: "batch",
-        parts: &["accepted", "duplicates", "dead"],
+        parts: &["accepted", "stored", "duplicates", "dead"],
         places: &[Respond, Var],
         words: "in `respond`",
     },

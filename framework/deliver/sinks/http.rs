@@ -2,7 +2,8 @@
 //!
 //! The statuses decide: 2xx is done; 408, 429, 5xx and broken connections come again; 413 halves the
 //! portion; 400 and 422 halve it until the one bad record stands alone and is refused for good; everything
-//! else is held until somebody acts. A redirect is held too: records are not sent where nobody asked.
+//! else blocks the sink, which is tried again at the longest wait. So does a redirect: records are not sent to a place
+//! that no configuration names.
 
 use std::io::Write;
 use std::sync::Arc;

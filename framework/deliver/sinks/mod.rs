@@ -61,18 +61,47 @@ pub fn check(config: &SinkConfig) -> Result<()> {
     })
 }
 
+/// Refuses a file that cannot be opened now, since that takes an operator. Nothing is created or written.
 fn check_file(path: &Path) -> Result<()> {
     let wrong = |sentence: &str, help: &str| {
         Err(Error::new(Kind::Configuration, sentence).at(path.display().to_string()).help(help))
     };
-    if !file::folder(path).is_dir() {
+    let folder = file::folder(path);
+    if !folder.is_dir() {
         return wrong("the folder of the file does not exist", "create it, or name another file");
     }
+    let user = rustix::process::geteuid().as_raw();
     match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => wrong("this is a folder", "name a file in it"),
         Ok(found) if !found.is_file() => {
             wrong("this is no regular file", "name a file; records for another program go to `stdout`")
         }
-        Ok(_) | Err(_) => Ok(()),
+        Ok(_) => match std::fs::OpenOptions::new().read(true).append(true).open(path) {
+            Ok(_) => Ok(()),
+            Err(error) => wrong(
+                &format!("user {user} cannot append to this file: {error}"),
+                &format!("`chown {user}` and `chmod u+rw` it, or name another file"),
+            ),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            use rustix::fs::{Access, AtFlags, CWD, accessat};
+            match accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+                // A system that cannot tell by the effective user lets the sink find out.
+                Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => Ok(()),
+                Err(error) => wrong(
+                    &format!(
+                        "user {user} cannot create a file in {}: {}",
+                        folder.display(),
+                        std::io::Error::from(error)
+                    ),
+                    &format!("`chown {user}` the folder, or name a file elsewhere"),
+                ),
+            }
+        }
+        Err(error) => wrong(
+            &format!("user {user} cannot look at this file: {error}"),
+            "give that user the permission to enter its folder, or name another file",
+        ),
     }
 }
 

@@ -28,7 +28,14 @@ pub(super) fn take(folder: &Path) -> Result<Lock> {
     let failed = |e: std::io::Error| {
         Error::new(Kind::Io, "cannot lock the data folder").at(folder.display().to_string()).because(e)
     };
-    let mut file = open(folder).map_err(failed)?;
+    let mut file = open(folder).map_err(|error| {
+        let (denied, user) = (error.kind(), rustix::process::geteuid().as_raw());
+        let failed = failed(error);
+        if denied != std::io::ErrorKind::PermissionDenied {
+            return failed;
+        }
+        failed.help(format!("`chown -R {user} {}` as root, or name another --data-dir", folder.display()))
+    })?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(taken(folder, &mut file)),

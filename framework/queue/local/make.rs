@@ -14,7 +14,7 @@ const MADE: &str = "made";
 
 /// Makes the folder: for its owner alone, and there after a power cut too. One that is there and holds other things is
 /// somebody's, and stays as it is; the files of a store are for their owner alone wherever they stand.
-pub(super) fn folder(folder: &Path) -> Result<(), Fault> {
+pub(super) fn folder(folder: &Path) -> std::io::Result<()> {
     let ours = !folder.exists() || schema::file(folder).exists() || fs::read_dir(folder)?.next().is_none();
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

@@ -63,8 +63,8 @@ use self::shared::Shared;
 use self::writer::{WAITING, Writer};
 use super::limits::Limits;
 use super::{
-    Batch, Bound, Chunk, Cursor, DeadReason, Origin, Position, Progress, Queue, Receipt, Refusal, SinkKey,
-    State,
+    Batch, Bound, Chunk, Cursor, DeadLetter, DeadReason, DeadWhat, Origin, Position, Progress, Queue,
+    Receipt, Refusal, SinkKey, State,
 };
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
@@ -99,7 +99,10 @@ impl Local {
                 .at(folder.display().to_string())
                 .help("give another --data-dir, or `data_dir` in the file"));
         }
-        make::folder(folder).map_err(at)?;
+        make::folder(folder).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => denied(folder).because(error),
+            _ => at(error.into()),
+        })?;
         let lock = lock::take(folder)?;
         let now = clock.now().as_millisecond();
         let opened = open::checked(folder, &limits, now, open::Check::IfUnclean).map_err(at)?;
@@ -168,6 +171,26 @@ impl Local {
         }
         drop(jobs);
         answer.await.unwrap_or_else(|_| Err(Refusal::Broken(gone()))).map(drop)
+    }
+
+    /// Returns whether a dead letter of so many bytes (1 MiB at most) of an instance would have room now.
+    pub async fn dead_letter_fits(&self, instance: &InstanceId, size: u64) -> Result<bool> {
+        let (instance, share, percent) = (instance.clone(), self.dead_share, self.limits.dead_share);
+        let size = usize::try_from(size.min(1 << 20)).unwrap_or(0);
+        self.work(move |tx, memory| {
+            let letter = DeadLetter {
+                what: DeadWhat::Body,
+                reason: DeadReason::Undecodable,
+                detail: String::new(),
+                bytes: vec![0; size].into(),
+                id: None,
+                sink: None,
+                at: Timestamp::UNIX_EPOCH,
+            };
+            let mut space = letters::Space::new(tx, &memory.shares, share)?;
+            Ok(Ok(space.take(tx, &instance, &[letter], percent)?.is_none()))
+        })
+        .await
     }
 
     /// Takes no more work, finishes what is under way, and closes the database. Readers get `None`.
@@ -415,6 +438,17 @@ async fn look_for_marks(shared: Weak<Shared>) {
             return;
         }
     }
+}
+
+/// What to do where the folder of the store may not be made or written.
+fn denied(folder: &Path) -> Error {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let shown = folder.display();
+    Error::new(Kind::Io, format!("user {user} may not create or change the data folder"))
+        .at(shown.to_string())
+        .help(format!(
+            "`mkdir -p {shown}` and `chown {user}:{group} {shown}` as root, or name another --data-dir"
+        ))
 }
 
 fn gone() -> Error {

@@ -42,12 +42,32 @@ pub struct File {
     /// How secrets change, of instances that do not say it themselves.
     #[serde(default)]
     pub rotation: Overlap,
+    /// The log.
+    #[serde(default)]
+    pub log: Log,
     /// What runs.
     #[serde(default)]
     pub instances: Vec<Instance>,
     /// The folder that the file stands in: what its paths are relative to.
     #[serde(skip)]
     pub folder: PathBuf,
+}
+
+/// How often the log gets the summary if nothing else is said.
+const SUMMARY: Duration = Duration::from_secs(60);
+
+/// The log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    summary_interval: Option<Span>,
+}
+
+impl Log {
+    /// How often the log gets the summary; zero is never.
+    pub fn summary_interval(&self) -> Duration {
+        self.summary_interval.map_or(SUMMARY, |Span(time)| time)
+    }
 }
 
 /// The public listener.

@@ -2,21 +2,36 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 
+use serde_json::json;
+
 use crate::connector::compile::at::At;
 use crate::connector::compile::compiler::Compiler;
 use crate::connector::compile::names::Here;
 use crate::connector::model::{Reply, ReplyBody, Respond};
+use crate::connector::template::Tree;
 use crate::spec::mistake::{Code, Mistake, Place};
 
 /// Headers that belong to the server: an answer that set one would speak another HTTP than it seems to.
 const RESERVED: &[HeaderName] = &[CONNECTION, CONTENT_LENGTH, DATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
+/// Returns the answer of a spec that says nothing: what was stored, known and set aside, each counted by itself, so that
+/// a sender does not read a dead letter as a delivery.
+fn counted() -> Reply {
+    let body = json!({
+        "status": "success",
+        "accepted": "{{ batch.stored }}",
+        "duplicates": "{{ batch.duplicates }}",
+        "dead": "{{ batch.dead }}",
+    });
+    let body = Tree::compile(&body).map_or(ReplyBody::Empty, ReplyBody::Json);
+    Reply { status: 200, headers: Vec::new(), body }
+}
+
 impl Compiler {
     pub(super) fn respond(&mut self, at: Option<At<'_>>) -> Respond {
         let mut reply =
             |key: &str| at.as_ref().and_then(|at| at.get(key)).and_then(|at| self.reply(&at, Here::Respond));
-        let accepted =
-            reply("accepted").unwrap_or(Reply { status: 200, headers: Vec::new(), body: ReplyBody::Empty });
+        let accepted = reply("accepted").unwrap_or_else(counted);
         Respond { accepted, rejected: reply("rejected"), ignored: reply("ignored") }
     }
 

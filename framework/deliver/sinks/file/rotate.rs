@@ -57,7 +57,7 @@ impl Rotation {
 
     /// Renames the file and has it compressed beside the delivery.
     pub(super) fn set_aside(&mut self, path: &Path, now: Timestamp) -> io::Result<()> {
-        let aside = free_name(path, now);
+        let aside = free_name(path, now)?;
         fs::rename(path, &aside)?;
         points::reached("rotate.aside");
         sync_folder(path)?;
@@ -85,19 +85,22 @@ impl Rotation {
     }
 }
 
-/// `acme.jsonl.20261122T101500Z`, with a number behind it when that is taken.
-fn free_name(path: &Path, now: Timestamp) -> PathBuf {
-    let stamp = now.strftime("%Y%m%dT%H%M%SZ");
-    let name = |n: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{stamp}"));
-        if n > 0 {
-            name.push(format!("-{n}"));
+/// `acme.jsonl.20261122T101500Z-0000`: names sort in the order in which files were set aside. The number is one more than
+/// the largest of that second, whether that file is compressed or not.
+fn free_name(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
+    let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let mut number = 0;
+    for entry in fs::read_dir(folder(path))? {
+        let found = entry?.path();
+        let bare =
+            if found.extension().is_some_and(|e| e == "gz") { found.with_extension("") } else { found };
+        if let Some((time, taken)) = stamp_of(path, &bare)
+            && time == stamp
+        {
+            number = number.max(taken.saturating_add(1));
         }
-        PathBuf::from(name)
-    };
-    let taken = |path: &Path| path.exists() || with_suffix(path, ".gz").exists();
-    (0..).map(name).find(|path| !taken(path)).expect("some number is free")
+    }
+    Ok(with_suffix(path, &format!(".{stamp}-{number:04}")))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -120,12 +123,19 @@ fn compress_leftovers(path: &Path, stop: &AtomicBool) -> io::Result<()> {
 
 /// Whether a file is one that was set aside from `path`: its name and a stamp, and nothing behind it.
 fn is_aside(path: &Path, found: &Path) -> bool {
+    stamp_of(path, found).is_some()
+}
+
+/// The time and the number in the name of a file that was set aside from `path`. Files of before have no number where
+/// they were the first of their second.
+fn stamp_of(path: &Path, found: &Path) -> Option<(String, u32)> {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    let (Some(name), Some(found)) = (name(path), name(found)) else { return false };
-    let Some(stamp) = found.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.')) else { return false };
+    let (name, found) = (name(path)?, name(found)?);
+    let stamp = found.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.'))?;
     let (time, number) = stamp.split_once('-').unwrap_or((stamp, "0"));
     let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    shape == "00000000T000000Z" && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    (shape == "00000000T000000Z" && digits).then(|| (time.to_owned(), number.parse().unwrap_or(u32::MAX - 1)))
 }
 
 /// Compresses to a temporary file, syncs it, gives it its name, and only then removes what it was made from.
@@ -159,5 +169,32 @@ impl io::Read for Stoppable<'_> {
             return Err(io::Error::other("the run ended first"));
         }
         self.file.read(into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_names_sort_in_the_order_of_rotation() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.jsonl");
+        let now: Timestamp = "2026-12-01T10:32:15Z".parse().unwrap();
+        // One of an earlier release, and one of another file.
+        fs::write(place.path().join("x.jsonl.20261201T103214Z.gz"), "").unwrap();
+        fs::write(place.path().join("other.jsonl.20261201T103215Z-0007"), "").unwrap();
+        let mut made = vec![place.path().join("x.jsonl.20261201T103214Z.gz")];
+        for n in 0..12 {
+            let aside = free_name(&path, now).unwrap();
+            assert!(is_aside(&path, &aside), "{}", aside.display());
+            let kept = if n % 2 == 0 { with_suffix(&aside, ".gz") } else { aside };
+            fs::write(&kept, "").unwrap();
+            made.push(kept);
+        }
+        assert_eq!(made[1], place.path().join("x.jsonl.20261201T103215Z-0000.gz"));
+        let mut sorted = made.clone();
+        sorted.sort();
+        assert_eq!(sorted, made);
     }
 }
