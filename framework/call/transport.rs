@@ -6,7 +6,7 @@
 //! Behind a proxy it is the proxy that resolves; then literal addresses and `localhost` alone can be checked.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -111,8 +111,10 @@ impl Names for SystemNames {
 /// The real transport. One per process; connections are kept and shared.
 pub struct HttpTransport {
     direct: reqwest::Client,
-    proxied: Option<reqwest::Client>,
+    /// Replaced when the proxy's URL changes.
+    proxied: RwLock<Option<reqwest::Client>>,
     options: Options,
+    names: Arc<dyn Names>,
 }
 
 impl HttpTransport {
@@ -125,29 +127,32 @@ impl HttpTransport {
     pub fn with_names(options: Options, names: Arc<dyn Names>) -> Result<Self> {
         let tls = trust::config(options.extra_roots_pem.as_deref())?;
         let direct = client(&options, &names, tls.clone(), None)?;
-        let proxied = match &options.proxy {
-            None => None,
-            Some(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {
-                Some(client(&options, &names, tls, Some(url))?)
-            }
-            Some(_) => {
-                return Err(Error::new(Kind::Configuration, "the proxy is no http or https URL")
-                    .help("give --proxy as http://host:port"));
-            }
-        };
-        Ok(Self { direct, proxied, options })
+        let proxied = options.proxy.as_ref().map(|url| proxied(&options, &names, tls, url)).transpose()?;
+        Ok(Self { direct, proxied: RwLock::new(proxied), options, names })
+    }
+
+    /// Sends through another proxy from the next call on: its password changed.
+    pub fn set_proxy(&self, url: &Url) -> Result<()> {
+        let tls = trust::config(self.options.extra_roots_pem.as_deref())?;
+        let client = proxied(&self.options, &self.names, tls, url)?;
+        *self.proxied.write().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        Ok(())
+    }
+
+    fn proxied(&self) -> Option<reqwest::Client> {
+        self.proxied.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The client for a URL that may be called: the proxy's loopback is not ours, so loopback goes out directly.
-    fn admit(&self, url: &Url) -> Result<&reqwest::Client, TransportError> {
+    fn admit(&self, url: &Url) -> Result<reqwest::Client, TransportError> {
         self.options.admit(url).map_err(refusal)?;
-        match &self.proxied {
+        match self.proxied() {
             Some(proxied) if !is_local(url) => Ok(proxied),
             Some(_) if !self.options.loopback() => {
                 let host = url.host_str().unwrap_or_default();
                 Err(refusal(refused_sentence(host, None, "loopback")))
             }
-            _ => Ok(&self.direct),
+            _ => Ok(self.direct.clone()),
         }
     }
 }
@@ -173,7 +178,7 @@ impl HttpTransport {
     fn shown(&self, url: &Url) -> String {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let by = if self.proxied.is_some() && !is_local(url) { " (by the proxy)" } else { "" };
+        let by = if self.proxied().is_some() && !is_local(url) { " (by the proxy)" } else { "" };
         format!("{host}{port}{by}")
     }
 
@@ -191,6 +196,20 @@ impl HttpTransport {
         let headers = std::mem::take(answer.headers_mut());
         Ok(Response { status: answer.status(), headers, body: body.freeze() })
     }
+}
+
+/// A client that sends through a proxy.
+fn proxied(
+    options: &Options,
+    names: &Arc<dyn Names>,
+    tls: rustls::ClientConfig,
+    url: &Url,
+) -> Result<reqwest::Client> {
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(Error::new(Kind::Configuration, "the proxy is no http or https URL")
+            .help("give --proxy as http://host:port"));
+    }
+    client(options, names, tls, Some(url))
 }
 
 /// A client of its own settings: none of them comes from the environment.

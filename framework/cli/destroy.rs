@@ -46,7 +46,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         purpose: Purpose::Destroy,
     };
     let configuration = configure(&ask, &environment())?;
-    let caller = outgoing::caller(&configuration.outgoing, None, Arc::default())?;
+    let caller = outgoing::caller(&configuration.outgoing)?;
     let runtime = runtime()?;
     // Opened beside a `run`; where there is no store, no instance of it can have made anything.
     let store = Beside::exists(&configuration.data_dir).then(|| Beside::open(&configuration.data_dir));

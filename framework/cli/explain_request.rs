@@ -222,7 +222,7 @@ impl Look<'_> {
         self.copy_state(&state).await?;
         secrets::ensure(self.instance, state.clone()).await?;
         let caller = match self.online {
-            true => outgoing::caller(&self.configuration.outgoing, None, Arc::default())?,
+            true => outgoing::caller(&self.configuration.outgoing)?,
             false => Arc::new(Caller::new(Arc::new(Nowhere), clock.clone(), Pace::default())),
         };
         let provisioner = Provisioner::new(self.instance.clone(), caller.clone(), state, clock.clone());

@@ -77,8 +77,15 @@ pub fn environment() -> BTreeMap<String, String> {
 /// with `--id` the one of that id.
 pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Result<Configuration> {
     let file = ask.flags.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
-    let mut gathering =
-        Gathering { ask, file: &file, environment, headers: Vec::new(), faults: Vec::new(), ids: Vec::new() };
+    let mut gathering = Gathering {
+        ask,
+        file: &file,
+        environment,
+        headers: Vec::new(),
+        proxy_file: None,
+        faults: Vec::new(),
+        ids: Vec::new(),
+    };
     let mut configuration = gathering.general();
     let mut wanted = gathering.wanted()?;
     gathering.give_variables(&mut wanted);
@@ -94,6 +101,7 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
         }
     }
     configuration.sources.headers = std::mem::take(&mut gathering.headers);
+    configuration.sources.proxy = gathering.proxy_file.take();
     gathering.distinct(&configuration.instances);
     gathering.divide(&mut configuration);
     gathering.check_bounds(&configuration);
@@ -111,6 +119,8 @@ struct Gathering<'a> {
     environment: &'a BTreeMap<String, String>,
     /// Headers of sinks whose values are in files.
     headers: Vec<HeaderOrigin>,
+    /// The file with the URL of the proxy.
+    proxy_file: Option<PathBuf>,
     faults: Vec<Fault>,
     /// The ids of all instances of the file, or the one of PATH.
     ids: Vec<String>,

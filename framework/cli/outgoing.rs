@@ -17,18 +17,28 @@ use crate::simulate::record::Recording;
 /// Bytes that a file of root certificates may have: the public ones are 250 KiB.
 const MAX_ROOTS: u64 = 4 << 20;
 
-/// Makes the calls of `plan`, `run` and `destroy` to vendors; they are recorded where that is wanted.
-pub(super) fn caller(
-    outgoing: &Outgoing,
+/// Makes the calls of `plan` and `destroy` to vendors.
+pub(super) fn caller(outgoing: &Outgoing) -> Result<Arc<Caller>> {
+    Ok(caller_over(to_vendors(outgoing)?, None, Arc::default()))
+}
+
+/// Sends to vendors.
+pub(super) fn to_vendors(outgoing: &Outgoing) -> Result<Arc<HttpTransport>> {
+    Ok(Arc::new(HttpTransport::new(options(outgoing)?)?))
+}
+
+/// Makes calls over a transport; they are recorded where that is wanted.
+pub(super) fn caller_over(
+    http: Arc<HttpTransport>,
     recording: Option<&Arc<Recording>>,
     conditions: Arc<Conditions>,
-) -> Result<Arc<Caller>> {
-    let mut transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(options(outgoing)?)?);
+) -> Arc<Caller> {
+    let mut transport: Arc<dyn Transport> = http;
     if let Some(recording) = recording {
         transport = recording.over(transport);
     }
     let caller = Caller::new(transport, Arc::new(SystemClock), Pace::default());
-    Ok(Arc::new(caller.reporting_to(conditions)))
+    Arc::new(caller.reporting_to(conditions))
 }
 
 /// Sends to sinks: the operator names them, so that private addresses and plain http are as good as others.

@@ -57,7 +57,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         purpose: Purpose::Run,
     };
     let configuration = configure(&ask, &environment())?;
-    let caller = outgoing::caller(&configuration.outgoing, None, Arc::default())?;
+    let caller = outgoing::caller(&configuration.outgoing)?;
     let state = kept(&configuration.data_dir)?;
     let mut trouble = None;
     for (instance, age, window) in startup_checks::short_windows(&configuration) {

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use url::Url;
 
 use super::instance::{Ask, Purpose, configure, environment};
 use super::process::{
@@ -15,6 +16,7 @@ use super::process::{
 };
 use super::simulated::{self, Wishes};
 use super::{InstanceFlags, LogFlags, LogFormat, outgoing, recorded, runtime};
+use crate::call::transport::HttpTransport;
 use crate::connector::clock::{Clock, SystemClock};
 use crate::connector::units::duration;
 use crate::deliver::sinks::Outside;
@@ -143,10 +145,13 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
     if let Some(tls) = &tls {
         tls.report_to(health.conditions.clone());
     }
-    let caller = outgoing::caller(&configuration.outgoing, recording.as_ref(), health.conditions.clone())?;
+    let to_vendors = outgoing::to_vendors(&configuration.outgoing)?;
+    let conditions = health.conditions.clone();
+    let caller = outgoing::caller_over(to_vendors.clone(), recording.as_ref(), conditions);
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
     let store = Local::open(&configuration.data_dir, configuration.queue.clone(), clock.clone())?;
     startup_checks::process(&configuration, &health.conditions);
+    let proxied = (configuration.outgoing.proxy.clone(), vec![to_vendors, transport.clone()]);
     let world = World {
         store,
         outside: Outside { stdout: stdout()?, transport, clock: clock.clone() },
@@ -156,7 +161,7 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
         limits: configuration.receive,
         tls,
         admin,
-        reread: (reread(configuration.sources), hangups()?),
+        reread: (reread(configuration.sources, proxied), hangups()?),
         written: arguments.instance.config.as_deref().map(Written::read).transpose()?,
         summary: configuration.summary,
         say: say(),
@@ -174,6 +179,21 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn reread(sources: Sources) -> Rereader {
-    Arc::new(move || sources.reread())
+/// Reads the files with secrets again, and has what goes through the proxy take its new URL.
+fn reread(sources: Sources, (proxy, transports): (Option<Url>, Vec<Arc<HttpTransport>>)) -> Rereader {
+    let known = Mutex::new(proxy);
+    Arc::new(move || {
+        let mut read = sources.reread();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(url) = read.proxy.take().filter(|url| known.as_ref() != Some(url)) {
+            match transports.iter().try_for_each(|transport| transport.set_proxy(&url)) {
+                Ok(()) => {
+                    tracing::info!("the proxy's URL changed: the next call uses it");
+                    *known = Some(url);
+                }
+                Err(error) => read.failed_headers.push(format!("the proxy: {error}")),
+            }
+        }
+        read
+    })
 }

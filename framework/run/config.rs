@@ -102,6 +102,8 @@ pub struct Sources {
     pub secrets: Vec<Origin>,
     /// Headers of sinks that have their value in a file.
     pub headers: Vec<HeaderOrigin>,
+    /// The file with the URL of the proxy.
+    pub proxy: Option<PathBuf>,
 }
 
 /// Where the value of a header of a sink is.
@@ -146,8 +148,10 @@ pub struct Reread {
     pub failed: BTreeMap<InstanceId, String>,
     /// New values of headers of sinks, and how messages name them.
     pub headers: Vec<(SharedSecret, Secret, String)>,
-    /// Headers of sinks that could not be read again: they keep their values. The sentences.
+    /// Headers of sinks, and the proxy, that could not be read again: they keep their values. The sentences.
     pub failed_headers: Vec<String>,
+    /// The URL of the proxy.
+    pub proxy: Option<Url>,
     /// Files that do not answer.
     pub blocked: BTreeSet<PathBuf>,
 }
@@ -202,6 +206,20 @@ impl Sources {
             match found {
                 Ok(secret) => read.headers.push((value.clone(), secret, what.clone())),
                 Err(why) => read.failed_headers.push(format!("{what}: {why}")),
+            }
+        }
+        if let Some(path) = &self.proxy {
+            let found = secrets_of_file(path, Lines::Whole, Admit::Regular);
+            if found.as_ref().is_err_and(|none| none.blocked) {
+                read.blocked.insert(path.clone());
+            }
+            let url = found.map_err(|none| none.sentence).and_then(|found| {
+                let text = found.secrets.first().map(Secret::expose).unwrap_or_default();
+                Url::parse(text.trim()).map_err(|_| format!("{} holds no URL", path.display()))
+            });
+            match url {
+                Ok(url) => read.proxy = Some(url),
+                Err(why) => read.failed_headers.push(format!("the proxy: {why}")),
             }
         }
         read

@@ -213,7 +213,7 @@ impl Rotation {
             self.conditions.clear(Code::SecretsUnread, &subject);
         } else {
             let message = format!(
-                "headers of sinks could not be read again, and stay as they are: {}",
+                "credentials of sinks and of the proxy could not be read again, and stay as they are: {}",
                 read.failed_headers.join("; ")
             );
             self.conditions.raise(Code::SecretsUnread, subject, message);

@@ -299,10 +299,33 @@ async fn http_2_is_spoken_where_the_server_offers_it() {
 }
 
 #[tokio::test]
+async fn proxy_with_a_new_password_is_used_from_the_next_call_on() {
+    let proxy = Server::start(|_, _| answer(502, "", "")).await;
+    let url = |password: &str| Url::parse(&format!("http://u:{password}@{}", proxy.at)).unwrap();
+    let transport = HttpTransport::new(Options { proxy: Some(url("one")), ..options() }).unwrap();
+    let call = || {
+        let url = Url::parse("https://vendor.example/").unwrap();
+        transport.send(Request { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() })
+    };
+    assert!(call().await.is_err());
+    transport.set_proxy(&url("two")).unwrap();
+    assert!(call().await.is_err());
+    let seen = proxy.seen();
+    let shown: Vec<&str> = seen.iter().flat_map(|seen| seen.head.lines()).collect();
+    let shown = shown.iter().filter_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("proxy-authorization: basic ")
+            .map(|_| line.rsplit(' ').next().unwrap())
+    });
+    assert_eq!(shown.collect::<Vec<_>>(), ["dTpvbmU=", "dTp0d28="]);
+    assert!(transport.set_proxy(&Url::parse("socks5://u:two@h:1").unwrap()).is_err());
+}
+
+#[tokio::test]
 async fn a_proxy_that_wants_credentials_is_a_refusal_and_not_tried_for_ever() {
     let proxy = Server::start(|_, _| answer(407, "proxy-authenticate: Basic realm=x\r\n", "")).await;
     let through = Options { proxy: Url::parse(&format!("http://{}", proxy.at)).ok(), ..options() };
     let error = get(through, "https://vendor.example/").await.unwrap_err();
     assert!(!error.passing && !error.sent, "{error:?}");
-    assert!(error.sentence.contains("--proxy") && error.sentence.contains("407"), "{}", error.sentence);
+    assert!(error.sentence.contains("FOREBAY_PROXY") && error.sentence.contains("407"), "{}", error.sentence);
 }

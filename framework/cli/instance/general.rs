@@ -9,7 +9,7 @@ use super::given::resolve;
 use crate::call::mask::without_user;
 use crate::connector::units;
 use crate::error::escaped;
-use crate::run::config::file::UrlPlace;
+use crate::run::config::file::{Source, UrlPlace};
 use crate::run::config::{Configuration, Outgoing, Sources, Tls};
 
 /// The variable of the environment with the URL of the proxy.
@@ -128,7 +128,11 @@ impl Gathering<'_> {
                 (None, Some(variable), _) => (PROXY, variable.clone(), true),
                 (None, None, Some(UrlPlace::Written(text))) => ("outgoing.proxy", text.clone(), false),
                 (None, None, Some(UrlPlace::At(source))) => {
-                    let text = resolve(&self.from_here(source), self.environment);
+                    let source = self.from_here(source);
+                    if let Source::File(path, _) = &source {
+                        self.proxy_file = Some(path.clone());
+                    }
+                    let text = resolve(&source, self.environment);
                     let text =
                         text.map_err(|why| self.fault(format!("outgoing.proxy: {why}"), PLACES)).ok()?;
                     ("outgoing.proxy", text.expose().to_owned(), true)
