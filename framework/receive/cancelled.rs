@@ -85,7 +85,7 @@ impl http_body::Body for Pieces {
 fn gate(connector: &str, secret: &str) -> (Gate, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("connectors").join(connector);
     let connector = crate::connector::load::load(&path).unwrap_or_else(|error| panic!("{error}"));
-    let live = LiveSecret { current: Secret::new(KEY).unwrap(), previous: None };
+    let live = LiveSecret::new(Secret::new(KEY).unwrap());
     let settings = connector.settings.iter();
     let settings = settings.filter_map(|setting| Some((setting.name.clone(), setting.default.clone()?)));
     let instance = Instance {
