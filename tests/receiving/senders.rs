@@ -254,12 +254,11 @@ async fn signed_body_of_15_mb_passes_for_every_connector() {
             Json::Array(items) => items.push(padding),
             other => other["padding"] = padding,
         }
-        let mut push = Unsigned {
-            method: http::Method::POST,
-            url,
-            headers: http::HeaderMap::new(),
-            body: serde_json::to_vec(&sample).unwrap(),
-        };
+        let mut headers = http::HeaderMap::new();
+        // An id that is signed too.
+        headers.insert("webhook-id", http::HeaderValue::from_static("msg_1"));
+        let mut push =
+            Unsigned { method: http::Method::POST, url, headers, body: serde_json::to_vec(&sample).unwrap() };
         let (state, now) = (saved(&instance), Timestamp::now());
         forebay::simulate::sign::trust(&instance.connector).unwrap();
         sign(&instance, &state, &mut push, now).unwrap();
