@@ -97,6 +97,8 @@ codes! {
     RestartNeeded = "restart_needed", Warning, "restart the process to apply the changes that the message names";
     /// The queue answers every request with 503: it is full, the disk is low, or a write failed.
     QueueRefuses = "queue_refuses", Error, "free disk space, repair the blocked sink, or raise the limit that the message names";
+    /// The limit on bodies is below the largest body that the sender declares.
+    BodyLimitLow = "body_limit_low", Warning, "remove receiver.limits.body from the configuration, or raise it to the size that the message names";
     /// The database files at the path are not the ones that are open.
     StoreReplaced = "store_replaced", Error, "put the database files back, or stop Forebay before you restore a backup";
     /// A sender's certificate ends at no issuer that the connector bundles: its requests get 503.

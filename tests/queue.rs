@@ -18,7 +18,7 @@ use forebay::connector::clock::Clock;
 use forebay::connector::instance::InstanceId;
 use forebay::connector::model::OnReuse;
 use forebay::connector::node::Parsed;
-use forebay::connector::record::{Checked, Record};
+use forebay::connector::record::{Checked, Record, Remember};
 use forebay::connector::schema::RecordSchema;
 use forebay::queue::limits::Limits;
 use forebay::queue::local::{Beside, Filter, Local};
@@ -55,6 +55,11 @@ impl Clock for Hand {
 
 pub const START: i64 = 1_780_000_000_000;
 
+/// A store with a clock that a test moves.
+pub fn local(folder: &Path, clock: Arc<Hand>) -> Arc<Local> {
+    Local::open(folder, limits(), clock).unwrap()
+}
+
 pub fn limits() -> Limits {
     Limits { max_bytes: 1 << 30, min_free: 0, ..Limits::default() }
 }
@@ -72,12 +77,17 @@ pub fn key(instance: &str, sink: &str) -> SinkKey {
 }
 
 pub fn checked(id: &str, bytes: impl Into<Bytes>) -> Checked {
+    checked_for(id, bytes, Remember::Window)
+}
+
+pub fn checked_for(id: &str, bytes: impl Into<Bytes>, remember: Remember) -> Checked {
     let schema = RecordSchema::compile(&json!(true)).unwrap();
     let parsed = Parsed::read("{}").unwrap();
     let record = Record {
         bytes: bytes.into(),
         tree: parsed.root(),
         id: Bytes::copy_from_slice(id.as_bytes()),
+        remember,
         time: None,
     };
     schema.check(record).unwrap()

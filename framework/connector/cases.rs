@@ -205,10 +205,8 @@ impl Case<'_> {
             let read = record.as_str().and_then(|text| serde_json::from_str(text).ok());
             let whole = read.as_ref().unwrap_or(record);
             let record = if output.envelope.is_some() { whole.get("record") } else { Some(whole) };
-            let Some(Err(wrong)) = record.map(|record| output.schema.validator().validate(record)) else {
-                continue;
-            };
-            let at = wrong.instance_path().to_string();
+            let wrong = record.and_then(|record| output.schema.faults(record, 1).into_iter().next());
+            let Some((at, wrong)) = wrong else { continue };
             let at = if at.is_empty() { "the record".to_owned() } else { at };
             let message = format!("no such record can come out: {}", escaped(&format!("{at}: {wrong}"), 200));
             found.push(Mistake::new(Code::BadCase, Place::value(&path.join(n.to_string())), message).help(

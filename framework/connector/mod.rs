@@ -15,6 +15,7 @@ pub mod node;
 pub mod overlay;
 pub mod pick;
 pub mod record;
+pub mod removal;
 pub(crate) mod scan;
 pub mod schema;
 pub mod secret;

@@ -3,10 +3,24 @@
 //! `Record → Checked` is enforced by types: only `RecordSchema::check` makes a [`Checked`], and only a
 //! `Checked` can be put into a batch.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::node::Node;
+
+/// How long the id of a record makes another one with the same id a duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Remember {
+    /// As long as the queue remembers ids.
+    #[default]
+    Window,
+    /// So long, and no longer than the queue does.
+    For(Duration),
+    /// Not at all: every record is new.
+    Never,
+}
 
 /// A record that was cut out and read, but not checked. Id, check and bytes all come of one tree.
 #[derive(Debug, Clone)]
@@ -17,6 +31,8 @@ pub struct Record<'a> {
     pub tree: Node<'a>,
     /// What tells it from every other event of its instance: the picked id, or a hash of body and index.
     pub id: Bytes,
+    /// How long that id is remembered.
+    pub remember: Remember,
     /// When it happened, as the vendor says.
     pub time: Option<Timestamp>,
 }
@@ -28,6 +44,7 @@ pub struct Checked {
     /// Bytes of an envelope before the record; behind it stands one more. 0: there is none.
     pub(super) before: usize,
     pub(super) id: Bytes,
+    pub(super) remember: Remember,
     pub(super) time: Option<Timestamp>,
 }
 
@@ -50,6 +67,10 @@ impl Checked {
     /// What tells it from every other event of its instance: the picked id, or a hash of body and index.
     pub fn id(&self) -> &Bytes {
         &self.id
+    }
+    /// How long that id is remembered.
+    pub fn remember(&self) -> Remember {
+        self.remember
     }
     /// When it happened, as the vendor says.
     pub fn time(&self) -> Option<Timestamp> {

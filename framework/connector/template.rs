@@ -93,6 +93,15 @@ impl Text {
         self.data(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))
     }
 
+    /// The value as the text of JSON, numbers with every digit that they came with; `None` where it is `omit`.
+    pub fn json(&self, scope: &Scope) -> Result<Option<String>> {
+        let root = Root::new(scope);
+        let written = work::within(|| {
+            operators::written(&self.evaluate(&root)?, || root.culprit(&self.0.names, &self.0.source))
+        });
+        written.map_err(|fault| self.error(&fault.to_string()))
+    }
+
     /// Whether one of our own names lacks what it names: something that was not saved yet.
     pub fn lacks_own(&self, scope: &Scope) -> bool {
         Root::new(scope).lacks_own(&self.0.names)
@@ -329,6 +338,29 @@ impl Tree {
                     }
                 }
                 Some(Json::Object(map))
+            }
+        })
+    }
+
+    /// The data as the text of JSON, numbers with every digit that they came with; `None` where the whole is `omit`.
+    pub fn json(&self, scope: &Scope) -> Result<Option<String>> {
+        let joined =
+            |parts: Vec<String>, open: char, close: char| format!("{open}{}{close}", parts.join(","));
+        Ok(match self {
+            Self::Value(value) => Some(value.to_string()),
+            Self::Text(text) => text.json(scope)?,
+            Self::List(items) => {
+                let items: Result<Vec<_>> = items.iter().map(|item| item.json(scope)).collect();
+                Some(joined(items?.into_iter().flatten().collect(), '[', ']'))
+            }
+            Self::Map(entries) => {
+                let mut parts = Vec::with_capacity(entries.len());
+                for (key, tree) in entries {
+                    if let Some(value) = tree.json(scope)? {
+                        parts.push(format!("{}:{value}", Json::from(key.as_str())));
+                    }
+                }
+                Some(joined(parts, '{', '}'))
             }
         })
     }

@@ -8,6 +8,7 @@ use super::finding::Findings;
 use super::ranges;
 use crate::connector::model::{Connector, Envelope, OnReuse};
 use crate::connector::pick::EventPick;
+use crate::connector::record::Remember;
 use crate::docs::markdown::{code, joined};
 use crate::docs::record::{Field, listed};
 use crate::docs::words;
@@ -22,6 +23,7 @@ pub fn compare(old: &Connector, new: &Connector, found: &mut Findings) {
     events(old, new, found);
     fields(&old.output.described, &new.output.described, found);
     envelope(old.output.envelope.as_ref(), new.output.envelope.as_ref(), found);
+    removed(old, new, found);
     types(&old.output.known_types, &new.output.known_types, found);
 }
 
@@ -50,6 +52,23 @@ fn events(old: &Connector, new: &Connector, found: &mut Findings) {
             "receiver.event.on_reuse",
             format!("other content under a known id was {}, and is {}", done(a.on_reuse), done(b.on_reuse)),
             "",
+        );
+    }
+    if (a.with_id, a.without_id) != (b.with_id, b.without_id) {
+        let done = |remember| match remember {
+            Remember::Window => "within the queue's window".to_owned(),
+            Remember::For(window) => format!("within {}", words::duration(window)),
+            Remember::Never => "never".to_owned(),
+        };
+        let said = |with, without| format!("{} (without an id {})", done(with), done(without));
+        found.look(
+            "receiver.event.dedupe",
+            format!(
+                "an event that comes again is a duplicate {}, and was {}",
+                said(b.with_id, b.without_id),
+                said(a.with_id, a.without_id)
+            ),
+            "a shorter time delivers some events twice, a longer one may drop events that look alike",
         );
     }
     if a.time != b.time {
@@ -187,6 +206,26 @@ fn envelope(old: Option<&Envelope>, new: Option<&Envelope>, found: &mut Findings
                 found.safe(ABOUT, format!("{} is in it too", code(name)));
             }
         }
+    }
+}
+
+/// What is removed from records.
+fn removed(old: &Connector, new: &Connector, found: &mut Findings) {
+    const ABOUT: &str = "output.remove";
+    let (was, is) = (&old.output.remove.0, &new.output.remove.0);
+    for pointer in is.iter().filter(|pointer| !was.contains(pointer)) {
+        found.breaks(
+            ABOUT,
+            format!("{} is removed from records", code(&pointer.to_string())),
+            "see that no reader of the records uses it",
+        );
+    }
+    for pointer in was.iter().filter(|pointer| !is.contains(pointer)) {
+        found.look(
+            ABOUT,
+            format!("{} is not removed from records any more", code(&pointer.to_string())),
+            "see that it is no secret",
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use crate::docs::markdown::code;
 /// Compares our side, but for who sent it and what tells events apart.
 pub fn compare(old: &Connector, new: &Connector, found: &mut Findings) {
     path(old, new, found);
+    methods(old, new, found);
     rules(old, new, found);
     bodies(old, new, found);
     answers(old, new, found);
@@ -24,6 +25,23 @@ fn path(old: &Connector, new: &Connector, found: &mut Findings) {
             format!("the vendor posts to {}, and posted to {}", code(&is), code(&was)),
             "the old address answers 404: a stream that Forebay keeps is moved at its next look, one made by hand by hand",
         );
+    }
+}
+
+/// The methods that events come by.
+fn methods(old: &Connector, new: &Connector, found: &mut Findings) {
+    let (was, is) = (&old.receiver.methods, &new.receiver.methods);
+    let gone: Vec<String> = was.iter().filter(|m| !is.contains(m)).map(|m| code(m.as_str())).collect();
+    if !gone.is_empty() {
+        found.breaks(
+            "receiver.methods",
+            format!("events do not come by {} any more", gone.join(", ")),
+            "answered with 405",
+        );
+    }
+    let come: Vec<String> = is.iter().filter(|m| !was.contains(m)).map(|m| code(m.as_str())).collect();
+    if !come.is_empty() {
+        found.safe("receiver.methods", format!("events come by {} too", come.join(", ")));
     }
 }
 
@@ -75,6 +93,19 @@ fn rule_changed(about: String, (a, old): (&Rule, &Vars), (b, new): (&Rule, &Vars
             "stronger: one that does not is refused (401)",
         ),
         (true, true) | (false, false) => {}
+    }
+    if a.per_item != b.per_item {
+        let (what, advice) = match b.per_item {
+            true => (
+                "it is asked about every item, and ends no request any more",
+                "the other items are delivered",
+            ),
+            false => (
+                "it is asked about the request as a whole",
+                "see that no event is among the items of such a request",
+            ),
+        };
+        found.look(&about, what, advice);
     }
     if meant::part(&a.when, old) != meant::part(&b.when, new) {
         found.look(

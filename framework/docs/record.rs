@@ -10,6 +10,7 @@ use super::words;
 use crate::connector::believed;
 use crate::connector::layers::opened;
 use crate::connector::model::{Connector, Decode, Each, Envelope, OnReuse};
+use crate::connector::record::Remember;
 use crate::connector::template::Scope;
 
 /// How deep fields are listed.
@@ -72,10 +73,14 @@ fn cut(connector: &Connector) -> String {
         sentences.push(format!("The record is {} of an item.", joined(&unwrap, "or")));
     }
     sentences.push(picked(connector));
-    sentences.push(
-        "It leaves byte for byte as it came; one that does not fit the schema becomes a dead letter."
-            .to_owned(),
-    );
+    let removed: Vec<String> = connector.output.remove.0.iter().map(words::place).collect();
+    sentences.push(match removed.as_slice() {
+        [] => "It leaves byte for byte as it came; one that does not fit the schema becomes a dead letter.".to_owned(),
+        removed => format!(
+            "It leaves as it came but for {}, which is removed; one that does not fit the schema becomes a dead letter.",
+            joined(removed, "and")
+        ),
+    });
     sentences.join(" ")
 }
 
@@ -83,11 +88,27 @@ fn picked(connector: &Connector) -> String {
     let event = &connector.receiver.event;
     let said = |picks: &mut dyn Iterator<Item = String>, last: &str| joined(&picks.collect::<Vec<_>>(), last);
     let ids = believed::ids(connector, &Scope::default());
+    if ids.is_empty() && event.without_id == Remember::Never
+        || event.with_id == Remember::Never && event.without_id == Remember::Never
+    {
+        return format!(
+            "Every event is delivered: none is taken for a duplicate of another.{}",
+            when_and_what(connector)
+        );
+    }
+    let within = |remember| match remember {
+        Remember::Window | Remember::Never => String::new(),
+        Remember::For(window) => format!(" and comes within {}", words::duration(window)),
+    };
     let mut text = match ids.as_slice() {
-        [] => "Two are the same when they stand at the same place of the same body".to_owned(),
+        [] => format!(
+            "An event is a duplicate when it stands at the same place of a body with the same bytes{}",
+            within(event.without_id)
+        ),
         picks => format!(
-            "Two are the same when {} is the same",
-            said(&mut picks.iter().map(words::event_pick), "with")
+            "Two are the same when {} is the same{}",
+            said(&mut picks.iter().map(words::event_pick), "with"),
+            within(event.with_id)
         ),
     };
     match event.on_reuse {
@@ -99,6 +120,17 @@ fn picked(connector: &Connector) -> String {
             text.push_str("; the second is dropped, and one with other content is delivered.")
         }
     }
+    if !ids.is_empty() && event.without_id == Remember::Never {
+        text.push_str(" One that lacks a part of that is delivered each time.");
+    }
+    text.push_str(&when_and_what(connector));
+    text
+}
+
+fn when_and_what(connector: &Connector) -> String {
+    let event = &connector.receiver.event;
+    let said = |picks: &mut dyn Iterator<Item = String>, last: &str| joined(&picks.collect::<Vec<_>>(), last);
+    let mut text = String::new();
     if !event.time.is_empty() {
         let mut times = event
             .time
@@ -243,7 +275,8 @@ pub fn sample(connector: &Connector) -> String {
         let found = records.unwrap.iter().find_map(|pointer| pointer.resolve(item))?;
         Some(opened(&records.layers, found).unwrap_or_else(|_| found.clone()))
     });
-    let Some(record) = found else { return String::new() };
+    let Some(mut record) = found else { return String::new() };
+    connector.output.remove.remove_from(&mut record);
     let shown = match &connector.output.envelope {
         Some(_) => {
             json!({"connector": connector.name, "instance": connector.name, "…": "…", "record": record})

@@ -15,24 +15,24 @@ use super::answer::{self, Answer};
 use super::budget::{Budgets, Hold, Ticket};
 use super::client::Client;
 use super::connections::Peer;
-use super::decode::Decoded;
 use super::endpoint::{Endpoint, Known};
 use super::inflate;
 use super::limits::Limits;
-use super::meters::{self, Brought};
+use super::meters;
 use super::pool::End;
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
+use super::store::store;
+use super::unknown::Unknown;
 use super::unread::Unread;
 use super::verify::{self, Failure, Prover, Told, Verified};
-use super::{body, rules, told};
+use super::{body, rules, shared, told};
 use crate::connector::coding::Coding;
 use crate::connector::template::RequestFacts;
-use crate::queue::{Batch, Receipt};
 
-/// Bodies up to this many bytes are decoded where they are; larger ones leave the worker to others.
-const SMALL: usize = 256 << 10;
+/// What rules and answers see of a compressed body, inflated.
+const INFLATED: usize = 256 << 10;
 /// Keys that are fetched for one request.
 const MOST_FETCHES: usize = 4;
 /// Large bodies that are decoded at once.
@@ -45,7 +45,9 @@ pub(super) struct Gate {
     pub router: Arc<Router>,
     pub limits: Limits,
     pub(super) budgets: Arc<Budgets>,
+    unknown: Unknown,
     heavy: Arc<Semaphore>,
+    middling: Arc<Semaphore>,
     proving: Arc<Semaphore>,
     stopping: AtomicBool,
     in_flight: AtomicUsize,
@@ -54,10 +56,17 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(router: Arc<Router>, limits: Limits) -> Self {
+        // What an instance may be sent can also be held in memory.
+        let (body, inflated) = router.greatest().unwrap_or((limits.body, limits.inflated));
+        let widest = Limits { body, inflated, ..limits.clone() };
         Self {
+            budgets: Arc::new(Budgets::new(&widest, router.greatest_unproven())),
+            unknown: Unknown::default(),
             router,
-            budgets: Arc::new(Budgets::new(&limits)),
             heavy: Arc::new(Semaphore::new(HEAVY)),
+            middling: Arc::new(Semaphore::new(
+                std::thread::available_parallelism().map_or(HEAVY, usize::from).max(HEAVY),
+            )),
             proving: Arc::new(Semaphore::new(PROVING)),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -122,19 +131,32 @@ impl Drop for InFlight<'_> {
 /// Answers one request. What is left of its body stays in `raw`.
 pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
     let begin = tokio::time::Instant::now();
-    let endpoint = gate.router.find(&raw.head.path).cloned();
-    let instance = endpoint.as_ref().map_or(0, |endpoint| Arc::as_ptr(endpoint) as usize);
+    let routes = gate.router.find(&raw.head.path);
+    let instance = routes.first().map_or(0, |route| Arc::as_ptr(&route.endpoint) as usize);
     let ticket = Ticket::new(End::new(raw.peer.clone()), raw.client.group, instance);
     // Over HTTP/2 a request takes memory from its head on, and until its answer was read. Over HTTP/1 there is one at a
     // time, and what it takes begins with its body.
     let begun = if raw.ahead > 0 { ticket.claim(&gate.budgets, raw.head.weight()) } else { Ok(()) };
-    let Some(endpoint) = endpoint else {
+    let Some(route) = routes.first() else {
         raw.ticket = Some(ticket);
         raw.peer.last_was(false);
         meters::head_refused(Refused::UnknownPath.reason());
-        tracing::debug!(peer = %raw.peer.address, client = %raw.client, "request for an unknown path");
+        gate.unknown.log(&gate.router, raw);
         return answer::refused(&Refused::UnknownPath, None);
     };
+    if route.prefix > 0 {
+        raw.head = Arc::new(raw.head.below(route.prefix));
+    }
+    if routes.len() > 1 {
+        let _in_flight = gate.enter();
+        let head = raw.head.clone();
+        let all = routes.iter().map(|route| &*route.endpoint).filter(|endpoint| endpoint.admits(&raw.client));
+        let all = if begun.is_ok() { all.collect() } else { Vec::new() };
+        raw.ticket = Some(ticket);
+        raw.peer.last_was(false);
+        return shared::answer(all, gate.stopping(), &head).await;
+    }
+    let endpoint = route.endpoint.clone();
     endpoint.meters.request();
     // Until it is authenticated a request may lose what it has to another: then it is dropped where it is.
     let ended = match begun {
@@ -217,9 +239,10 @@ async fn life(
     ticket.claim(&gate.budgets, head.weight())?;
     let mut hold = Hold::new(&gate.budgets, ticket);
     let announced = body::announced(&head.headers);
-    let bytes = body::read(&mut raw.body, announced, raw.ahead, &gate.limits, &mut hold).await?;
+    let bytes =
+        body::read(&mut raw.body, announced, endpoint.body, raw.ahead, &gate.limits, &mut hold).await?;
     let hold = Arc::new(hold);
-    told::read(endpoint, raw, &gate.limits, &bytes);
+    told::read(endpoint, raw, &bytes);
     let facts = || Arc::new(endpoint.facts(&head, bytes.clone()));
 
     // 3. rules that need no verification.
@@ -270,16 +293,18 @@ async fn life(
         head: head.clone(),
         bytes: bytes.clone(),
         coding,
-        most: gate.limits.inflated,
+        most: endpoint.inflated,
         now,
         _verified: verified,
     };
-    let (decoded, _hold, _inflated) = unread.read(&gate.budgets, &gate.heavy, ticket, hold).await?;
+    let turns = (&gate.middling, &gate.heavy);
+    let (decoded, hold, inflated) = unread.read(&gate.budgets, turns, ticket, hold).await?;
     endpoint.meters.received(&decoded);
     told::decoded(endpoint, &decoded);
+    asked.apply_to_items(&decoded.ruled).await?;
 
     // 8. dedupe, append and sync: whole or not at all.
-    let receipt = store(endpoint, decoded, now).await?;
+    let receipt = store(endpoint, decoded, now, (hold, inflated)).await?;
     told::stored(endpoint, &receipt);
 
     // 9. answer.
@@ -289,7 +314,7 @@ async fn life(
 /// What rules and answers see of a compressed body that was verified: handshakes and pings are small. What is not
 /// they see as it came.
 fn small(coding: Coding, bytes: &Bytes) -> Bytes {
-    let inflated = (bytes.len() <= SMALL / 16).then(|| coding.inflate(bytes, SMALL).ok()).flatten();
+    let inflated = (bytes.len() <= INFLATED / 16).then(|| coding.inflate(bytes, INFLATED).ok()).flatten();
     inflated.unwrap_or_else(|| bytes.clone())
 }
 
@@ -407,23 +432,6 @@ async fn proven_at(turns: &Arc<Semaphore>, proving: &Proving) -> Result<Verified
         }
     }
     Err(Refused::NotReady("the request names too many keys".to_owned()))
-}
-
-async fn store(endpoint: &Endpoint, decoded: Decoded, now: jiff::Timestamp) -> Result<Receipt, Refused> {
-    if decoded.records.is_empty() && decoded.dead.is_empty() {
-        return Ok(Receipt::default());
-    }
-    let brought = Brought::from(&decoded);
-    let batch = Batch {
-        instance: endpoint.instance.id.clone(),
-        received: now,
-        records: decoded.records,
-        dead: decoded.dead,
-        on_reuse: endpoint.instance.connector.receiver.event.on_reuse,
-    };
-    let receipt = endpoint.queue.append(batch).await?;
-    endpoint.meters.stored(receipt, &brought, &endpoint.types, now);
-    Ok(receipt)
 }
 
 /// The answer to a request that ended early; the spec may say how a rejected one looks.

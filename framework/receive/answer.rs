@@ -78,7 +78,7 @@ pub(super) fn ignored(endpoint: &Endpoint, scope: &Scope) -> Answer {
 pub(super) fn by_spec(reply: &Reply, scope: &Scope) -> Result<Answer> {
     let (body, kind) = match &reply.body {
         ReplyBody::Empty => (Bytes::new(), None),
-        ReplyBody::Json(tree) => (tree.render(scope)?.unwrap_or_default().to_string().into(), Some(JSON)),
+        ReplyBody::Json(tree) => (tree.json(scope)?.unwrap_or_else(|| "null".to_owned()).into(), Some(JSON)),
         ReplyBody::Text(text) => {
             let kind = HeaderValue::from_static("text/plain; charset=utf-8");
             (Bytes::from(text.render_bytes(scope)?), Some(kind))

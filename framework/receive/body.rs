@@ -31,16 +31,18 @@ pub(super) fn announced(headers: &HeaderMap) -> usize {
     length.map_or(0, |length| length.trim().parse().unwrap_or(usize::MAX))
 }
 
-/// Reads the whole body, whose length was announced or not. Room for a large one is claimed first, so that bodies wait
-/// for each other instead of getting stuck half way. `ahead` is what the connection may read of it by itself.
+/// Reads the whole body of at most so many bytes, whose length was announced or not. Room for a large one is claimed
+/// first, so that bodies wait for each other instead of getting stuck half way. `ahead` is what the connection may read of
+/// it by itself.
 pub(super) async fn read(
     body: &mut Incoming,
     announced: usize,
+    most: usize,
     ahead: usize,
     limits: &Limits,
     hold: &mut Hold,
 ) -> Result<Bytes, Refused> {
-    if announced > limits.body {
+    if announced > most {
         return Err(Refused::TooLarge);
     }
     hold.announce(announced, ahead).await?;
@@ -49,7 +51,7 @@ pub(super) async fn read(
     while let Some(data) = next(body, limits, begin, only.len() + whole.len()).await? {
         let so_far = only.len() + whole.len();
         let length = so_far + data.len();
-        if length > limits.body {
+        if length > most {
             return Err(Refused::TooLarge);
         }
         hold.came(length).await?;

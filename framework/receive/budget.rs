@@ -37,6 +37,8 @@ pub(super) struct Budgets {
     pub(super) inflated: (Arc<Pool>, Arc<Pool>),
     /// The largest body.
     largest: usize,
+    /// The largest that is read before it is known who sent it.
+    unproven: usize,
 }
 
 /// The pools of one kind of requests, by the size of the body.
@@ -49,14 +51,15 @@ struct Kind {
 
 impl Budgets {
     /// Each pool has room for what is largest of its size: what is allowed can also arrive.
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// `unproven` is the greatest body that is read before it is known who sent it.
+    pub(super) fn new(limits: &Limits, unproven: usize) -> Self {
         let share = limits.in_flight_strangers;
         let authenticated = Pool::new(limits.in_flight.max(limits.body), Policy::Wait);
         Self {
             unauthenticated: Kind {
                 small: Pool::new((share / 3).max(SMALL + REQUEST + HEAD), Policy::Replace),
                 middle: Pool::new((share - share / 3).max(MIDDLE), Policy::Yield),
-                large: Pool::new(limits.body.max(MIDDLE), Policy::Yield),
+                large: Pool::new(unproven.max(MIDDLE), Policy::Yield),
             },
             authenticated: Kind {
                 small: Pool::new((limits.in_flight / 8).max(SMALL), Policy::Wait),
@@ -68,6 +71,7 @@ impl Budgets {
                 Pool::new(limits.in_flight.max(limits.inflated), Policy::Wait),
             ),
             largest: limits.body,
+            unproven: unproven.max(MIDDLE),
         }
     }
 
@@ -209,7 +213,8 @@ impl Hold {
             } else if length <= MIDDLE && !self.authenticated {
                 self.large(MIDDLE).await?;
             } else {
-                self.large(self.budgets.largest.max(length)).await?;
+                let most = if self.authenticated { self.budgets.largest } else { self.budgets.unproven };
+                self.large(most.max(length)).await?;
             }
         }
         if let (true, Some(claim)) = (length > SMALL, self.claims.last_mut()) {
@@ -279,7 +284,7 @@ mod tests {
     use crate::receive::connections::Peer;
 
     fn budgets(limits: Limits) -> Arc<Budgets> {
-        Arc::new(Budgets::new(&limits))
+        Arc::new(Budgets::new(&limits, limits.body))
     }
 
     fn ticket(budgets: &Budgets, from: &str, weight: usize) -> Result<Ticket, Crowded> {

@@ -18,6 +18,7 @@ use crate::connector::node::{Node, Parsed, Rows, Shape, Unread};
 use crate::connector::pick::{EventPick, Pick, Pointer};
 use crate::connector::record::Checked;
 use crate::connector::scan::{self, Span, Torn};
+use crate::connector::schema::Steps;
 use crate::connector::template::Scope;
 use crate::error::escaped;
 use crate::queue::{DeadLetter, DeadReason, DeadWhat};
@@ -37,10 +38,16 @@ pub(super) struct Decoder<'a> {
     pub head: Option<&'a Head>,
     /// The names that exist everywhere, and `state`: for what the spec builds. `None` where it builds nothing.
     pub scope: Option<Scope>,
+    /// The rules that are asked about every item, by their places in the spec.
+    pub item_rules: &'a [usize],
+    /// What stands before every path in the public address.
+    pub prefix: &'a str,
     /// The known types of event.
     pub types: &'a KnownTypes,
     /// Nesting of a record.
     pub depth: usize,
+    /// Steps that checking the records of one body may take.
+    pub steps: Steps,
     /// Bytes that the layers of one body's records may grow to.
     pub inflated: usize,
     /// When the request came.
@@ -56,6 +63,8 @@ pub struct Decoded {
     pub kinds: Vec<Option<u16>>,
     /// What could not be accepted, in the order of the body.
     pub dead: Vec<DeadLetter>,
+    /// Rules that hold for an item, by their places in the spec, with the item.
+    pub ruled: Vec<(usize, Bytes)>,
 }
 
 /// Why a document gives no items at all.
@@ -99,6 +108,8 @@ pub(super) struct Work<'d, 'a> {
     pub left: usize,
     /// Where the values of the document in hand stand.
     pub rows: Rows,
+    /// The names that conditions about an item see beside it.
+    pub item_scope: OnceCell<Scope>,
     pub out: Decoded,
 }
 
@@ -150,6 +161,7 @@ impl Decoder<'_> {
             hash: OnceCell::new(),
             id: None,
             index: 0,
+            item_scope: OnceCell::new(),
             left: self.inflated,
             rows: Rows::default(),
             out: Decoded::default(),
@@ -164,9 +176,9 @@ impl Work<'_, '_> {
         let each = match &self.decoder.instance.connector.receiver.records.each {
             Each::At(each) => each,
             Each::Built(list) => {
-                let list = list.value(&self.scope(text)).map_err(|error| Broken(error.to_string()))?;
+                let list = list.json(&self.scope(text)).map_err(|error| Broken(error.to_string()))?;
                 let list = list.ok_or_else(|| Broken("the document has no list of items".to_owned()))?;
-                return self.within(list.to_string(), |work, text| work.list(text, &[]));
+                return self.within(list, |work, text| work.list(text, &[]));
             }
         };
         self.list(text, each)

@@ -17,15 +17,15 @@ use super::deeds::{Calls, Kept, Reach};
 use super::known_types::KnownTypes;
 use super::limits::{self, Limits};
 use super::meters::{Meters, Tally};
-use super::request::Head;
+use super::request::{Head, in_head};
 use super::verify::{Fetched, Keys};
 use super::witness::Witness;
 use crate::condition::Conditions;
 use crate::connector::believed;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
-use crate::connector::model::{Connector, Decode, Each, Reply, ReplyBody, Rule};
-use crate::connector::pick::EventPick;
+use crate::connector::model::{Connector, Decode, Demand, Each, Proof, Reply, ReplyBody, Rule};
+use crate::connector::schema::Steps;
 use crate::connector::secret::LiveSecret;
 use crate::connector::template::{RequestFacts, Scope, Text};
 use crate::error::{Error, Kind, Result, escaped};
@@ -59,6 +59,14 @@ pub struct Endpoint {
     sources: OnceLock<Vec<Network>>,
     /// Who looks on; mostly nobody.
     pub(super) witness: OnceLock<Arc<dyn Witness>>,
+    /// Bytes of a body as sent: what the sender declares, where no limit was configured.
+    pub(super) body: usize,
+    /// Bytes of a body, and of its records' layers, after inflating.
+    pub(super) inflated: usize,
+    /// What stands before every path in the public address; a proxy may hand it on or leave it out.
+    pub(super) prefix: String,
+    /// The rules that are asked about every item, by their places in the spec.
+    item_rules: Vec<usize>,
     /// The path of each rule.
     rule_paths: Vec<String>,
     /// The picks of an event's id that the sender's signature covers.
@@ -66,7 +74,6 @@ pub struct Endpoint {
     /// Whether the spec builds documents or lists of items, which takes names.
     builds: bool,
     depth: usize,
-    inflated: usize,
     state: watch::Sender<Arc<Json>>,
     before: RwLock<Option<Json>>,
     former_urls: RwLock<Arc<[Url]>>,
@@ -111,6 +118,12 @@ impl Endpoint {
         let of_rule = |rule: &Rule| rule.path.as_ref().map_or(Ok(path.clone()), |at| path_of(&instance, at));
         let rule_paths = connector.receiver.rules.iter().map(of_rule).collect::<Result<_>>()?;
         let types = KnownTypes::of(&connector.output);
+        let declared = connector.receiver.sender.max_body.and_then(|most| usize::try_from(most).ok());
+        let body = declared.filter(|_| !limits.body_fixed).map_or(limits.body, |most| limits.body.max(most));
+        let public = instance.receiver_url.as_ref().map(|url| url.path().to_owned());
+        let prefix = public.and_then(|public| public.strip_suffix(path.as_str()).map(str::to_owned));
+        let rules = connector.receiver.rules.iter().enumerate();
+        let item_rules: Vec<usize> = rules.filter(|(_, rule)| rule.per_item).map(|(n, _)| n).collect();
         Ok(Arc::new(Self {
             path,
             queue,
@@ -120,9 +133,13 @@ impl Endpoint {
             methods: methods(&connector),
             accepted: Names::of_reply(&connector.receiver.respond.accepted, &connector),
             builds: matches!(connector.receiver.decode, Decode::Nothing(_))
-                || matches!(connector.receiver.records.each, Each::Built(_)),
+                || matches!(connector.receiver.records.each, Each::Built(_))
+                || !item_rules.is_empty(),
             depth: limits.depth.min(limits::DEEPEST),
-            inflated: limits.inflated,
+            body,
+            inflated: if body > limits.body { limits.inflated.max(body) } else { limits.inflated },
+            prefix: prefix.unwrap_or_default(),
+            item_rules,
             fetched: Fetched::new(reach.caller.transport()),
             reach,
             calls: Calls::new(),
@@ -208,13 +225,33 @@ impl Endpoint {
     /// Whether it takes the method at the path of a request.
     pub(super) fn takes(&self, head: &Head) -> bool {
         self.takes_events(&head.method) && head.path == self.path
-            || self.rules().any(|(rule, path)| rule.method == head.method && path == head.path)
+            || self
+                .rules()
+                .any(|(rule, path)| !rule.per_item && rule.method == head.method && path == head.path)
     }
 
-    /// Whether events come by this method: POST, and GET where they have no body.
+    /// Whether the limit on bodies is below what the sender declares; that size.
+    pub fn short_of(&self) -> Option<u64> {
+        let declared = self.instance.connector.receiver.sender.max_body?;
+        (declared > self.body as u64).then_some(declared)
+    }
+
+    /// Whether its requests are read before it is known who sent them.
+    pub(super) fn reads_before_proof(&self) -> bool {
+        let receiver = &self.instance.connector.receiver;
+        let by_head = |check: &&Demand| match &check.proof {
+            Proof::Token { place, .. } => in_head(place),
+            Proof::Basic { .. } => true,
+            Proof::Jwt(_) | Proof::Hmac { .. } | Proof::Digest { .. } | Proof::PublicKey { .. } => false,
+        };
+        !receiver.verify.checks().iter().all(by_head) || receiver.rules.iter().any(|rule| !rule.verified)
+    }
+
+    /// Whether events come by this method: those of the spec, and GET where they have no body.
     pub(super) fn takes_events(&self, method: &Method) -> bool {
-        let bodiless = matches!(self.instance.connector.receiver.decode, Decode::Nothing(_));
-        method == Method::POST || bodiless && method == Method::GET
+        let receiver = &self.instance.connector.receiver;
+        let bodiless = matches!(receiver.decode, Decode::Nothing(_));
+        receiver.methods.contains(method) || bodiless && method == Method::GET
     }
 
     /// What it received since the process started.
@@ -254,11 +291,28 @@ impl Endpoint {
         known
     }
 
-    /// Body to records, under today's spec.
-    pub(super) fn decoder<'a>(&'a self, head: Option<&'a Head>, at: jiff::Timestamp) -> Decoder<'a> {
+    /// Body to records, under today's spec, with so many steps for the schema.
+    pub(super) fn decoder<'a>(
+        &'a self,
+        head: Option<&'a Head>,
+        at: jiff::Timestamp,
+        steps: Steps,
+    ) -> Decoder<'a> {
         let scope = self.builds.then(|| self.known().scope.clone());
         let (types, depth, inflated) = (&self.types, self.depth, self.inflated);
-        Decoder { instance: &self.instance, ids: &self.ids, head, scope, types, depth, inflated, at }
+        let (item_rules, prefix) = (self.item_rules.as_slice(), self.prefix.as_str());
+        Decoder {
+            instance: &self.instance,
+            head,
+            scope,
+            item_rules,
+            prefix,
+            types,
+            depth,
+            steps,
+            inflated,
+            at,
+        }
     }
 
     /// What texts and conditions see of a request, at the path that it came to.
@@ -271,18 +325,21 @@ impl Endpoint {
         let url = url.map(|url| {
             let mut url = url.clone();
             if head.path != self.path {
-                url.set_path(&head.path);
+                url.set_path(&format!("{}{}", self.prefix, head.path));
             }
             url
         });
-        head.facts(url.as_ref(), body)
+        let mut facts = head.facts(url.as_ref(), body);
+        // The vendor knows the public path, whatever a proxy hands on.
+        facts.path.insert_str(0, &self.prefix);
+        facts
     }
 }
 
 /// Decodes a dead letter again under today's spec: a body or a line of one from its beginning, a record from
 /// where it was cut out. What still cannot be accepted is a dead letter of the batch again.
 pub fn decode_again(endpoint: &Endpoint, letter: DeadLetter) -> Batch {
-    let decoder = endpoint.decoder(None, letter.at);
+    let decoder = endpoint.decoder(None, letter.at, Steps::of_body(letter.bytes.len()));
     let Decoded { records, dead, .. } = match (letter.what, letter.reason) {
         (DeadWhat::Body, _) => decoder.body(&letter.bytes),
         (DeadWhat::Record, DeadReason::IdReused) => decoder.record(&letter.bytes, letter.id.as_ref()),
@@ -314,8 +371,9 @@ fn path_of(instance: &Instance, text: &Text) -> Result<String> {
 }
 
 fn methods(connector: &Connector) -> Vec<String> {
-    let own = std::iter::once(Method::POST);
-    let all = own.chain(connector.receiver.rules.iter().map(|rule| rule.method.clone()));
+    let own = connector.receiver.methods.iter().cloned();
+    let rules = connector.receiver.rules.iter().filter(|rule| !rule.per_item);
+    let all = own.chain(rules.map(|rule| rule.method.clone()));
     let mut methods: Vec<String> = Vec::new();
     for method in all.map(|method| method.to_string()) {
         if !methods.contains(&method) {

@@ -99,13 +99,14 @@ impl Work<'_, '_> {
 
     /// One document of several: what was read of a broken one is taken back.
     fn attempt(&mut self, document: &[u8]) -> Result<(), Broken> {
-        let before = (self.out.records.len(), self.out.dead.len(), self.index);
+        let before = (self.out.records.len(), self.out.dead.len(), self.index, self.out.ruled.len());
         let read = self.document_or_nothing(document);
         if read.is_err() {
             self.out.records.truncate(before.0);
             self.out.kinds.truncate(before.0);
             self.out.dead.truncate(before.1);
             self.index = before.2;
+            self.out.ruled.truncate(before.3);
         }
         read
     }
@@ -147,8 +148,8 @@ impl Work<'_, '_> {
 
     /// The document that the spec builds where no body is read. It stands for the body in every respect.
     fn built(&mut self, tree: &Tree) -> Result<(), Broken> {
-        let made = tree.render(&self.scope("")).map_err(|error| Broken(error.to_string()))?;
-        let made = made.unwrap_or_default().to_string();
+        let made = tree.json(&self.scope("")).map_err(|error| Broken(error.to_string()))?;
+        let made = made.unwrap_or_else(|| "null".to_owned());
         let body = Bytes::from(made.clone());
         self.texts = Rc::new(Texts::of(body.clone(), body));
         self.within(made, Self::document)
@@ -180,7 +181,8 @@ impl Work<'_, '_> {
         } else {
             Bytes::copy_from_slice(document.as_bytes())
         };
-        let facts = head.facts(decoder.instance.receiver_url.as_ref(), body);
+        let mut facts = head.facts(decoder.instance.receiver_url.as_ref(), body);
+        facts.path.insert_str(0, decoder.prefix);
         scope.with_request(Arc::new(facts)).with_now(decoder.at)
     }
 }

@@ -14,6 +14,8 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a body as sent; more is 413.
     pub body: usize,
+    /// Whether the configuration sets `body`: a sender that declares larger ones does not raise it then.
+    pub body_fixed: bool,
     /// Bytes of a body after inflating.
     pub inflated: usize,
     /// Time for the headers of a request, and for the TLS handshake.
@@ -42,6 +44,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             body: 16 << 20,
+            body_fixed: false,
             inflated: 64 << 20,
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(60),

@@ -18,6 +18,9 @@ use crate::connector::record::Record;
 use crate::connector::scan;
 use crate::queue::{DeadReason, DeadWhat};
 
+/// Items that one rule is done for in one request.
+const MOST_RULED: usize = 64;
+
 /// What is between two layers.
 enum Piece<'n> {
     /// A value, and the text that it is a part of.
@@ -40,6 +43,9 @@ impl Work<'_, '_> {
         self.room()?;
         let index = self.index;
         self.index += 1;
+        if !self.decoder.item_rules.is_empty() && self.ruled(tree) {
+            return Ok(());
+        }
         let texts = self.texts.clone();
         let source = &texts.source;
         let records = &self.decoder.instance.connector.receiver.records;
@@ -67,6 +73,28 @@ impl Work<'_, '_> {
             self.bury_item(item, place, DeadReason::Schema, &detail);
         }
         Ok(())
+    }
+
+    /// Asks the rules per item about an item. `true`: one of them leaves it out.
+    fn ruled(&mut self, item: Node<'_>) -> bool {
+        let rules = &self.decoder.instance.connector.receiver.rules;
+        let scope = self.item_scope.get_or_init(|| self.scope(""));
+        let scope = scope.with("item", item.to_json());
+        let mut left_out = false;
+        for number in self.decoder.item_rules {
+            let Some(rule) = rules.get(*number) else { continue };
+            // A condition that cannot be decided does not hold: the item goes on.
+            if rule.when.as_ref().is_some_and(|when| !when.holds(&scope).unwrap_or(false)) {
+                continue;
+            }
+            let before = self.out.ruled.iter().filter(|(known, _)| known == number).count();
+            if before < MOST_RULED {
+                let text = self.cut(item.raw());
+                self.out.ruled.push((*number, text));
+            }
+            left_out |= rule.end.is_some();
+        }
+        left_out
     }
 
     /// A record that stands alone and is known by its id.
@@ -216,20 +244,41 @@ impl Work<'_, '_> {
         Ok(())
     }
 
+    /// A record that was found, without what the spec removes from it.
+    fn record(&mut self, item: Item<'_>, place: Place, source: &Bytes) -> Result<(), String> {
+        let remove = &self.decoder.instance.connector.output.remove;
+        if remove.is_empty() {
+            return self.cleaned(item, place, source);
+        }
+        let Some(text) = remove.cleaned(item.record.unwrap_or(item.tree)) else {
+            return self.cleaned(item, place, source);
+        };
+        let source = Bytes::from(text);
+        let text = std::str::from_utf8(&source).map_err(|error| error.to_string())?;
+        let parsed = self.parsed(text).map_err(|Broken(why)| why)?;
+        self.cleaned(Item { record: Some(parsed.root()), ..item }, place, &source)
+    }
+
     /// A record that was found: checked, and put into its envelope. `source` is the text that it stands in. The
     /// error says why the schema refuses it.
-    fn record(&mut self, item: Item<'_>, place: Place, source: &Bytes) -> Result<(), String> {
+    fn cleaned(&mut self, item: Item<'_>, place: Place, source: &Bytes) -> Result<(), String> {
         let connector = &self.decoder.instance.connector;
         let event = &connector.receiver.event;
         let tree = item.record.unwrap_or(item.tree);
         let id = self.id_of(item, place);
+        let remember = if id.is_some() { event.with_id } else { event.without_id };
         let record = Record {
             bytes: record_bytes(tree.raw(), source),
             tree,
             id: id.unwrap_or_else(|| events::stand_in(self.body_hash(), place)),
+            remember,
             time: events::time(item, &event.time),
         };
-        let checked = connector.output.schema.check(record).map_err(|failure| failure.to_string())?;
+        let checked = connector
+            .output
+            .schema
+            .check_within(record, &self.decoder.steps)
+            .map_err(|failure| failure.to_string())?;
         self.out.kinds.push(self.known_type(item));
         let checked = match &connector.output.envelope {
             None => checked,
@@ -254,7 +303,12 @@ impl Work<'_, '_> {
         // Records of it may have been accepted: tried again, they must be known.
         let id = self.id_of(item, place);
         let id = id.or_else(|| place.split.then(|| events::stand_in(self.body_hash(), place)));
-        let bytes = self.cut(item.tree.raw());
+        let remove = &self.decoder.instance.connector.output.remove;
+        let cleaned = match remove.is_empty() {
+            true => None,
+            false => remove.cleaned_within(item.tree, item.record.unwrap_or(item.tree)),
+        };
+        let bytes = cleaned.map_or_else(|| self.cut(item.tree.raw()), Bytes::from);
         self.bury(DeadWhat::Record, reason, bytes, id, detail);
     }
 

@@ -15,6 +15,8 @@ use crate::queue;
 pub(super) enum Refused {
     /// No instance receives at this path.
     UnknownPath,
+    /// Several instances would answer it otherwise.
+    Ambiguous,
     /// The path is known, the method is not one of its.
     Method,
     /// It comes from an address that the operator does not admit for this instance.
@@ -57,6 +59,7 @@ impl Refused {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::UnknownPath => "unknown_path",
+            Self::Ambiguous => "ambiguous",
             Self::Method => "method",
             Self::Source(_) => "source_not_allowed",
             Self::Rejected(rejection) => rejection.reason(),
@@ -86,6 +89,7 @@ impl Refused {
             | Self::Broken(detail) => detail,
             Self::Full { detail, .. } => detail,
             Self::UnknownPath
+            | Self::Ambiguous
             | Self::Method
             | Self::Rejected(_)
             | Self::TooLarge
@@ -101,6 +105,7 @@ impl Refused {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Ambiguous => StatusCode::CONFLICT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
             Self::Source(_) | Self::Taken(_) | Self::Astray(_) => StatusCode::FORBIDDEN,
@@ -121,6 +126,7 @@ impl Refused {
     pub(super) fn message(&self) -> &'static str {
         match self {
             Self::UnknownPath => "nothing is received at this path",
+            Self::Ambiguous => "several receivers would answer this differently",
             Self::Method => "this method is not taken here",
             Self::Rejected(_) => "unauthorized",
             Self::Source(_) | Self::Taken(_) | Self::Astray(_) => "forbidden",
@@ -146,6 +152,7 @@ impl Refused {
             }
             Self::Crowded => Some(Duration::from_secs(1)),
             Self::UnknownPath
+            | Self::Ambiguous
             | Self::Method
             | Self::Source(_)
             | Self::Rejected(_)

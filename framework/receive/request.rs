@@ -82,6 +82,13 @@ impl Head {
         self.path.len() + self.query.len() + headers.sum::<usize>()
     }
 
+    /// The same request at the path without its first bytes.
+    pub(super) fn below(&self, prefix: usize) -> Self {
+        let path = self.path.get(prefix..).unwrap_or(&self.path).to_owned();
+        let (method, query, headers) = (self.method.clone(), self.query.clone(), self.headers.clone());
+        Self { method, path, query, headers }
+    }
+
     /// The head of no request: what a template sees where a dead letter is decoded again.
     pub(super) fn nobody() -> Self {
         let (method, headers) = (http::Method::POST, http::HeaderMap::new());

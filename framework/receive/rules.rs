@@ -18,6 +18,7 @@ use super::request::{Found, Head};
 use super::told;
 use super::witness::Outcome;
 use crate::connector::model::{End, Reply, ReplyBody, Rule, Run};
+use crate::connector::pick::Pick;
 use crate::connector::template::{RequestFacts, Scope};
 use crate::error::Error;
 
@@ -42,7 +43,8 @@ pub(super) fn any(endpoint: &Endpoint, verified: bool, head: &Head) -> bool {
 /// The rules of a method and a path, in the order of the spec.
 fn routed<'a>(endpoint: &'a Endpoint, verified: bool, head: &'a Head) -> impl Iterator<Item = &'a Rule> {
     endpoint.rules().filter_map(move |(rule, path)| {
-        let routed = rule.verified == verified && rule.method == head.method && path == head.path;
+        let routed =
+            !rule.per_item && rule.verified == verified && rule.method == head.method && path == head.path;
         routed.then_some(rule)
     })
 }
@@ -69,6 +71,38 @@ impl Asked<'_> {
         Ok(None)
     }
 
+    /// Does what rules per item say of the items that they hold for. The items are not answered, and none is lost by it.
+    pub(super) async fn apply_to_items(&self, ruled: &[(usize, Bytes)]) -> Result<(), Refused> {
+        let rules = &self.endpoint.instance.connector.receiver.rules;
+        for (n, (number, item)) in ruled.iter().enumerate() {
+            let Some(rule) = rules.get(*number) else { continue };
+            let first = !ruled.iter().take(n).any(|(known, _)| known == number);
+            if !self.captured(rule, Some(item)).await? {
+                self.count(rule, "declined");
+                told::ruled(
+                    self.endpoint,
+                    rule,
+                    Outcome::Noted,
+                    "an item lacks what it captures, or has another value",
+                );
+                continue;
+            }
+            // Once for a request: what is looked at is the resource, and not the item.
+            if let (true, Some(Run::Operation { resource, operation }), Some(deeds)) =
+                (first, &rule.run, &self.endpoint.reach.deeds)
+            {
+                deeds.run(resource, *operation);
+            }
+            let what = match rule.end {
+                Some(_) => "holds for an item, which is not delivered",
+                None => "holds for an item, which goes on",
+            };
+            self.count(rule, "passed");
+            told::ruled(self.endpoint, rule, Outcome::Passed, what);
+        }
+        Ok(())
+    }
+
     fn holds(&self, rule: &Rule, scope: &Scope) -> bool {
         let Some(when) = &rule.when else { return true };
         when.holds(scope).unwrap_or_else(|error| {
@@ -89,7 +123,7 @@ impl Asked<'_> {
             },
         };
         // 2. What is kept is safe before anybody is told so.
-        if !self.captured(rule).await? {
+        if !self.captured(rule, None).await? {
             self.count(rule, "declined");
             told::ruled(
                 self.endpoint,
@@ -137,11 +171,11 @@ impl Asked<'_> {
         Ok(None)
     }
 
-    /// Keeps what a rule captures; `false` where the request does not have it.
-    async fn captured(&self, rule: &Rule) -> Result<bool, Refused> {
+    /// Keeps what a rule captures; `false` where the request, or the item that it is about, does not have it.
+    async fn captured(&self, rule: &Rule, item: Option<&Bytes>) -> Result<bool, Refused> {
         let mut resources: Vec<(&str, Vec<Kept>)> = Vec::new();
         for capture in &rule.capture {
-            let Some(value) = self.value_at(&capture.place) else { return Ok(false) };
+            let Some(value) = self.value_at(&capture.place, item) else { return Ok(false) };
             let kept = (capture.name.clone(), value);
             match resources.iter_mut().find(|(resource, _)| *resource == capture.resource) {
                 Some((_, values)) => values.push(kept),
@@ -149,14 +183,25 @@ impl Asked<'_> {
             }
         }
         for (resource, values) in resources {
-            self.keep(rule, resource, &values).await?;
+            match self.keep(rule, resource, &values).await {
+                // Another value in one item is no reason to refuse the others.
+                Err(Refused::Taken(why)) if item.is_some() => {
+                    tracing::warn!(instance = %self.endpoint.instance.id, rule = rule.name, why, "value not captured");
+                    return Ok(false);
+                }
+                kept => kept?,
+            }
         }
         Ok(true)
     }
 
     /// A value to keep: one text, of bounded size and without control characters.
-    fn value_at(&self, place: &crate::connector::pick::Pick) -> Option<Json> {
-        let Found::One(bytes) = self.head.pick(place, self.body) else { return None };
+    fn value_at(&self, place: &Pick, item: Option<&Bytes>) -> Option<Json> {
+        let body = match (place, item) {
+            (Pick::Item(_), Some(item)) => item,
+            (_, _) => self.body,
+        };
+        let Found::One(bytes) = self.head.pick(place, body) else { return None };
         let text = std::str::from_utf8(&bytes).ok()?;
         let good = !text.is_empty() && text.len() <= MOST_KEPT && !text.chars().any(char::is_control);
         good.then(|| Json::from(text))

@@ -11,13 +11,13 @@ use serde_json::{Value as Json, json};
 use super::answer::Answer;
 use super::decode::Decoded;
 use super::endpoint::{Endpoint, Known};
-use super::limits::Limits;
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::verify::{Prover, Told as Proof};
 use super::witness::{Answered, Outcome, Stage, Told, Witness};
 use crate::connector::coding::Coding;
 use crate::connector::model::{Decode, Rule};
+use crate::connector::record::Remember;
 use crate::connector::template::RequestFacts;
 use crate::error::escaped;
 use crate::queue::{DeadReason, Receipt};
@@ -73,12 +73,12 @@ pub(super) fn by_head(endpoint: &Endpoint, told: &Result<Proof, Refused>) {
 }
 
 /// The body was read.
-pub(super) fn read(endpoint: &Endpoint, raw: &mut Raw, limits: &Limits, body: &Bytes) {
+pub(super) fn read(endpoint: &Endpoint, raw: &mut Raw, body: &Bytes) {
     if endpoint.witness.get().is_some() {
         raw.read = Some(body.clone());
     }
     let Some(witness) = endpoint.listener() else { return };
-    let sentence = format!("{} bytes of body; {} are taken", body.len(), limits.body);
+    let sentence = format!("{} bytes of body; {} are accepted", body.len(), endpoint.body);
     tell(witness, Stage::Limits, Outcome::Passed, sentence, Path::default());
 }
 
@@ -149,9 +149,18 @@ pub(super) fn decoded(endpoint: &Endpoint, decoded: &Decoded) {
         let kind = kind.and_then(|kind| endpoint.types.name(kind));
         let time = record.time().map(|time| time.to_string());
         let picked = receiver.event.id.is_empty() || id.starts_with("sha256:");
+        let remembered = match record.remember() {
+            Remember::Window => String::new(),
+            Remember::For(window) => format!(", a duplicate within {} s", window.as_secs()),
+            Remember::Never => ", never a duplicate".to_owned(),
+        };
         let key = if picked { "the hash of the body and the record's place in it" } else { "the id" };
         let words = [
-            Some(format!("record {}: passes the schema; dedupe key {} ({key})", n + 1, escaped(&id, 120))),
+            Some(format!(
+                "record {}: passes the schema; dedupe key {} ({key}{remembered})",
+                n + 1,
+                escaped(&id, 120)
+            )),
             time.as_ref().map(|time| format!("time {time}")),
             kind.map(|kind| format!("type {}", escaped(kind, 80))),
         ];
@@ -225,7 +234,7 @@ pub(super) fn answered(endpoint: &Endpoint, raw: &Raw, answer: &Answer, refused:
 /// The stage that turned a request away, and what in the spec it went by.
 fn decided(refused: &Refused) -> (Stage, &'static [&'static str]) {
     match refused {
-        Refused::UnknownPath | Refused::Method => (Stage::Route, &["receiver", "path"]),
+        Refused::UnknownPath | Refused::Method | Refused::Ambiguous => (Stage::Route, &["receiver", "path"]),
         Refused::Rejected(_) => (Stage::Verify, &["receiver", "verify"]),
         Refused::NotReady(_) => (Stage::Verify, &["receiver", "verify"]),
         Refused::Taken(_) | Refused::Astray(_) | Refused::Undone(_) => (Stage::Rule, &["receiver", "rules"]),

@@ -17,9 +17,16 @@ use super::refused::Refused;
 use super::request::Head;
 use super::verify::Verified;
 use crate::connector::coding::{Coding, Stuck};
+use crate::connector::schema::Steps;
 
 /// Bodies up to this many bytes are decoded where they are; larger ones leave the worker to others.
-const SMALL: usize = 256 << 10;
+const SMALL: usize = 64 << 10;
+/// Bodies beyond this take memory many times their size while they are decoded: only few are at once.
+const LARGE: usize = 256 << 10;
+/// Bytes that a small compressed body may inflate to where it is decoded.
+const INFLATED: usize = 256 << 10;
+/// Steps of the schema up to which the records of a small body are checked where they are: some milliseconds.
+const STEPS: u64 = 50_000;
 
 /// A verified request whose body nobody has looked into.
 pub(super) struct Unread {
@@ -41,17 +48,19 @@ pub(super) struct Unread {
 
 impl Unread {
     /// Inflates to so many bytes at most and decodes: the records, and how many bytes inflating added. The inner
-    /// `None`: there are more.
-    fn decode(&self, most: usize) -> Option<(Decoded, usize)> {
-        let decoder = self.endpoint.decoder(Some(&self.head), self.now);
-        match self.coding {
+    /// `None`: there are more, or checking takes more steps than these.
+    fn decode(&self, most: usize, steps: Steps) -> Option<(Decoded, usize)> {
+        let decoder = self.endpoint.decoder(Some(&self.head), self.now, steps);
+        let decoded = match self.coding {
             None => Some((decoder.body(&self.bytes), 0)),
             Some(coding) => match coding.inflate(&self.bytes, most) {
                 Ok(inflated) => Some((decoder.body(&inflated), inflated.len())),
                 Err(Stuck::TooLarge) => None,
                 Err(Stuck::Torn(detail)) => Some((decoder.torn(&self.bytes, &detail), 0)),
             },
-        }
+        };
+        // Of a small body nothing is decided here: with the steps of a whole one, records beyond them are dead letters.
+        decoded.filter(|_| !(decoder.steps.are_spent() && decoder.steps.are_few()))
     }
 
     /// The bytes that it probably inflates to: what gzip says at its end, and what is allowed where nothing is said.
@@ -67,18 +76,20 @@ impl Unread {
     pub(super) async fn read(
         self,
         budgets: &Budgets,
-        turns: &Arc<Semaphore>,
+        (middling, heavy): (&Arc<Semaphore>, &Arc<Semaphore>),
         ticket: &Ticket,
         hold: Hold,
     ) -> Result<(Decoded, Hold, Option<Claim>), Refused> {
-        if self.coding.is_none() && self.bytes.len() <= SMALL {
-            let (decoded, _) = self.decode(0).ok_or(Refused::TooLarge)?;
+        if self.coding.is_none()
+            && self.bytes.len() <= SMALL
+            && let Some((decoded, _)) = self.decode(0, Steps::few(STEPS))
+        {
             return Ok((decoded, hold, None));
         }
         if self.coding.is_some()
             && self.bytes.len() <= SMALL / 16
-            && let Ok(mut claim) = budgets.inflated.0.claim(ticket.owner(), SMALL.min(self.most))
-            && let Some((decoded, inflated)) = self.decode(SMALL.min(self.most))
+            && let Ok(mut claim) = budgets.inflated.0.claim(ticket.owner(), INFLATED.min(self.most))
+            && let Some((decoded, inflated)) = self.decode(INFLATED.min(self.most), Steps::few(STEPS))
         {
             claim.shrink(inflated);
             return Ok((decoded, hold, Some(claim)));
@@ -90,9 +101,10 @@ impl Unread {
                 Some(_) => Some(budget::inflated(budgets, ticket, bound).await?),
                 None => None,
             };
-            let turn = turns.clone().acquire_owned().await;
+            let large = unread.coding.is_some() || unread.bytes.len() > LARGE;
+            let turn = if large { heavy } else { middling }.clone().acquire_owned().await;
             let work = tokio::task::spawn_blocking(move || {
-                let read = unread.decode(bound);
+                let read = unread.decode(bound, Steps::of_body(unread.bytes.len()));
                 drop(turn);
                 (read, unread, hold, claim)
             });

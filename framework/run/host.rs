@@ -95,6 +95,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
     }
     rotation.receive_at(receiver.endpoints());
     health.receiving();
+    receiver.warn_of_small_limits(&health);
     for (line, endpoint) in receiver.ready_lines().zip(receiver.endpoints()) {
         let instance = &endpoint.instance.id;
         match world.plain {

@@ -13,6 +13,7 @@ use super::health::Health;
 use super::observed::Observed;
 use super::ruling::Ruling;
 use crate::call::caller::Caller;
+use crate::condition::{Code, Subject};
 use crate::connector::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::receive::limits::Limits;
@@ -71,6 +72,18 @@ impl Receiver {
             let (id, path) = (&endpoint.instance.id, &endpoint.path);
             format!("ready: receiving {id} at {}://{}{path}", self.scheme, self.address)
         })
+    }
+
+    /// Raises a condition for each instance whose limit on bodies is below what its sender declares.
+    pub(super) fn warn_of_small_limits(&self, health: &Health) {
+        for endpoint in &self.endpoints {
+            let Some(declared) = endpoint.short_of() else { continue };
+            let message = format!(
+                "receiver.limits.body is below what the sender declares: expected {declared} bytes at least; larger \
+                 bodies are refused with 413"
+            );
+            health.conditions.raise(Code::BodyLimitLow, Subject::instance(&endpoint.instance.id), message);
+        }
     }
 
     /// The instances' ends.

@@ -13,6 +13,7 @@ use crate::connector::layers::{closed, opened};
 use crate::connector::model::{Connector, Decode, Each, Layer};
 use crate::connector::overlay::write;
 use crate::connector::pick::{EventPick, Pick, Pointer, TimeFormat};
+use crate::connector::removal::Removal;
 use crate::connector::template::{Scope, Tree};
 use crate::error::{Error, Kind, Result};
 
@@ -45,6 +46,8 @@ pub struct Maker {
     headers: Vec<String>,
     unwrap: Vec<Pointer>,
     layers: Vec<Layer>,
+    /// What no record holds.
+    remove: Removal,
     /// Whether the item is the whole body.
     whole: bool,
     /// Places of the request that the item is built from where no body is read.
@@ -81,6 +84,7 @@ impl Maker {
             headers: connector.output.envelope.iter().flat_map(|envelope| envelope.headers.clone()).collect(),
             unwrap: receiver.records.unwrap.clone(),
             layers: receiver.records.layers.clone(),
+            remove: connector.output.remove.clone(),
             whole: receiver.records.then_each.is_empty()
                 && matches!(&receiver.records.each, Each::At(each) if each.iter().any(|at| at.0.is_empty())),
             built: match &receiver.decode {
@@ -192,6 +196,8 @@ impl Maker {
             }
         }
         let record = record.or_else(|| at.resolve(&item).cloned()).unwrap_or_default();
+        let mut record = record;
+        self.remove.remove_from(&mut record);
         Event { record: record.to_string().into_bytes(), item: item.to_string(), ..event }
     }
 
@@ -374,6 +380,7 @@ mod tests {
             headers: Vec::new(),
             unwrap: vec![pointer("/data"), pointer("")],
             layers: Vec::new(),
+            remove: Removal::default(),
             whole: true,
             built: Vec::new(),
             seed: 1_000_000,

@@ -17,8 +17,8 @@ use super::sign::{Unsigned, facts, set_header, sign};
 use super::wire::{self, Wire};
 use crate::call::Response;
 use crate::call::render::{checked_url, draft};
-use crate::connector::model::{Call, End, Receiver, Reply, ReplyBody, Rule, Run, SampleBody};
-use crate::connector::pick::Pick;
+use crate::connector::model::{Call, Each, End, Receiver, Reply, ReplyBody, Rule, Run, SampleBody};
+use crate::connector::pick::{Pick, Pointer};
 use crate::connector::template::{Scope, Text};
 use crate::error::{Error, Kind, Result, escaped};
 
@@ -197,13 +197,32 @@ impl Handshakes {
         let state = self.wire.memory.read().await?.names();
         for capture in &rule.capture {
             let kept = state.get(&capture.resource).and_then(|saved| saved.get(&capture.name));
-            let wanted = value_at(&capture.place, sent);
+            let receiver = &self.wire.instance.connector.receiver;
+            let wanted = match (&capture.place, rule.per_item) {
+                (Pick::Item(pointer), true) => item_value(receiver, pointer, sent),
+                (place, _) => value_at(place, sent),
+            };
             if kept.and_then(Json::as_str).map(str::to_owned) != wanted || wanted.is_none() {
                 return Ok(Err(format!("`{}.{}` was not kept", capture.resource, capture.name)));
             }
         }
         Ok(Ok(()))
     }
+}
+
+/// A value of an item of a request, as text: of the first that has it.
+fn item_value(receiver: &Receiver, pointer: &Pointer, sent: &Unsigned) -> Option<String> {
+    let body: Json = serde_json::from_slice(&sent.body).ok()?;
+    let list = match &receiver.records.each {
+        Each::At(each) => each.iter().find_map(|each| each.resolve(&body))?,
+        Each::Built(_) => return None,
+    };
+    let mut items = list.as_array().map_or(std::slice::from_ref(list), Vec::as_slice).iter();
+    items.find_map(|item| pointer.resolve(item)).map(as_text)
+}
+
+fn as_text(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A value of a request, as text.
@@ -218,8 +237,7 @@ fn value_at(place: &Pick, sent: &Unsigned) -> Option<String> {
         Pick::Form(name) => field(&sent.body, name),
         Pick::Body(pointer) | Pick::Item(pointer) => {
             let body: Json = serde_json::from_slice(&sent.body).ok()?;
-            let value = pointer.resolve(&body)?;
-            Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            pointer.resolve(&body).map(as_text)
         }
     }
 }
@@ -236,6 +254,8 @@ struct Promise {
 fn promise(receiver: &Receiver, rule: &Rule, scope: &Scope) -> Result<Promise> {
     let nothing = serde_json::json!({"accepted": 0, "duplicates": 0, "dead": 0});
     let (reply, scope): (&Reply, _) = match (&rule.end, &receiver.respond.ignored) {
+        // The request is one of events, of which none is left.
+        (_, _) if rule.per_item => (&receiver.respond.accepted, scope.with("batch", nothing)),
         (Some(End::Reply(reply)), _) => (reply, scope.clone()),
         (Some(End::Ignored), Some(reply)) => (reply, scope.with("batch", nothing)),
         (Some(End::Ignored) | None, _) => {

@@ -4,6 +4,7 @@
 //! be repeated: of 1,000 events 50 come again and 10 broken ones stand between them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -13,6 +14,7 @@ use super::frame::Frame;
 use super::mark::{Mark, mark_of};
 use super::sign::shape;
 use crate::connector::model::{Connector, OnReuse};
+use crate::connector::record::Remember;
 use crate::error::Result;
 
 /// One event in so many comes again.
@@ -21,6 +23,8 @@ const AGAIN_EVERY: u64 = 20;
 const BROKEN_EVERY: u64 = 100;
 /// How many events are remembered to come again.
 const REMEMBERED: usize = 256;
+/// The shortest window of ids that copies are sent for: a simulation may pause longer than a shorter one.
+const SHORTEST: Duration = Duration::from_secs(60);
 /// Broken events of one run, so that a run without end does not fill the store with dead letters.
 const MOST_BROKEN: u64 = 1_000;
 
@@ -56,6 +60,8 @@ pub struct Plan {
     /// A signature in the body changes it: nothing comes again or broken, since it would be signed anew.
     signed_body: bool,
     on_reuse: OnReuse,
+    /// Whether what comes again is a duplicate to the receiver.
+    dedupes: bool,
     next: u64,
     pushes: u64,
     broken: u64,
@@ -74,6 +80,12 @@ impl Plan {
         let alone = maker.is_alone() || frame.is_single() || shape::alone(connector);
         let (next, dice) = (0, 0x9e37_79b9_7f4a_7c15);
         let on_reuse = receiver.event.on_reuse;
+        let remember = if maker.has_ids() { receiver.event.with_id } else { receiver.event.without_id };
+        let dedupes = match remember {
+            Remember::Window => true,
+            Remember::For(window) => window >= SHORTEST,
+            Remember::Never => false,
+        };
         let remembered = VecDeque::with_capacity(REMEMBERED);
         let signed_body = shape::in_body(connector);
         Ok(Self {
@@ -83,6 +95,7 @@ impl Plan {
             most,
             signed_body,
             on_reuse,
+            dedupes,
             next,
             pushes: 0,
             broken: 0,
@@ -110,7 +123,7 @@ impl Plan {
 
     /// Other bytes under ids that are stored; asked for when everything before is acknowledged.
     pub fn reused(&mut self, how_many: u64, now: Timestamp) -> Vec<Push> {
-        if !self.maker.can_reuse() || self.signed_body {
+        if !self.maker.can_reuse() || self.signed_body || !self.dedupes {
             return Vec::new();
         }
         let numbers: Vec<u64> =
@@ -167,8 +180,8 @@ impl Plan {
             push.numbers.push(self.maker.number(n));
             events.push(event.clone());
             self.next += 1;
-            if n % AGAIN_EVERY == 1 % AGAIN_EVERY && self.maker.has_ids() && !self.signed_body && !self.alone
-            {
+            let again = n % AGAIN_EVERY == 1 % AGAIN_EVERY && self.dedupes && self.maker.has_ids();
+            if again && !self.signed_body && !self.alone {
                 let copy = self.recall().unwrap_or_else(|| event.clone());
                 push.again.push(mark_of(&copy.record));
                 events.push(copy);
@@ -190,7 +203,7 @@ impl Plan {
         let push = Push { good, numbers, again, dead, ..made };
         // Where copies cannot stand in one body with the others, every so often the whole request comes again.
         let whole = !self.maker.has_ids() || self.alone;
-        if whole && !self.signed_body && (self.pushes % AGAIN_EVERY == 1) {
+        if whole && self.dedupes && !self.signed_body && (self.pushes % AGAIN_EVERY == 1) {
             self.last = Some(push.clone());
         }
         push

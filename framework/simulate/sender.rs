@@ -222,7 +222,9 @@ pub fn request(
         Some(items) => built(&simulate.body, &scope.with("items", items.clone()))?,
         None => push.body.clone(),
     };
-    let mut unsigned = Unsigned { method: http::Method::POST, url, headers, body };
+    let methods = &instance.connector.receiver.methods;
+    let method = methods.first().cloned().unwrap_or(http::Method::POST);
+    let mut unsigned = Unsigned { method, url, headers, body };
     // A signature is of the bytes that are sent; one that stands in the body has to be written before.
     let within = shape::in_body(&instance.connector);
     if within {

@@ -142,6 +142,10 @@ codes! {
     GivesUp = "FB512" Warning,
     /// An answer that may be slower than the sender waits.
     TooSlow = "FB513" Warning,
+    /// A rule that ends a request whose other items would be lost.
+    EndsOthers = "FB515" Warning,
+    /// An id that does not tell one event from the next.
+    SameForAll = "FB516" Warning,
     /// Permissions that are asked for and not needed, or needed and not listed.
     Scopes = "FB514" Warning,
 

@@ -50,7 +50,13 @@ async fn state_is_saved_against_what_was_loaded_and_knows_the_latest_event() {
     let timed = |id: &'static str, ms| {
         let time = Some(Timestamp::from_millisecond(ms).unwrap());
         schema
-            .check(Record { bytes: Bytes::from_static(b"{}"), tree: parsed.root(), id: id.into(), time })
+            .check(Record {
+                bytes: Bytes::from_static(b"{}"),
+                tree: parsed.root(),
+                id: id.into(),
+                remember: Remember::Window,
+                time,
+            })
             .unwrap()
     };
     local.append(batch("acme", vec![timed("1", 2000), timed("2", 1000)])).await.unwrap();

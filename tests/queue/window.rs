@@ -93,3 +93,36 @@ async fn a_store_that_was_down_for_longer_than_the_window_goes_on() {
         assert_eq!(receipt.duplicates, 1);
     }
 }
+
+#[tokio::test]
+async fn record_is_remembered_as_long_as_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Hand::at(START);
+    let mut local = Local::open(folder.path(), limits(), clock.clone()).unwrap();
+    register(&local, "acme", &["a"]).await;
+    let minutes = |n: u64| Duration::from_secs(n * 60);
+    let mut now = START;
+    let steps = [
+        // Minutes since the step before, what is remembered, and whether it is new.
+        (0, Remember::For(minutes(10)), 1),
+        (10, Remember::For(minutes(10)), 0),
+        (1, Remember::For(minutes(10)), 1),
+        (0, Remember::Never, 1),
+        (0, Remember::Never, 1),
+        (5, Remember::For(minutes(10)), 0),
+        (60, Remember::Window, 0),
+        (0, Remember::For(minutes(10)), 1),
+    ];
+    for (n, (later, remember, stored)) in steps.into_iter().enumerate() {
+        if n == 4 {
+            local.close().await.unwrap();
+            local = Local::open(folder.path(), limits(), clock.clone()).unwrap();
+        }
+        clock.forward(minutes(later));
+        now += i64::try_from(later).unwrap() * 60_000;
+        let record = checked_for("1", "x", remember);
+        let received = Timestamp::from_millisecond(now).unwrap();
+        let receipt = local.append(Batch { received, ..batch("acme", vec![record]) }).await.unwrap();
+        assert_eq!(receipt.stored, stored, "step {n}: {remember:?}");
+    }
+}

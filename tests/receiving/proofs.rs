@@ -4,7 +4,7 @@ use aws_lc_rs::{digest, hmac};
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value as Json, json};
 
-use super::stage::{KEY, Stage, connector, instance};
+use super::stage::{KEY, Stage, connector_with, instance};
 
 const TAIL: &str = "  decode: {format: json}\n  event: {id: /id}\n  respond: {accepted: {status: 202}}\n";
 pub(super) const BODY: &str = r#"{"id":"1","type":"s"}"#;
@@ -15,7 +15,16 @@ pub(super) fn receiver(verify: &str) -> String {
 
 pub(super) async fn stage(verify: &str) -> Stage {
     let secrets = [("key", KEY), ("other", "another secret")];
-    Stage::with(instance(connector(&receiver(verify)), "probe", &secrets), Default::default(), None).await
+    Stage::with(
+        instance(
+            connector_with(&format!("receiver:\n{}", receiver(verify)), ", remove: [/key]"),
+            "probe",
+            &secrets,
+        ),
+        Default::default(),
+        None,
+    )
+    .await
 }
 
 fn mac(key: &str, message: &str) -> Vec<u8> {

@@ -244,7 +244,7 @@ async fn a_message_that_goes_on_is_an_event_too_and_asks_for_an_operation() {
 #[tokio::test]
 async fn two_instances_cannot_share_a_path_of_a_rule() {
     let rules = "    - name: there\n      method: GET\n      path: /.well-known/there\n      verify: skip\n      \
-         respond: {status: 200}\n      sample: {method: GET}\n";
+         respond: {status: 200, json: {there: true}}\n      sample: {method: GET}\n";
     let connector = stage::connector(&spec(rules).replace("path: /in", "path: /in/{{ instance.id }}"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let caller = Arc::new(Caller::new(Arc::new(Vendor::default()), clock.clone(), Pace::default()));

@@ -84,10 +84,20 @@ pub fn connector(receiver: &str) -> Arc<Connector> {
 
 /// The same from a receiver and whatever stands before it.
 pub fn connector_of(parts: &str) -> Arc<Connector> {
+    connector_with(parts, "")
+}
+
+/// The same with more of `output`.
+pub fn connector_with(parts: &str, output: &str) -> Arc<Connector> {
+    let schema = r#"{"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}"#;
+    connector_checking(parts, output, schema)
+}
+
+/// The same with a schema of its own.
+pub fn connector_checking(parts: &str, output: &str, schema: &str) -> Arc<Connector> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("probe");
     std::fs::create_dir(&path).unwrap();
-    let schema = r#"{"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}"#;
     std::fs::write(path.join("record.json"), schema).unwrap();
     std::fs::write(path.join("sample.json"), r#"{"id": "1", "a": "1", "b": "2", "type": "s"}"#).unwrap();
     let spec = format!(
@@ -95,7 +105,7 @@ pub fn connector_of(parts: &str) -> Arc<Connector> {
          secrets:\n  key: {{title: Key, description: The key.}}\n  other: {{title: Other, description: Another.}}\n  \
          third: {{title: Third, description: One more.}}\n\
          {parts}\n\
-         output: {{schema: record.json}}\nsamples: [sample.json]\n"
+         output: {{schema: record.json{output}}}\nsamples: [sample.json]\n"
     );
     std::fs::write(path.join("connector.yaml"), spec).unwrap();
     match forebay::connector::load::load(&path) {
@@ -154,6 +164,11 @@ impl Transport for Nowhere {
 /// What an endpoint reaches: a vendor that is asked for keys.
 fn reach(vendor: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Reach {
     Reach { caller: Arc::new(Caller::new(vendor, clock, Pace::default())), deeds: None }
+}
+
+/// What an endpoint reaches that asks nobody.
+pub fn nowhere() -> Reach {
+    reach(Arc::new(Nowhere), Arc::new(SystemClock))
 }
 
 /// The end of an instance that nobody listens at.

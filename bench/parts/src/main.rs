@@ -146,7 +146,13 @@ async fn run(step: Step, rounds: usize, folder: &Path) -> io::Result<Duration> {
                     let parsed = Parsed::read(record).map_err(Error::other)?;
                     if step == Step::Check {
                         let (bytes, id) = (Bytes::new(), Bytes::new());
-                        let record = Record { bytes, tree: parsed.root(), id, time: None };
+                        let record = Record {
+                            bytes,
+                            tree: parsed.root(),
+                            id,
+                            remember: Default::default(),
+                            time: None,
+                        };
                         connector.output.schema.check(record).map_err(|e| Error::other(e.to_string()))?;
                     }
                 }

@@ -19,6 +19,7 @@ mod auth;
 mod calls;
 mod check;
 mod compiler;
+mod identity;
 mod kinds;
 mod names;
 mod operations;
@@ -87,10 +88,12 @@ impl Compiler {
         self.prove(top);
         if let Some(receiver) = &receiver {
             self.prove_samples(receiver, output.as_ref(), &samples);
+            self.tells_events_apart(top, receiver, &samples);
         }
         if let (Some(receiver), Some(output)) = (&receiver, &output) {
             self.delivers_no_secret(top, &receiver.verify, output);
             self.known_by_no_secret(top, receiver);
+            self.removes_secrets(top, receiver, output);
         }
         let simulate = self.simulate(top, receiver.as_ref());
         self.folder_name(top, file);

@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 
 use super::at::At;
 use super::compiler::Compiler;
-use crate::connector::model::{Envelope, Output, Proof, Receiver, Verify};
-use crate::connector::pick::{EventPick, Pick};
+use crate::connector::model::{Each, Envelope, Output, Proof, Receiver, Verify};
+use crate::connector::pick::{EventPick, Pick, Pointer};
+use crate::connector::removal::Removal;
 use crate::connector::schema::RecordSchema;
 use crate::spec::fix::Fix;
 use crate::spec::load;
@@ -28,7 +29,22 @@ impl Compiler {
         let (schema, described) = schema.unzip();
         let known_types = at.get("known_types").map(|at| self.known_types(&at)).unwrap_or_default();
         let envelope = self.envelope(&at);
-        Some(Output { schema: schema?, described: described?, known_types, envelope })
+        let remove =
+            Removal(at.get("remove").iter().flat_map(At::items).filter_map(|at| self.removed(&at)).collect());
+        Some(Output { schema: schema?, described: described?, known_types, envelope, remove })
+    }
+
+    /// One place that is removed from records.
+    fn removed(&mut self, at: &At<'_>) -> Option<Pointer> {
+        let pointer = self.pointer(at)?;
+        if pointer.0.is_empty() {
+            self.report(
+                Mistake::new(Code::Contradiction, Place::value(&at.path), "this removes the whole record")
+                    .help("name a value in the record: `/token`"),
+            );
+            return None;
+        }
+        Some(pointer)
     }
 
     /// What is put around a record. Naming headers asks for it, and so does `envelope`, which may name more.
@@ -84,6 +100,27 @@ impl Compiler {
                     .help("ids and types stand in logs and metrics: pick what tells one event from another"),
                 );
             }
+        }
+    }
+
+    /// What proves the sender and stands in the body is a secret too: it is removed from records.
+    pub fn removes_secrets(&mut self, top: &At<'_>, receiver: &Receiver, output: &Output) {
+        for leak in leaks(receiver) {
+            if output.remove.covers(&leak) {
+                continue;
+            }
+            let at = top.get("output");
+            let place = at.map_or_else(|| Place::value(&top.path), |at| Place::key(&at.path));
+            self.report(
+                Mistake::new(
+                    Code::SecretAstray,
+                    place,
+                    format!(
+                        "what proves the sender would stand in every record: verify → `{leak}` of the record"
+                    ),
+                )
+                .help(format!("remove it from records: `remove: [{leak}]` under `output`")),
+            );
         }
     }
 
@@ -219,6 +256,54 @@ fn files(folder: &FilePath) -> Vec<String> {
     let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
+}
+
+/// Where secrets that prove the sender stand in records, as pointers into the record.
+fn leaks(receiver: &Receiver) -> Vec<Pointer> {
+    const ANY: &str = "*";
+    let any = || Pointer(vec![ANY.to_owned()]);
+    let records = &receiver.records;
+    let (Each::At(each), true) = (&records.each, records.layers.is_empty()) else { return Vec::new() };
+    // A list at a place brings its members, and what is no list is an item itself.
+    let lists = each.iter().flat_map(|each| [each.clone(), each.clone().join(&any())]);
+    let items: Vec<Pointer> = match records.then_each.as_slice() {
+        [] => lists.collect(),
+        then => lists
+            .flat_map(|list| then.iter().map(move |inner| list.clone().join(inner)))
+            .flat_map(|inner| [inner.clone(), inner.join(&any())])
+            .collect(),
+    };
+    let roots: Vec<Pointer> =
+        items.iter().flat_map(|item| records.unwrap.iter().map(|inner| item.clone().join(inner))).collect();
+    let mut found: Vec<Pointer> = Vec::new();
+    for check in receiver.verify.checks() {
+        let place = match &check.proof {
+            Proof::Token { place, .. } => place,
+            Proof::Jwt(jwt) => &jwt.place,
+            Proof::Basic { .. } | Proof::Hmac { .. } | Proof::Digest { .. } | Proof::PublicKey { .. } => {
+                continue;
+            }
+        };
+        let secret = match (place, &check.each) {
+            (Pick::Item(inner), Some(list)) => list.clone().join(&any()).join(inner),
+            (Pick::Body(pointer) | Pick::Item(pointer), _) => pointer.clone(),
+            (Pick::Header(_) | Pick::Query(_) | Pick::Form(_), _) => continue,
+        };
+        for root in &roots {
+            let same = |(a, b): (&String, &String)| {
+                let index = |text: &str| text.parse::<usize>().is_ok();
+                a == b || a == ANY && index(b) || b == ANY && index(a)
+            };
+            if root.0.len() < secret.0.len() && root.0.iter().zip(&secret.0).all(same) {
+                let inside = Pointer(secret.0.iter().skip(root.0.len()).cloned().collect());
+                // A list that is taken for a record names its members by any position: that is the other root.
+                if !inside.0.iter().any(|token| token == ANY) && !found.contains(&inside) {
+                    found.push(inside);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Whether a place of a request holds what proves the sender.

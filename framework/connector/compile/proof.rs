@@ -80,6 +80,8 @@ impl Compiler {
                 self.prove_picks(place, (item, &record), key, picks);
             }
             if let Some(output) = output {
+                let mut record = record;
+                output.remove.remove_from(&mut record);
                 self.prove_record(place, output, &record);
             }
         }
@@ -119,17 +121,10 @@ impl Compiler {
     }
 
     fn prove_record(&mut self, place: &Place, output: &Output, record: &Json) {
-        let wrong: Vec<String> = output
-            .schema
-            .validator()
-            .iter_errors(record)
-            .take(3)
-            .map(|e| {
-                let at = e.instance_path().to_string();
-                let at = if at.is_empty() { "the record".to_owned() } else { at };
-                crate::error::escaped(&format!("{at}: {e}"), 200)
-            })
-            .collect();
+        let wrong = output.schema.faults(record, 3).into_iter().map(|(at, what)| {
+            let at = if at.is_empty() { "the record".to_owned() } else { at };
+            crate::error::escaped(&format!("{at}: {what}"), 200)
+        });
         for wrong in wrong {
             self.bad_sample(place, &format!("the sample's record does not fit the schema: {wrong}"), &[]);
         }

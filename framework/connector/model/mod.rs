@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use super::pick::EventPick;
+use super::removal::Removal;
 use super::schema::RecordSchema;
 use super::template::{Text, Vars};
 
@@ -99,6 +100,8 @@ pub struct Output {
     pub known_types: BTreeMap<String, String>,
     /// What is put around a record.
     pub envelope: Option<Envelope>,
+    /// What is removed from a record.
+    pub remove: Removal,
 }
 
 /// What is put around a record: connector, instance, id and time of receiving always, and these.

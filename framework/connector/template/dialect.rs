@@ -132,7 +132,10 @@ impl<'a> Writer<'a> {
                     ast::UnaryOpKind::Not => "(not ",
                     ast::UnaryOpKind::Neg => "(-",
                 });
-                self.expression(&unary.expr)?;
+                match unary.op {
+                    ast::UnaryOpKind::Not => self.expression(&unary.expr)?,
+                    ast::UnaryOpKind::Neg => self.number(&unary.expr)?,
+                }
                 self.push(")");
                 Ok(())
             }
@@ -154,7 +157,10 @@ impl<'a> Writer<'a> {
             ast::Expr::Test(test) => {
                 self.listed(expr, "test", test.name, TESTS)?;
                 self.push("(");
-                self.expression(&test.expr)?;
+                match test.name {
+                    "number" | "integer" => self.number(&test.expr)?,
+                    _ => self.expression(&test.expr)?,
+                }
                 self.push(" is ");
                 self.push(test.name);
                 self.arguments(expr, &test.args)?;
@@ -255,10 +261,23 @@ impl<'a> Writer<'a> {
             Op::FloorDiv => " // ",
             Op::Rem => " % ",
         };
+        let numbers = !matches!(binary.op, Op::ScAnd | Op::ScOr);
         self.push("(");
-        self.expression(&binary.left)?;
-        self.push(operator);
-        self.expression(&binary.right)?;
+        for (operand, behind) in [(&binary.left, operator), (&binary.right, ")")] {
+            match operand {
+                ast::Expr::Const(_) => self.expression(operand)?,
+                _ if numbers => self.number(operand)?,
+                _ => self.expression(operand)?,
+            }
+            self.push(behind);
+        }
+        Ok(())
+    }
+
+    /// An operand that is calculated with: minijinja knows no numbers but its own.
+    fn number(&mut self, expr: &ast::Expr) -> Written {
+        self.push("__number(");
+        self.expression(expr)?;
         self.push(")");
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 
+use super::operators;
 use super::work::spend;
 use crate::connector::node::{Kept, Node, Number, Shape};
 
@@ -33,7 +34,7 @@ fn value(kept: &Arc<Kept>, node: Node<'_>) -> Value {
         Shape::Bool(value) => Value::from(value),
         Shape::Number(Number::Unsigned(number)) => Value::from(number),
         Shape::Number(Number::Signed(number)) => Value::from(number),
-        Shape::Number(Number::Float(number)) => Value::from(number),
+        Shape::Number(Number::Float(number)) => operators::digits(node.raw(), number),
         Shape::Text(text) => Value::from(text.as_ref()),
         Shape::List(_) => Value::from_object(Part { kept: kept.clone(), row: node.row_number(), map: false }),
         Shape::Map(_) => Value::from_object(Part { kept: kept.clone(), row: node.row_number(), map: true }),
@@ -115,7 +116,6 @@ impl Object for Part {
 mod tests {
     use serde_json::{Value as Json, json};
 
-    use super::super::operators;
     use super::*;
 
     /// What stands there, as templates write it.

@@ -13,7 +13,7 @@ use minijinja::{Environment, Error, Value};
 use serde_json::Value as Json;
 
 use super::fault::{MAX_TEXT, TOO_LONG, refused};
-use super::operators::{data, is_omit, scalar, value as made};
+use super::operators::{data, is_omit, number, scalar, value as made, written};
 use super::work::{spend, weight};
 use crate::connector::units;
 
@@ -33,7 +33,11 @@ const FILTERS: &[(&str, Filter)] = &[
         Ok(if value.is_undefined() { argument(args, 0)?.clone() } else { value.clone() })
     }),
     ("join_url", join_url),
-    ("tojson", |value, _| Ok(Value::from(json(value)?.to_string()))),
+    ("tojson", |value, _| {
+        let text =
+            written(value, || "a value is missing".to_owned()).map_err(|fault| refused(fault.to_string()))?;
+        text.map(Value::from).ok_or_else(|| refused("`omit` is no data"))
+    }),
     ("urlencode", |value, _| minijinja::filters::urlencode(value).map(Value::from)),
     ("base64", |value, _| Ok(Value::from(BASE64.encode(&bytes(value)?)))),
     ("base64url", |value, _| Ok(Value::from(BASE64URL_NOPAD.encode(&bytes(value)?)))),
@@ -261,7 +265,7 @@ fn map(value: &Value, args: &[Value]) -> Made {
 fn int(value: &Value, _: &[Value]) -> Made {
     let number = match value.as_str() {
         Some(text) => text.trim().parse::<i64>().ok(),
-        None => i64::try_from(value.clone()).ok(),
+        None => i64::try_from(number(value)).ok(),
     };
     number.map(Value::from).ok_or_else(|| refused("this is no whole number"))
 }

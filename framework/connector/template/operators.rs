@@ -27,6 +27,49 @@ impl Object for Omit {
     }
 }
 
+/// A number that a double does not hold as it is written: `1e400`, `12.50`, 30 digits. It is written as it came, and
+/// compared and calculated with as the double that is nearest.
+#[derive(Debug)]
+struct Digits {
+    text: String,
+    number: f64,
+}
+
+impl Object for Digits {
+    fn repr(self: &std::sync::Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &std::sync::Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A number as it is written, and the double that is nearest.
+pub(super) fn digits(text: &str, number: f64) -> Value {
+    if Json::from(number).to_string() == text {
+        return Value::from(number);
+    }
+    Value::from_object(Digits { text: text.to_owned(), number })
+}
+
+/// The same value, a number as a double or an integer.
+pub(super) fn number(value: &Value) -> Value {
+    value.downcast_object_ref::<Digits>().map_or_else(|| value.clone(), |digits| Value::from(digits.number))
+}
+
+/// Digits that a double surely tells apart.
+const EXACT: usize = 15;
+
+/// Whether two numbers that are the same double are written with digits that differ beyond it.
+fn differ(a: &Value, b: &Value) -> bool {
+    match (a.downcast_object_ref::<Digits>(), b.downcast_object_ref::<Digits>()) {
+        (Some(a), Some(b)) => a.text != b.text && a.text.len().max(b.text.len()) > EXACT,
+        (Some(one), None) | (None, Some(one)) => one.text.len() > EXACT,
+        (None, None) => false,
+    }
+}
+
 /// Data as templates see them.
 pub(super) fn value(data: Json) -> Value {
     Value::from(Serde(data))
@@ -45,6 +88,7 @@ pub(super) fn is_omit(value: &Value) -> bool {
 /// Adds the comparisons to the environment, under names that no spec can write.
 pub(super) fn register(environment: &mut Environment<'static>) {
     environment.add_global("omit", omit());
+    environment.add_function("__number", |value: Value| number(&value));
     environment.add_function("__eq", |a: Value, b: Value| same(&a, &b));
     environment.add_function("__ne", |a: Value, b: Value| !same(&a, &b));
     environment.add_function("__lt", |a: Value, b: Value| order(&a, &b) == Some(Ordering::Less));
@@ -65,6 +109,10 @@ pub(super) fn register(environment: &mut Environment<'static>) {
 
 /// Equal, and nothing in either is missing.
 fn same(a: &Value, b: &Value) -> bool {
+    if differ(a, b) {
+        return false;
+    }
+    let (a, b) = (&number(a), &number(b));
     spend(weight(a)).is_ok() && !lacks(a) && !lacks(b) && a.kind() == b.kind() && a == b
 }
 
@@ -90,6 +138,7 @@ fn members(value: &Value) -> impl Iterator<Item = (Value, Value)> {
 }
 
 fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    let (a, b) = (&number(a), &number(b));
     let ordered = matches!(a.kind(), ValueKind::Number | ValueKind::String);
     (ordered && a.kind() == b.kind() && spend(weight(a)).is_ok()).then(|| a.cmp(b))
 }
@@ -126,6 +175,7 @@ fn join(a: &Value, b: &Value) -> Result<Value, Error> {
 
 /// `a * b`, of numbers alone: repeating text has no bound.
 fn times(a: &Value, b: &Value) -> Result<Value, Error> {
+    let (a, b) = (&number(a), &number(b));
     let whole = |v: &Value| v.is_integer().then(|| i64::try_from(v.clone()).ok()).flatten();
     let product = match (whole(a), whole(b)) {
         (Some(a), Some(b)) => a.checked_mul(b).map(Value::from),
@@ -139,6 +189,9 @@ fn times(a: &Value, b: &Value) -> Result<Value, Error> {
 
 /// The text of a string, number or boolean, spelled as JSON spells it.
 pub(super) fn scalar(value: &Value) -> Result<Cow<'_, str>, Error> {
+    if let Some(digits) = value.downcast_object_ref::<Digits>() {
+        return Ok(Cow::Owned(digits.text.clone()));
+    }
     match value.kind() {
         ValueKind::String => Ok(Cow::Borrowed(value.as_str().unwrap_or_default())),
         ValueKind::Bool => Ok(Cow::Borrowed(if value.is_true() { "true" } else { "false" })),
@@ -194,7 +247,65 @@ pub(super) fn data(value: &Value, culprit: impl Fn() -> String) -> Result<Option
     nested(value, 0).map(Some)
 }
 
+/// A value as the text of JSON, numbers with every digit; `None` where it is `omit`.
+pub(super) fn written(value: &Value, culprit: impl Fn() -> String) -> Result<Option<String>, Fault> {
+    if is_omit(value) {
+        return Ok(None);
+    }
+    if value.is_undefined() {
+        return Err(Fault::new(culprit()));
+    }
+    let mut out = String::new();
+    write(value, 0, &mut out)?;
+    Ok(Some(out))
+}
+
+fn write(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
+    if let Some(digits) = value.downcast_object_ref::<Digits>() {
+        out.push_str(&digits.text);
+        return spend(NODE).map_err(Fault::from);
+    }
+    if depth > MAX_DEPTH {
+        return Err(Fault::new("it is nested too deep"));
+    }
+    let mut first = true;
+    let mut comma = |out: &mut String| {
+        if !std::mem::take(&mut first) {
+            out.push(',');
+        }
+    };
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => {
+            spend(NODE)?;
+            out.push('[');
+            for item in value.try_iter()?.filter(|item| !is_omit(item)) {
+                comma(out);
+                write(&item, depth + 1, out)?;
+            }
+            out.push(']');
+        }
+        ValueKind::Map => {
+            spend(NODE)?;
+            out.push('{');
+            for (key, item) in members(value) {
+                if !is_omit(&item) {
+                    comma(out);
+                    out.push_str(&Json::from(scalar(&key)?.as_ref()).to_string());
+                    out.push(':');
+                    write(&item, depth + 1, out)?;
+                }
+            }
+            out.push('}');
+        }
+        _ => out.push_str(&nested(value, depth)?.to_string()),
+    }
+    if out.len() > MAX_TEXT { Err(Fault::from(refused(TOO_LONG))) } else { Ok(()) }
+}
+
 fn nested(value: &Value, depth: usize) -> Result<Json, Fault> {
+    if let Some(digits) = value.downcast_object_ref::<Digits>() {
+        return Ok(Json::from(digits.number));
+    }
     if depth > MAX_DEPTH {
         return Err(Fault::new("it is nested too deep"));
     }

@@ -14,7 +14,7 @@ use super::known::{Known, Memory};
 use super::letters;
 use crate::connector::instance::InstanceId;
 use crate::connector::model::OnReuse;
-use crate::connector::record::Checked;
+use crate::connector::record::{Checked, Remember};
 use crate::queue::{Batch, DeadLetter, DeadReason, DeadWhat, Receipt};
 
 /// What becomes of ids that are known.
@@ -100,8 +100,12 @@ pub(super) fn judge(
     for record in &batch.records {
         let made = || Mark::of(&memory.key, &batch.instance, record.id(), record.record());
         let mark = marks.next().unwrap_or_else(made);
-        let seen = window.look(&mark);
-        if seen != Seen::Same {
+        let seen = match record.remember() {
+            Remember::Window => window.look(&mark),
+            Remember::For(age) => window.look_within(&mark, batch.received.as_millisecond(), age),
+            Remember::Never => Seen::New,
+        };
+        if seen != Seen::Same && record.remember() != Remember::Never {
             window.remember(mark);
         }
         let deliver = match (seen, dedupe, batch.on_reuse) {

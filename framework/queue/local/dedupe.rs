@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest;
@@ -120,6 +121,9 @@ struct Run {
     at: i64,
     /// How many of them are still remembered.
     left: usize,
+    /// The number of its first mark, and how many there were.
+    first: u32,
+    marks: u32,
 }
 
 /// The ids of one instance that are remembered.
@@ -152,6 +156,33 @@ impl Window {
             }
         }
         seen
+    }
+
+    /// What is known of this mark from commits that are no further from `now` than `age`.
+    pub(super) fn look_within(&self, mark: &Mark, now: i64, age: Duration) -> Seen {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let mut seen = Seen::New;
+        for number in self.index.iter_hash(mark.id[0]) {
+            let near = || self.committed_at(*number).is_none_or(|at| at.abs_diff(now) <= age);
+            match self.entry(*number) {
+                Some(known) if known.id != mark.id || !near() => {}
+                Some(known) if known == mark => return Seen::Same,
+                Some(_) => seen = Seen::Reused,
+                None => {}
+            }
+        }
+        seen
+    }
+
+    /// When an entry was committed, in milliseconds; `None` while its commit is in the making.
+    fn committed_at(&self, number: u32) -> Option<i64> {
+        // Of the oldest commit a part may be forgotten: its first number is below that of the oldest entry. Numbers wrap,
+        // and half of their range is free.
+        let from_oldest = |number: u32| number.wrapping_sub(self.first) as i32;
+        let place = from_oldest(number);
+        let after = self.runs.partition_point(|run| from_oldest(run.first) <= place);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        (place.wrapping_sub(from_oldest(run.first)) < run.marks as i32).then_some(run.at)
     }
 
     fn entry(&self, number: u32) -> Option<&Mark> {
@@ -195,7 +226,8 @@ impl Window {
 
     /// Closes a commit: its last `marks` marks stand in this row of `ids`.
     pub(super) fn committed(&mut self, seq: i64, at: i64, marks: usize) {
-        self.runs.push_back(Run { seq, at, left: marks });
+        let first = self.first.wrapping_add(self.entries.len().saturating_sub(marks) as u32);
+        self.runs.push_back(Run { seq, at, left: marks, first, marks: marks as u32 });
     }
 
     /// Whether nothing is remembered.
@@ -250,7 +282,6 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
-    use std::time::Duration;
 
     use super::*;
 
@@ -259,6 +290,23 @@ mod tests {
     fn mark(id: u64) -> Mark {
         let instance = InstanceId::parse("acme").unwrap();
         Mark::of(&KEY, &instance, &id.to_le_bytes(), b"bytes")
+    }
+
+    #[test]
+    fn look_within_age_ignores_older_commits() {
+        let mut window = Window::new(Duration::from_secs(3600));
+        window.first = u32::MAX - 1;
+        for (at, ids) in [(0, 0..3), (60_000, 3..5)] {
+            let before = window.len();
+            ids.for_each(|id| window.remember(mark(id)));
+            window.committed(at + 1, at, window.len() - before);
+        }
+        window.remember(mark(9));
+        let look = |id, now| window.look_within(&mark(id), now, Duration::from_secs(30));
+        assert!((0..3).all(|id| look(id, 30_000) == Seen::Same && look(id, 30_001) == Seen::New));
+        assert!((3..5).all(|id| look(id, 90_000) == Seen::Same && look(id, 90_001) == Seen::New));
+        assert_eq!(look(9, 1_000_000), Seen::Same, "its commit is in the making");
+        assert_eq!(window.look(&mark(0)), Seen::Same);
     }
 
     #[test]

@@ -204,10 +204,19 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     /// What is known of this mark.
     pub(super) fn look(&self, mark: &Mark) -> Seen {
-        match self.window.look(mark) {
+        self.look_by(|window| window.look(mark))
+    }
+
+    /// What is known of this mark from commits that are no further from `now` than `age`.
+    pub(super) fn look_within(&self, mark: &Mark, now: i64, age: Duration) -> Seen {
+        self.look_by(|window| window.look_within(mark, now, age))
+    }
+
+    fn look_by(&self, look: impl Fn(&Window) -> Seen) -> Seen {
+        match look(&*self.window) {
             Seen::Same => Seen::Same,
             seen if self.unnamed.is_empty() => seen,
-            seen => match (seen, self.unnamed.look(mark)) {
+            seen => match (seen, look(self.unnamed)) {
                 (_, Seen::Same) => Seen::Same,
                 (Seen::Reused, _) | (_, Seen::Reused) => Seen::Reused,
                 _ => Seen::New,

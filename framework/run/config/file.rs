@@ -325,6 +325,7 @@ impl Receiver {
         receive::limits::Limits {
             connections: given.connections.unwrap_or(rest.connections),
             body: size(given.body, rest.body),
+            body_fixed: given.body.is_some(),
             inflated: size(given.inflated, rest.inflated),
             header_time: given.header_time.map_or(rest.header_time, |Span(time)| time),
             body_time: given.body_time.map_or(rest.body_time, |Span(time)| time),

@@ -3,6 +3,7 @@
 //! Called by `cli`. It looks at the connector alone and judges nothing.
 
 use crate::connector::model::{Connector, Decode, OnReuse, Proof};
+use crate::connector::record::Remember;
 
 /// One kind of case, in words: what it shows.
 pub fn wanting(connector: &Connector) -> Vec<String> {
@@ -37,6 +38,9 @@ pub fn wanting(connector: &Connector) -> Vec<String> {
         wanted.push(format!("the request of the rule `{}`, and its answer", rule.name));
     }
     wanted.push(match receiver.event.on_reuse {
+        _ if receiver.event.with_id == Remember::Never => {
+            "an event that comes twice: two records, since nothing is a duplicate".to_owned()
+        }
         OnReuse::DeadLetter => {
             "an event that comes twice, and other bytes under its id: a dead letter".to_owned()
         }

@@ -54,7 +54,9 @@ pub fn records(connector: &Connector, body: &[u8]) -> Vec<String> {
     let items = elements.flat_map(|element| list(first(then_each, &element)));
     let record = |item: Json| {
         let record = first(unwrap, &item);
-        opened(layers, &record).unwrap_or(record).to_string()
+        let mut record = opened(layers, &record).unwrap_or(record);
+        connector.output.remove.remove_from(&mut record);
+        record.to_string()
     };
     items.map(record).collect()
 }

@@ -11,12 +11,15 @@ use super::compiler::Compiler;
 use super::names::Here;
 use crate::connector::coding::Coding;
 use crate::connector::model::{Receiver, Sender, StatusRange};
+use crate::connector::units;
 
 impl Compiler {
     /// Our side.
     pub fn receiver(&mut self, top: &At<'_>) -> Option<Receiver> {
         let at = top.get("receiver")?;
         let path = self.text_of(&at, "path", Here::Path);
+        let methods =
+            at.get("methods").iter().flat_map(At::items).filter_map(|at| at.text()?.parse().ok()).collect();
         let verify = at.get("verify").and_then(|at| self.verify(&at));
         let rules = at.get("rules").map(|at| at.items().filter_map(|at| self.rule(&at)).collect());
         let decode = at.get("decode").and_then(|at| self.decode(&at));
@@ -28,6 +31,7 @@ impl Compiler {
         self.answers(&at, &respond, &sender);
         Some(Receiver {
             path: path?,
+            methods: if at.has("methods") { methods } else { vec![http::Method::POST] },
             verify: verify?,
             rules: rules.unwrap_or_default(),
             decode: decode?,
@@ -48,6 +52,7 @@ impl Compiler {
             gives_up_after: part("gives_up_after").and_then(|at| self.duration(&at)),
             ordered: at.as_ref().is_some_and(|at| at.flag("ordered")),
             encoding: part("encoding").as_ref().and_then(At::text).and_then(Coding::named),
+            max_body: part("max_body").as_ref().and_then(At::text).and_then(units::bytes),
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value as Json;
 
-use super::rules::{is_verified, method};
+use super::rules::{is_per_item, is_verified, method};
 use crate::connector::compile::at::At;
 use crate::connector::compile::compiler::Compiler;
 use crate::connector::compile::proof::about;
@@ -20,10 +20,11 @@ impl Compiler {
         let Some(receiver) = top.get("receiver") else { return };
         let mut rules: Vec<At<'_>> = receiver.get("rules").iter().flat_map(At::items).collect();
         for rule in &rules {
-            self.prove_rule(rule);
+            self.prove_rule(&receiver, rule);
             self.does_something(rule);
             self.is_used(top, rule);
             self.keeps_door_shut(&receiver, rule);
+            self.ends_no_other_item(&receiver, rule);
         }
         // The order in which they are asked: those that need no proof first.
         rules.sort_by_key(is_verified);
@@ -37,7 +38,55 @@ impl Compiler {
         }
     }
 
-    fn prove_rule(&mut self, rule: &At<'_>) {
+    /// A rule per item holds for one item at least of its own sample.
+    fn prove_rule_per_item(&mut self, receiver: &At<'_>, when: &At<'_>, sample: &At<'_>) {
+        let Some(condition) = about(when, "item") else { return };
+        let Some(items) = sample.get("json").and_then(|json| items_of(receiver, json.value)) else { return };
+        let holds =
+            |item: &Json| condition.holds(&Scope::default().with("item", item.clone())).unwrap_or(true);
+        if items.iter().any(holds) {
+            return;
+        }
+        let source = when.text().unwrap_or_default();
+        self.report(
+            Mistake::new(
+                Code::Disproved,
+                Place::value(&when.path),
+                format!("`{source}` holds for no item of the rule's own sample"),
+            )
+            .help("with `per: item` the condition is about `item`, one of those at `records.each`")
+            .related(Place::key(&sample.path), "the sample"),
+        );
+    }
+
+    /// A request may bring other items beside the one that a rule is about: they must not end with it.
+    fn ends_no_other_item(&mut self, receiver: &At<'_>, rule: &At<'_>) {
+        let ends = rule.has("respond") || rule.flag("ignore");
+        if !ends || !is_verified(rule) || is_per_item(rule) {
+            return;
+        }
+        let by_head = rule.get("when").and_then(|at| about(&at, "request")).is_some_and(|condition| {
+            let body = |name: &String| {
+                ["request.json", "request.body", "request.form"].iter().any(|root| name.starts_with(root))
+            };
+            !condition.names().iter().any(body)
+        });
+        let sample = rule.get("sample").and_then(|sample| sample.get("json"));
+        if by_head || sample.and_then(|json| items_of(receiver, json.value)).is_none() {
+            return;
+        }
+        let ending = if rule.has("respond") { "respond" } else { "ignore" };
+        self.report(
+            Mistake::new(
+                Code::EndsOthers,
+                rule.get(ending).map_or_else(|| Place::value(&rule.path), |at| Place::key(&at.path)),
+                "this ends a request that may hold other items, and they would be lost",
+            )
+            .help("write the rule `per: item`: its condition is then about `item`, and the other items are delivered"),
+        );
+    }
+
+    fn prove_rule(&mut self, receiver: &At<'_>, rule: &At<'_>) {
         if let Some(at) = rule.get("sample").and_then(|sample| sample.get("method"))
             && at.text().is_some_and(|name| name != method(rule).as_str())
         {
@@ -48,6 +97,9 @@ impl Compiler {
             );
         }
         let (Some(at), Some(sample)) = (rule.get("when"), rule.get("sample")) else { return };
+        if is_per_item(rule) {
+            return self.prove_rule_per_item(receiver, &at, &sample);
+        }
         let Some(condition) = about(&at, "request") else { return };
         if holds(&condition, rule) == Some(false) {
             let source = at.text().unwrap_or_default();
@@ -188,11 +240,24 @@ impl Compiler {
 /// Whether a rule ends a request that another one is for.
 fn takes(first: &At<'_>, rule: &At<'_>) -> bool {
     let ends = first.has("respond") || first.flag("ignore");
-    if !ends || method(first) != method(rule) || first.text_of("path") != rule.text_of("path") {
+    // A rule per item is asked after all others, and ends no request.
+    if !ends
+        || is_per_item(first)
+        || is_per_item(rule)
+        || method(first) != method(rule)
+        || first.text_of("path") != rule.text_of("path")
+    {
         return false;
     }
     let Some(when) = first.get("when") else { return true };
     about(&when, "request").is_some_and(|condition| holds(&condition, rule) == Some(true))
+}
+
+/// The items of a body, where `records.each` leads to a list of them.
+fn items_of<'j>(receiver: &At<'_>, body: &'j Json) -> Option<&'j Vec<Json>> {
+    let each = receiver.get("records").and_then(|at| at.get("each"));
+    let Some(each) = each else { return body.as_array() };
+    each.one_or_many().iter().find_map(|at| body.pointer(at.text()?)).and_then(Json::as_array)
 }
 
 /// Whether a condition holds for a rule's sample; `None` where that cannot be told.

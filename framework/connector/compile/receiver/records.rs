@@ -1,5 +1,7 @@
 //! How a body is read: its format, its items and records, and the picks into an item.
 
+use std::time::Duration;
+
 use crate::connector::coding::Coding;
 use crate::connector::compile::at::At;
 use crate::connector::compile::compiler::Compiler;
@@ -7,7 +9,12 @@ use crate::connector::compile::names::Here;
 use crate::connector::compile::values::time_format;
 use crate::connector::model::{Decode, Each, EventPicks, Layer, OnReuse, Otherwise, Records};
 use crate::connector::pick::{EventPick, Pointer, TimeFormat};
+use crate::connector::record::Remember;
 use crate::spec::mistake::{Code, Mistake, Place};
+
+/// How long equal bytes without an id are one event: most senders try again within minutes, and a notice that says
+/// nothing of its own comes again with the same bytes for another event.
+const WITHOUT_ID: Duration = Duration::from_secs(600);
 
 impl Compiler {
     pub(super) fn decode(&mut self, at: &At<'_>) -> Option<Decode> {
@@ -138,6 +145,7 @@ impl Compiler {
         if let (Some(at), false) = (&at, nested) {
             ["id", "time", "type"].iter().for_each(|key| self.no_outer(at, key));
         }
+        let (with_id, without_id) = self.dedupe(at.as_ref().and_then(|at| at.get("dedupe")));
         let mut picks = |key: &str| {
             let at = at.as_ref().and_then(|at| at.get(key));
             at.map(|at| self.event_picks(&at)).unwrap_or_default()
@@ -152,7 +160,28 @@ impl Compiler {
                 Some("deliver") => OnReuse::Deliver,
                 _ => OnReuse::DeadLetter,
             },
+            with_id,
+            without_id,
         }
+    }
+
+    /// How long the ids of events are remembered: of those with an id, and of those without.
+    fn dedupe(&mut self, at: Option<At<'_>>) -> (Remember, Remember) {
+        let Some(at) = at else { return (Remember::Window, Remember::For(WITHOUT_ID)) };
+        if at.text() == Some("off") {
+            return (Remember::Never, Remember::Never);
+        }
+        let window = at.get("window").and_then(|at| self.pause(&at)).map(Remember::For);
+        let without_id = at.get("without_id").and_then(|at| match at.text() {
+            Some("off") => Some(Remember::Never),
+            _ => self.pause(&at).map(Remember::For),
+        });
+        // A window that is shorter than ten minutes holds for events without an id too.
+        let default = match window {
+            Some(Remember::For(window)) => Remember::For(window.min(WITHOUT_ID)),
+            Some(Remember::Window | Remember::Never) | None => Remember::For(WITHOUT_ID),
+        };
+        (window.unwrap_or_default(), without_id.unwrap_or(default))
     }
 
     fn event_picks(&mut self, at: &At<'_>) -> Vec<(EventPick, TimeFormat)> {

@@ -18,6 +18,7 @@ impl Compiler {
     /// A request that is no event, and what becomes of it.
     pub(super) fn rule(&mut self, at: &At<'_>) -> Option<Rule> {
         self.rule_names(at);
+        self.per_item(at);
         let path = at.get("path").and_then(|at| self.text(&at, Here::Path));
         let when = at.get("when").and_then(|at| self.condition(&at, Here::Request));
         let capture = at.get("capture").map(|at| self.captures(&at)).unwrap_or_default();
@@ -31,6 +32,7 @@ impl Compiler {
             name: at.text_of("name")?.to_owned(),
             method: method(at),
             path,
+            per_item: is_per_item(at),
             when,
             verified: is_verified(at),
             capture,
@@ -38,6 +40,39 @@ impl Compiler {
             end,
             sample: sample?,
         })
+    }
+
+    /// A rule per item looks at what is decoded, of requests that are verified, and ends none of them.
+    fn per_item(&mut self, at: &At<'_>) {
+        if !is_per_item(at) {
+            return;
+        }
+        let mut refuse = |key: &str, message: &str, help: &str| {
+            let Some(place) = at.get(key).map(|at| Place::key(&at.path)) else { return };
+            self.report(Mistake::new(Code::Contradiction, place, message).help(help));
+        };
+        refuse(
+            "respond",
+            "a rule per item ends no request, and so answers none",
+            "leave `respond` out: the request is answered by `receiver.respond`; `ignore: true` leaves the item out",
+        );
+        for key in ["path", "method"] {
+            refuse(
+                key,
+                "a rule per item is asked about events, and they come to the receiver's own path and methods",
+                "leave it out",
+            );
+        }
+        if !is_verified(at) {
+            refuse("verify", "items are read of verified requests only", "leave `verify: skip` out");
+        }
+        if at.get("run").is_some_and(|run| run.value.is_object()) {
+            refuse(
+                "run",
+                "a rule per item makes no call: a request may hold thousands of items",
+                "run an operation of a resource, `RESOURCE.check`, or leave `per: item` out",
+            );
+        }
     }
 
     fn captures(&mut self, at: &At<'_>) -> Vec<Capture> {
@@ -183,6 +218,11 @@ impl Compiler {
 /// The method that a rule is routed by.
 pub(super) fn method(rule: &At<'_>) -> http::Method {
     rule.text_of("method").and_then(|method| method.parse().ok()).unwrap_or(http::Method::POST)
+}
+
+/// Whether a rule is asked about every item.
+pub(super) fn is_per_item(rule: &At<'_>) -> bool {
+    rule.text_of("per") == Some("item")
 }
 
 /// Whether a rule takes requests that proved who sent them.

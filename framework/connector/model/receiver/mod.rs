@@ -17,6 +17,8 @@ pub use self::rules::{Capture, End, Lifecycle, Reply, ReplyBody, Respond, Rule, 
 pub struct Receiver {
     /// The path that the vendor posts to.
     pub path: Text,
+    /// The methods that events come by; GET too where no body is read.
+    pub methods: Vec<http::Method>,
     /// How a request proves who sent it.
     pub verify: Verify,
     /// What happens to requests that are no events.
@@ -50,6 +52,8 @@ pub struct Sender {
     pub ordered: bool,
     /// How it compresses its bodies.
     pub encoding: Option<Coding>,
+    /// Bytes of the largest body that it sends, where that is known.
+    pub max_body: Option<u64>,
 }
 
 /// Statuses from first to last, both included.

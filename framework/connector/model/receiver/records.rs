@@ -2,6 +2,7 @@
 
 use crate::connector::coding::Coding;
 use crate::connector::pick::{EventPick, Pointer, TimeFormat};
+use crate::connector::record::Remember;
 use crate::connector::template::{Text, Tree};
 
 /// How a body is read.
@@ -92,6 +93,10 @@ pub struct EventPicks {
     pub kind: Vec<EventPick>,
     /// What becomes of other bytes under an id that is known.
     pub on_reuse: OnReuse,
+    /// How long the ids of events that have one are remembered.
+    pub with_id: Remember,
+    /// The same of events of which no id can be formed: they are known by the bytes of their body.
+    pub without_id: Remember,
 }
 
 /// What becomes of other bytes under an id that is known.

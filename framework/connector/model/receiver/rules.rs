@@ -14,6 +14,8 @@ pub struct Rule {
     pub method: http::Method,
     /// The path it is served at, beside the receiver's; `None` is the receiver's own.
     pub path: Option<Text>,
+    /// Whether it is asked about every item of a request, as `item`, instead of about the request.
+    pub per_item: bool,
     /// When it applies.
     pub when: Option<Condition>,
     /// Whether the request must be verified first.
@@ -22,7 +24,7 @@ pub struct Rule {
     pub capture: Vec<Capture>,
     /// What is done.
     pub run: Option<Run>,
-    /// How the request ends; `None` lets it go on.
+    /// How the request ends; `None` lets it go on. Of a rule per item it is the item that is not delivered.
     pub end: Option<End>,
     /// A request it applies to.
     pub sample: Sample,
