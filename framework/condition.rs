@@ -103,6 +103,12 @@ codes! {
     StoreReplaced = "store_replaced", Error, "put the database files back, or stop Forebay before you restore a backup";
     /// A sender's certificate ends at no issuer that the connector bundles: its requests get 503.
     SenderCertificate = "sender_certificate", Error, "update Forebay, or add the issuer to the file that the connector names under `certificate.issuers`";
+    /// The store was not closed cleanly, and its write-ahead log is missing.
+    StoreLogMissing = "store_log_missing", Warning, "compare what was sent with what was delivered, and back up forebay.db together with forebay.db-wal";
+    /// A copy of a database that was replaced waits to be delivered.
+    StoreCopyWaiting = "store_copy_waiting", Warning, "run Forebay once with the copy's folder as --data-dir to deliver what it holds, then remove it";
+    /// A reader with an open transaction keeps the write-ahead log from starting over.
+    CheckpointBlocked = "checkpoint_blocked", Warning, "end the program that holds a transaction on forebay.db open";
     /// The thread that writes the database has ended.
     WriterStopped = "writer_stopped", Error, "restart the process and report the log line before this one";
     /// The thread that writes the database has not finished one commit for minutes.

@@ -4,7 +4,7 @@ mod bounds;
 mod file;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use forebay::cli::InstanceFlags;
@@ -449,4 +449,57 @@ fn sinks_that_cannot_work_are_refused_before_anything_starts() {
     assert!(!said(&["https://me:hidden@siem.example.com/"]).contains("hidden"));
     let other = file.replace("events.jsonl", "./events.jsonl");
     assert!(said(&[&file, &other]).contains("another sink writes to"));
+}
+
+#[test]
+fn sinks_on_one_file_by_other_names_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let file = |name: &str| format!("file:{}", at(name).display());
+    std::fs::create_dir(at("sub")).unwrap();
+    std::os::unix::fs::symlink(at("out.jsonl"), at("link.jsonl")).unwrap();
+    std::os::unix::fs::symlink("link.jsonl", at("twice.jsonl")).unwrap();
+    std::os::unix::fs::symlink("sub", at("other")).unwrap();
+    std::fs::write(at("there.jsonl"), "").unwrap();
+    std::fs::hard_link(at("there.jsonl"), at("hard.jsonl")).unwrap();
+    let said = |one: &str, other: &str, data: &Path| {
+        let data = data.display().to_string();
+        let (one, other) = (file(one), file(other));
+        let arguments =
+            [AUTH0, "--set", "input_mode=manual", "--data-dir", &data, "--to", &one, "--to", &other];
+        configured(&arguments, SECRETS).map(drop).map_err(|error| error.to_string())
+    };
+    let data = at("data");
+    let aliases = [
+        ("out.jsonl", "sub/../out.jsonl"),
+        ("out.jsonl", "link.jsonl"),
+        ("twice.jsonl", "out.jsonl"),
+        ("sub/new.jsonl", "other/new.jsonl"),
+        ("there.jsonl", "hard.jsonl"),
+    ];
+    for (one, other) in aliases {
+        let said = said(one, other, &data).unwrap_err();
+        assert!(said.contains("another sink writes to"), "{one} {other}: {said}");
+    }
+    said("out.jsonl", "sub/out.jsonl", &data).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(&data, at("alias")).unwrap();
+    std::fs::write(data.join("forebay.db"), "").unwrap();
+    std::fs::hard_link(data.join("forebay.db"), at("hard.db")).unwrap();
+    for name in ["data/forebay.db", "data/forebay.db-wal", "data/lock", "alias/made", "hard.db"] {
+        let said = said(name, "out.jsonl", &data).unwrap_err();
+        assert!(said.contains("is a file of the store"), "{name}: {said}");
+    }
+    said("data/out.jsonl", "out.jsonl", &data).unwrap();
+}
+
+#[test]
+fn configuration_that_never_ends_is_refused_at_its_bound() {
+    let said = refused(&["--config", "/dev/zero"], &[]);
+    assert!(said.contains("expected a regular file or a pipe, got a device"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("forebay.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let said = refused(&["--config", &pipe.display().to_string()], &[]);
+    assert!(said.contains("does not answer"), "{said}");
 }

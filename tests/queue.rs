@@ -1,5 +1,6 @@
 //! The queue on this machine: what is acked is safe, in order, once, and whole; bounds hold; two processes share.
 
+mod files;
 mod letters;
 mod order;
 mod recent;

@@ -319,6 +319,38 @@ fn a_running_forebay_answers_503_while_the_disk_is_full_and_loses_nothing() {
     refused_over_http("pwrite64:error=ENOSPC:when=200..215");
 }
 
+/// A port that nothing listens on.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn writer_that_panics_is_reported_and_loses_nothing() {
+    let outer = tempfile::tempdir().unwrap();
+    let admin = format!("127.0.0.1:{}", free_port());
+    let mut command = crate::main_job::manual(outer.path());
+    command.args(["--admin-listen", &admin]).env("FAILPOINTS", "commit.planned=20*off->panic");
+    let running = crate::support::Running::start(&mut command, 1);
+    let headers = [("x-api-key", crate::main_job::KEY), ("content-type", "application/json")];
+    let send = |running: &crate::support::Running, n: u32| {
+        let event = crate::main_job::event(&format!("id-{n}"));
+        crate::support::post(&running.urls[0], &headers, event.as_bytes()).expect("an answer")
+    };
+    let accepted: Vec<u32> = (0..40).filter(|n| send(&running, *n).0 == 200).collect();
+    assert!((1..40).contains(&accepted.len()), "{accepted:?}");
+    let (status, body) = send(&running, 99);
+    assert_eq!(status, 503, "{body}");
+    crate::support::eventually("the condition", || running.said().contains("writer_stopped"));
+    let health = crate::support::get(&format!("http://{admin}/healthz"));
+    assert!(health.starts_with("HTTP/1.1 503"), "{health}");
+    drop(running);
+    let running = crate::support::Running::start(&mut crate::main_job::manual(outer.path()), 1);
+    let out = || std::fs::read_to_string(outer.path().join("out.jsonl")).unwrap_or_default();
+    let once = |n: &u32| out().matches(&format!("\"log_id\":\"id-{n}\"")).count() == 1;
+    crate::support::eventually("what was accepted is delivered once", || accepted.iter().all(once));
+    assert!(running.stop().success());
+}
+
 /// Posts events one by one to a `forebay run` whose system calls fail as `inject` says, each until it is accepted.
 fn refused_over_http(inject: &str) {
     let outer = tempfile::tempdir().unwrap();

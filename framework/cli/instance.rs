@@ -106,7 +106,7 @@ pub fn configure(ask: &Ask<'_>, environment: &BTreeMap<String, String>) -> Resul
     gathering.divide(&mut configuration);
     gathering.check_bounds(&configuration);
     if gathering.ask.purpose != Purpose::Destroy {
-        gathering.check_sinks(&configuration.instances);
+        gathering.check_sinks(&configuration.instances, &configuration.data_dir);
     }
     shape::done();
     Fault::together(gathering.faults).map_or(Ok(configuration), Err)

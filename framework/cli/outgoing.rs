@@ -16,6 +16,8 @@ use crate::simulate::record::Recording;
 
 /// Bytes that a file of root certificates may have: the public ones are 250 KiB.
 const MAX_ROOTS: u64 = 4 << 20;
+/// Bytes that are read of a sink's answer. What comes behind them is left unread.
+const SINK_ANSWER: usize = 64 << 10;
 
 /// Makes the calls of `plan` and `destroy` to vendors.
 pub(super) fn caller(outgoing: &Outgoing) -> Result<Arc<Caller>> {
@@ -43,7 +45,11 @@ pub(super) fn caller_over(
 
 /// Sends to sinks: the operator names them, so that private addresses and plain http are as good as others.
 pub(super) fn to_sinks(outgoing: &Outgoing) -> Result<Arc<HttpTransport>> {
-    Ok(Arc::new(HttpTransport::new(Options { operators_own: true, ..options(outgoing)? })?))
+    Ok(Arc::new(HttpTransport::new(Options {
+        operators_own: true,
+        max_answer_bytes: SINK_ANSWER,
+        ..options(outgoing)?
+    })?))
 }
 
 fn options(outgoing: &Outgoing) -> Result<Options> {

@@ -149,7 +149,8 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
     let conditions = health.conditions.clone();
     let caller = outgoing::caller_over(to_vendors.clone(), recording.as_ref(), conditions);
     let transport = outgoing::to_sinks(&configuration.outgoing)?;
-    let store = Local::open(&configuration.data_dir, configuration.queue.clone(), clock.clone())?;
+    let (limits, conditions) = (configuration.queue.clone(), health.conditions.clone());
+    let store = Local::open_with(&configuration.data_dir, limits, clock.clone(), conditions)?;
     startup_checks::process(&configuration, &health.conditions);
     let proxied = (configuration.outgoing.proxy.clone(), vec![to_vendors, transport.clone()]);
     let world = World {

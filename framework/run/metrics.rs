@@ -62,6 +62,7 @@ pub const METRICS: &[Description] = &[
     ("forebay_queue_bytes", Shape::Gauge, Unit::Bytes, &[], "Bytes of the store"),
     ("forebay_dead_letters_held", Shape::Gauge, Unit::Count, &[], "Dead letters that the store holds"),
     ("forebay_lost_records_total", Shape::Counter, Unit::Count, &[], "Records in damaged parts of the store, which are kept aside and not delivered"),
+    ("forebay_store_logs_missing_total", Shape::Counter, Unit::Count, &[], "Openings that found a store without its write-ahead log, though it was not closed cleanly"),
     ("forebay_delivered_total", Shape::Counter, Unit::Count, &["instance", "sink"], "Records that are safe in a sink"),
     ("forebay_delivered_bytes_total", Shape::Counter, Unit::Bytes, &["instance", "sink"], "Bytes of the records that a sink is done with"),
     ("forebay_sink_lag_records", Shape::Gauge, Unit::Count, &["instance", "sink"], "Stored records that a sink has not got yet"),

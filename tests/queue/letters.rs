@@ -159,3 +159,38 @@ async fn who_sends_letters_of_a_sink_again_that_is_gone_is_told_so() {
     assert!(retry(&["--all"]).ends_with(told));
     assert!(!retry(&["1"]).contains("wait for a sink"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drop_of_all_letters_works_while_some_are_decoded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path());
+    register(&local, "acme", &["a"]).await;
+    let dead = (0..3000).map(|n| letter(&format!("[{n}"), None)).collect();
+    local.append(Batch { dead, ..batch("acme", Vec::new()) }).await.unwrap();
+    let numbers: Vec<i64> = (1..=3000).collect();
+    let command = |arguments: &[String]| {
+        let mut command = crate::support::forebay();
+        command.arg("dead-letters").args(arguments).arg("--data-dir").arg(folder.path());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        async {
+            let output = output.await.unwrap();
+            let (out, err) = (output.stdout, output.stderr);
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            (output.status.code().unwrap(), text(out), text(err))
+        }
+    };
+    let again = async {
+        // From the last one on, so that letters are gone when the command comes to them.
+        for number in numbers.iter().rev().take(1500) {
+            local.settle_retry(*number, batch("acme", Vec::new())).await.unwrap();
+        }
+    };
+    let ((code, out, err), ()) = tokio::join!(command(&["drop".to_owned(), "--all".to_owned()]), again);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(letters(folder.path(), "acme").is_empty());
+    let all: Vec<String> =
+        std::iter::once("drop".to_owned()).chain(numbers.iter().map(i64::to_string)).collect();
+    let (code, _, err) = command(&all).await;
+    assert_eq!(code, 2);
+    assert!(err.contains("no dead letter 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2990 more"), "{err}");
+}

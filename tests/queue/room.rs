@@ -108,3 +108,49 @@ async fn letters_of_a_sink_stop_it_when_their_share_is_full() {
     assert!(full.to_string().contains("dead letters is full"), "{full}");
     assert_eq!(local.cursor(&sink).await.unwrap().unwrap().position, Position(0), "nothing moved");
 }
+
+#[tokio::test]
+async fn reader_with_an_open_transaction_never_slows_commits_and_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let conditions = std::sync::Arc::new(forebay::condition::Conditions::default());
+    let limits = Limits { max_bytes: 256 << 20, ..limits() };
+    let local = Local::open_with(folder.path(), limits, Hand::at(START), conditions.clone()).unwrap();
+    register(&local, "acme", &["a"]).await;
+    local.append(batch("acme", vec![checked("first", "first")])).await.unwrap();
+    let held = || {
+        let all = conditions.list().into_iter().map(|held| held.code);
+        all.filter(|code| *code == forebay::condition::Code::CheckpointBlocked).count()
+    };
+    let reader = rusqlite::Connection::open(folder.path().join("forebay.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM blocks;").unwrap();
+    // Twice the length from which the log should have started over: four times a sixteenth of `max_bytes`.
+    let mut slowest = Duration::ZERO;
+    for n in 0..64_u64 {
+        let mut state = n + 1;
+        let mut letter = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005_u64).wrapping_add(1);
+            char::from(b'0' + (state >> 58) as u8)
+        };
+        let noise: String = (0..1 << 19).map(|_| letter()).collect();
+        let many = (0..4).map(|part| checked(&format!("{n}-{part}"), format!("{part}{noise}"))).collect();
+        let begun = std::time::Instant::now();
+        local.append(batch("acme", many)).await.unwrap();
+        slowest = slowest.max(begun.elapsed());
+        if held() == 1 {
+            break;
+        }
+    }
+    for n in 0..20 {
+        let begun = std::time::Instant::now();
+        local.append(batch("acme", vec![checked(&format!("small-{n}"), n.to_string())])).await.unwrap();
+        slowest = slowest.max(begun.elapsed());
+    }
+    assert_eq!(held(), 1, "the condition");
+    assert!(slowest < Duration::from_secs(2), "a commit took {slowest:?}");
+    drop(reader);
+    for n in 0..5 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        local.append(batch("acme", vec![checked(&format!("after-{n}"), n.to_string())])).await.unwrap();
+    }
+    assert_eq!(held(), 0, "it ends with the reader");
+}

@@ -335,3 +335,20 @@ async fn a_configuration_that_cannot_work_is_refused_before_anything_starts() {
     }
     check(&SinkConfig { name: "siem".to_owned(), target: Target::Http(target(&server)) }).unwrap();
 }
+
+#[tokio::test]
+async fn taken_records_stay_taken_however_long_the_answer_is() {
+    let long = |code: u16| {
+        let mut response = http::Response::new(Full::new(Bytes::from(vec![b'a'; 9 << 20])));
+        *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
+        Some(response)
+    };
+    let queue = MemoryQueue::holding(0..1);
+    let chunk = queue.chunk_at(0, 10, 1 << 20).unwrap();
+    let server = Server::start(move |_, _| long(200)).await;
+    let said = http(target(&server)).deliver(&chunk).await;
+    assert!(matches!(&said, Outcome::Done { done: 1, refused, .. } if refused.is_empty()), "{said:?}");
+    let server = Server::start(move |_, _| long(503)).await;
+    let said = http(target(&server)).deliver(&chunk).await;
+    assert!(matches!(&said, Outcome::RetryAfter { blocked: false, .. }), "{said:?}");
+}

@@ -1,6 +1,7 @@
 //! Where records go: `--to`, and `sinks:` of the file.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,9 +16,12 @@ use crate::connector::settings::Fault;
 use crate::deliver::config::{HttpFormat, HttpTarget, SinkConfig, Target};
 use crate::deliver::sinks;
 use crate::error::escaped;
+use crate::queue::local::NAMES;
 use crate::run::config::file::{self, Source, UrlPlace};
 use crate::run::config::{Configured, HeaderOrigin};
 
+/// Links that are followed in a row.
+const LINKS: u8 = 40;
 /// Records a request to another server unless something else is said.
 const COUNT: usize = 500;
 /// Bytes a request to another server unless something else is said.
@@ -77,9 +81,11 @@ impl Gathering<'_> {
         url.map_err(|why| self.fault(format!("{what}: {why}"), "correct it where it is kept")).ok()
     }
 
-    /// What would keep a sink from working and can be told now; and no two sinks write to one file, where
-    /// each would take the other's rotation for somebody moving it away.
-    pub(super) fn check_sinks(&mut self, instances: &[Configured]) {
+    /// Reports what would keep a sink from working. No two sinks write to one file, by whatever names, since each would
+    /// take the other's rotation for a file that was moved away; and none writes to a file of the store in `data_dir`.
+    pub(super) fn check_sinks(&mut self, instances: &[Configured], data_dir: &Path) {
+        let store: BTreeSet<Identity> =
+            NAMES.iter().flat_map(|name| identities(&data_dir.join(name))).collect();
         let mut files = BTreeSet::new();
         for (instance, sink) in
             instances.iter().flat_map(|one| one.sinks.iter().map(|sink| (&one.instance.id, sink)))
@@ -90,11 +96,15 @@ impl Gathering<'_> {
                 self.faults.push(Fault { help: error.help, ..fault });
             }
             let Target::File { path, .. } = &sink.target else { continue };
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            if !files.insert(path.clone()) {
+            let own = identities(path);
+            if own.iter().any(|one| store.contains(one)) {
+                let sentence = format!("{instance}: the sink {} is a file of the store", path.display());
+                self.fault(sentence, "name a file outside of the data folder");
+            } else if own.iter().any(|one| files.contains(one)) {
                 let sentence = format!("{instance}: another sink writes to {} already", path.display());
                 self.fault(sentence, "give each sink a file of its own");
             }
+            files.extend(own);
         }
     }
 
@@ -171,6 +181,33 @@ impl Gathering<'_> {
         });
         let what = format!("{id}: the header `{}` of the sink `{sink}`", escaped(header, 80));
         value.map_err(|why| self.fault(format!("{what}: {why}"), "mend it where it is kept")).ok()
+    }
+}
+
+/// What two names of one file have in common.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    /// The path without links and `..`.
+    Path(PathBuf),
+    /// Device and inode, for a file that is there: hard links have different paths.
+    Inode(u64, u64),
+}
+
+fn identities(path: &Path) -> Vec<Identity> {
+    let inode = std::fs::metadata(path).ok().map(|found| Identity::Inode(found.dev(), found.ino()));
+    [Some(Identity::Path(resolved(path, LINKS))), inode].into_iter().flatten().collect()
+}
+
+/// Resolves links and `..`, also of a file, or of folders, that are not there yet.
+fn resolved(path: &Path, links: u8) -> PathBuf {
+    if let Ok(path) = std::fs::canonicalize(path) {
+        return path;
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else { return absolute };
+    match std::fs::read_link(&absolute) {
+        Ok(target) if links > 0 => resolved(&folder.join(target), links - 1),
+        Ok(_) | Err(_) => resolved(folder, links).join(name),
     }
 }
 

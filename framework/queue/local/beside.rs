@@ -8,13 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::Value as Json;
 
 use super::fault::Fault;
 use super::holdings::{self, Holding};
-use super::{Filter, SinkState, Stored, cursors, known, letters, lock, schema, state};
+use super::{Filter, SinkState, Stored, cursors, files, known, letters, lock, open, schema, state};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
 use crate::queue::State;
@@ -43,10 +42,12 @@ impl Beside {
                 .help("give the --data-dir that `forebay run` uses"));
         }
         let trouble = |fault: Fault| Error::from(fault).at(folder.display().to_string());
+        files::refuse_special(folder).map_err(trouble)?;
+        let has_log = files::has_log(folder);
+        // What a crash left in the log stays there for the next run to look over.
         let db = schema::connect(folder).map_err(trouble)?;
         schema::complete(&db).map_err(trouble)?;
-        // What a crash left in the log stays there for the next run to look over.
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(|e| trouble(e.into()))?;
+        open::remember_missing_log(&db, has_log).map_err(trouble)?;
         Ok(Self { db: Mutex::new(db), runs: lock::holder(folder) })
     }
 

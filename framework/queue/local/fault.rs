@@ -25,6 +25,12 @@ pub(super) enum FaultKind {
     Version,
     /// Reading, writing or syncing failed.
     Broken,
+    /// The files at the path are not the open ones.
+    Replaced,
+    /// Another program wrote into the open files.
+    Overwritten,
+    /// What stands at the path is no regular file.
+    Special,
 }
 
 impl Fault {
@@ -85,6 +91,21 @@ impl From<Fault> for Error {
                 Kind::Configuration,
                 "another version of forebay wrote this store",
                 "use that version, or another --data-dir",
+            ),
+            FaultKind::Replaced => (
+                Kind::Io,
+                "the files of the store are not at their path",
+                "put the files back, or restart Forebay on the ones that are there now",
+            ),
+            FaultKind::Overwritten => (
+                Kind::Io,
+                "another program wrote into the files of the store",
+                "stop Forebay before you restore a backup",
+            ),
+            FaultKind::Special => (
+                Kind::Configuration,
+                "a file of the store cannot be used",
+                "remove it, or give another --data-dir",
             ),
             FaultKind::Broken => {
                 (Kind::Io, "the store cannot be read or written", "look at the disk and at the system's log")

@@ -1,16 +1,17 @@
 //! A group: everything that waits for the writer at one moment, in one transaction with one sync.
 //!
-//! Only the writer calls it. A batch that there is no room for is refused alone; a fault is everybody's.
+//! Only the writer's database calls it. A batch that there is no room for is refused alone; a fault is everybody's.
 
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::append::{Plan, judge, unjudge};
 use super::block::{Block, Sealed};
 use super::fault::{Fault, FaultKind};
+use super::group_commit::Answer;
 use super::job::{Append, Job, Work};
 use super::known::Memory;
 use super::{letters, space};
@@ -29,89 +30,116 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(super) enum Waiter {
     Append(Receipt, oneshot::Sender<Result<Receipt, Refusal>>),
     Work(Box<dyn Work>),
+    Inspect(oneshot::Sender<()>),
 }
 
-impl Waiter {
-    /// Tells them.
-    pub(super) fn settle(self, outcome: Result<(), &Fault>) {
+impl From<Job> for Waiter {
+    fn from(job: Job) -> Self {
+        match job {
+            Job::Append(append) => Self::Append(Receipt::default(), append.reply),
+            Job::Work(work) => Self::Work(work),
+            Job::Inspect(done) => Self::Inspect(done),
+        }
+    }
+}
+
+impl Answer for Waiter {
+    fn answer(self, outcome: Result<(), &Fault>) {
         match self {
             Self::Append(receipt, reply) => drop(reply.send(outcome.map(|()| receipt).map_err(refusal))),
             Self::Work(work) => work.settle(outcome),
+            Self::Inspect(done) => _ = done.send(()),
         }
     }
 }
 
 /// What a vendor is told of a fault.
-pub(super) fn refusal(fault: &Fault) -> Refusal {
+fn refusal(fault: &Fault) -> Refusal {
     match fault.kind {
         FaultKind::Full => Refusal::Full {
             retry_after: RETRY_AFTER,
             bound: Bound::Disk,
             detail: format!("the file system refused a write: {}", fault.said),
         },
-        FaultKind::Damaged | FaultKind::Busy | FaultKind::Version | FaultKind::Broken => {
-            Refusal::Broken(Error::from(fault.clone()))
-        }
+        FaultKind::Damaged
+        | FaultKind::Busy
+        | FaultKind::Version
+        | FaultKind::Broken
+        | FaultKind::Replaced
+        | FaultKind::Overwritten
+        | FaultKind::Special => Refusal::Broken(Error::from(fault.clone())),
     }
 }
 
 /// What a group became.
 #[derive(Debug)]
-pub(super) struct Committed {
+pub(super) struct Written {
     /// Its records.
     pub(super) blocks: Vec<(Sealed, Block)>,
     /// Whether it brought dead letters.
     pub(super) letters: bool,
 }
 
-/// One transaction for the whole group. Those who wait for it are in `waiters`, also when it fails. `usage` is
-/// what the store took after the last one.
-pub(super) fn commit(
-    db: &mut Connection,
+/// Writes the whole group in one transaction, and leaves that open for [`commit`]. Those who wait for it are in `waiters`,
+/// also when it fails; then the transaction is undone. `room` is what there was after the last commit.
+pub(super) fn write(
+    db: &Connection,
     memory: &mut Memory,
     jobs: Vec<Job>,
     waiters: &mut Vec<Waiter>,
     room: Result<Room<'_>, Fault>,
     now: i64,
-) -> Result<Committed, Fault> {
+) -> Result<Written, Fault> {
     let mut plan = Plan::default();
     // Everybody who is not reached because of a fault must be told all the same.
     let mut jobs = jobs.into_iter();
     points::reached("commit.begin");
     let outcome = (|| {
         let mut room = room?;
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        db.execute_batch("BEGIN IMMEDIATE")?;
         for job in jobs.by_ref() {
             match job {
-                Job::Append(append) => append_one(&tx, memory, *append, &mut plan, waiters, &mut room)?,
+                Job::Append(append) => append_one(db, memory, *append, &mut plan, waiters, &mut room)?,
                 Job::Work(mut work) => {
-                    let performed = work.perform(&tx, memory);
+                    let performed = work.perform(db, memory);
                     waiters.push(Waiter::Work(work));
                     performed?;
                 }
-                Job::Inspect(done) => _ = done.send(()),
+                Job::Inspect(done) => waiters.push(Waiter::Inspect(done)),
             }
         }
         if !plan.is_empty() {
-            plan.write(&tx, memory, now)?;
+            plan.write(db, memory, now)?;
         }
-        memory.trim(&tx)?;
+        memory.trim(db)?;
         memory.windows.expire(now);
         for seq in memory.windows.take_done() {
-            tx.prepare_cached("DELETE FROM ids WHERE seq = ?")?.execute([seq])?;
+            db.prepare_cached("DELETE FROM ids WHERE seq = ?")?.execute([seq])?;
         }
         points::reached("commit.planned");
         points::failing("commit.fails")?;
-        Ok(tx.commit()?)
+        Ok(())
     })();
-    for job in jobs {
-        match job {
-            Job::Append(append) => waiters.push(Waiter::Append(Receipt::default(), append.reply)),
-            Job::Work(work) => waiters.push(Waiter::Work(work)),
-            Job::Inspect(done) => _ = done.send(()),
-        }
+    waiters.extend(jobs.map(Waiter::from));
+    if outcome.is_err() {
+        undo(db);
     }
-    outcome.map(|()| Committed { letters: plan.has_letters(), blocks: plan.into_blocks() })
+    outcome.map(|()| Written { letters: plan.has_letters(), blocks: plan.into_blocks() })
+}
+
+/// Commits and syncs what was written.
+pub(super) fn commit(db: &Connection) -> Result<(), Fault> {
+    let committed = db.execute_batch("COMMIT");
+    if committed.is_err() {
+        undo(db);
+    }
+    Ok(committed?)
+}
+
+fn undo(db: &Connection) {
+    if !db.is_autocommit() {
+        _ = db.execute_batch("ROLLBACK");
+    }
 }
 
 /// What there is room for in a group.
@@ -158,7 +186,7 @@ impl<'a> Room<'a> {
 }
 
 fn append_one(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     memory: &mut Memory,
     append: Append,
     plan: &mut Plan,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::Transaction;
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::append::{Dedupe, Prepared};
@@ -36,12 +36,12 @@ pub(super) struct Append {
 }
 
 /// What else belongs to a batch's transaction.
-pub(super) type Also = Box<dyn FnOnce(&Transaction<'_>) -> Result<(), Fault> + Send>;
+pub(super) type Also = Box<dyn FnOnce(&Connection) -> Result<(), Fault> + Send>;
 
 /// Something that writes inside the group's transaction.
 pub(super) trait Work: Send {
     /// Does it. An error fails the whole group: it is for what the database says.
-    fn perform(&mut self, tx: &Transaction<'_>, memory: &mut Memory) -> Result<(), Fault>;
+    fn perform(&mut self, tx: &Connection, memory: &mut Memory) -> Result<(), Fault>;
     /// Tells whoever waits, once the group is committed or failed.
     fn settle(self: Box<Self>, outcome: Result<(), &Fault>);
 }
@@ -62,9 +62,9 @@ impl<T, F> Task<T, F> {
 impl<T, F> Work for Task<T, F>
 where
     T: Send,
-    F: FnOnce(&Transaction<'_>, &mut Memory) -> Result<Result<T, Error>, Fault> + Send,
+    F: FnOnce(&Connection, &mut Memory) -> Result<Result<T, Error>, Fault> + Send,
 {
-    fn perform(&mut self, tx: &Transaction<'_>, memory: &mut Memory) -> Result<(), Fault> {
+    fn perform(&mut self, tx: &Connection, memory: &mut Memory) -> Result<(), Fault> {
         if let Some(work) = self.work.take() {
             self.answer = Some(work(tx, memory)?);
         }

@@ -51,6 +51,45 @@ pub(super) fn is_damaged(log: &Path) -> io::Result<bool> {
     Ok(commits > 1)
 }
 
+/// Returns what a log begins with, which is another whenever it starts over; zeros for an empty one.
+pub(super) fn salt(log: &Path) -> io::Result<[u8; 8]> {
+    let (mut log, mut header, mut salt) = (File::open(log)?, [0; HEADER], [0; 8]);
+    if whole(&mut log, &mut header)? {
+        salt.copy_from_slice(&header[16..24]);
+    }
+    Ok(salt)
+}
+
+/// Returns how many frames of a log are sound, from its first one up to its last commit.
+pub(super) fn sound_frames(log: &Path) -> io::Result<u64> {
+    let mut log = BufReader::with_capacity(1 << 18, File::open(log)?);
+    let mut header = [0; HEADER];
+    if !whole(&mut log, &mut header)? {
+        return Ok(0);
+    }
+    let [magic, _, _, _, salt1, salt2, sum1, sum2] = words(&header, u32::from_be_bytes);
+    let read = if magic == MAGIC[1] { u32::from_be_bytes } else { u32::from_le_bytes };
+    let mut sum = checksum((0, 0), &header[..24], read);
+    if !MAGIC.contains(&magic) || sum != (sum1, sum2) {
+        return Ok(0);
+    }
+    let (mut frames, mut sound) = (0, 0);
+    let mut frame = [0; FRAME_HEADER + schema::PAGE as usize];
+    while whole(&mut log, &mut frame)? {
+        let (head, page) = frame.split_at(FRAME_HEADER);
+        let [_, committed, frame_salt1, frame_salt2, sum1, sum2] = words(head, u32::from_be_bytes);
+        sum = checksum(checksum(sum, &head[..8], read), page, read);
+        if (frame_salt1, frame_salt2) != (salt1, salt2) || sum != (sum1, sum2) {
+            break;
+        }
+        frames += 1;
+        if committed > 0 {
+            sound = frames;
+        }
+    }
+    Ok(sound)
+}
+
 /// Fills the buffer; `false` where the file ends before.
 fn whole(log: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match log.read_exact(buffer) {

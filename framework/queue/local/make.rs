@@ -7,10 +7,8 @@ use std::path::Path;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 use super::fault::Fault;
+use super::mark::MADE;
 use super::schema;
-
-/// Stands in a folder once it has a store: an empty database is new, or one that lost everything.
-const MADE: &str = "made";
 
 /// Makes the folder: for its owner alone, and there after a power cut too. One that is there and holds other things is
 /// somebody's, and stays as it is; the files of a store are for their owner alone wherever they stand.
@@ -37,6 +35,7 @@ pub(super) fn database(folder: &Path) -> Result<(), Fault> {
     if file < schema::PAGE && (file > 0 || log > 0) {
         return Err(Fault::damaged("its file is cut off in the first page"));
     }
+    // It is there once the folder has a store: an empty database is new, or one that lost everything.
     let made = folder.join(MADE);
     if file == 0 && made.exists() {
         return Err(Fault::damaged("there was a store in this folder, and its file is empty or gone"));
@@ -51,6 +50,7 @@ pub(super) fn database(folder: &Path) -> Result<(), Fault> {
     SystemRandom::new().fill(&mut key).map_err(|_| Fault::broken("the system has no random numbers"))?;
     schema::create(folder, &key)?;
     if !made.exists() {
+        // Empty until the first opening writes its mark.
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&made)?;
     }
     File::open(folder)?.sync_all()?;

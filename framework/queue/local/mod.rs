@@ -5,13 +5,18 @@
 //! their own. Nothing outside this folder knows SQLite.
 
 mod append;
+mod backup;
 mod beside;
 mod block;
 mod buffers;
+mod checkpoint;
 mod cursors;
+mod database;
 mod dedupe;
 mod fault;
+mod files;
 mod group;
+mod group_commit;
 mod held;
 mod holdings;
 mod job;
@@ -21,6 +26,7 @@ mod letters;
 mod lock;
 mod log;
 mod make;
+mod mark;
 mod names;
 mod open;
 mod pulse;
@@ -42,18 +48,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::Transaction;
+use rusqlite::Connection;
 use serde_json::Value as Json;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::beside::Beside;
 pub use self::cursors::SinkState;
+pub use self::files::NAMES;
 pub use self::holdings::Holding;
 pub use self::letters::{Filter, REASONS, Stored, reason_name, what_name};
 pub use self::pulse::Writer as WriterState;
 pub use self::shared::Stats;
 
 use self::append::{Dedupe, Prepared};
+use self::database::Database;
 use self::fault::{Fault, FaultKind};
 use self::job::{Also, Append, Job, Task};
 use self::known::{Memory, ensure};
@@ -66,6 +74,7 @@ use super::{
     Batch, Bound, Chunk, Cursor, DeadLetter, DeadReason, DeadWhat, Origin, Position, Progress, Queue,
     Receipt, Refusal, SinkKey, State,
 };
+use crate::condition::Conditions;
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
 use crate::connector::model::OnReuse;
@@ -93,6 +102,19 @@ impl Local {
     /// `Configuration`: another process holds it, or another version of the program wrote it. `Io`: it cannot be read, written
     /// or locked.
     pub fn open(folder: &Path, limits: Limits, clock: Arc<dyn Clock>) -> Result<Arc<Self>> {
+        Self::open_with(folder, limits, clock, Arc::default())
+    }
+
+    /// Opens it like [`Local::open`], and raises in this list what an operator has to know.
+    ///
+    /// # Errors
+    /// As [`Local::open`].
+    pub fn open_with(
+        folder: &Path,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        conditions: Arc<Conditions>,
+    ) -> Result<Arc<Self>> {
         let at = |fault: Fault| Error::from(fault).at(folder.display().to_string());
         if folder.exists() && !folder.is_dir() {
             return Err(Error::new(Kind::Configuration, "a store wants a folder, and this is none")
@@ -106,15 +128,22 @@ impl Local {
         let lock = lock::take(folder)?;
         let now = clock.now().as_millisecond();
         let opened = open::checked(folder, &limits, now, open::Check::IfUnclean).map_err(at)?;
-        let shared = Arc::new(Shared::new(folder.to_owned()));
-        shared.lost(opened.lost);
+        let shared = Arc::new(Shared::new(folder.to_owned(), conditions));
         let (jobs, waiting) = mpsc::channel(WAITING);
         let (folder, dead_share) = (folder.to_owned(), space::dead_share(&limits));
-        let writer = Writer::new(folder.clone(), limits.clone(), clock, shared.clone(), opened, lock);
+        let cannot =
+            |e: std::io::Error| Error::new(Kind::Io, "cannot start the thread that writes").because(e);
+        let timer = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(cannot)?;
+        let database = Database::new(folder.clone(), limits.clone(), clock, shared.clone(), opened);
+        let writer = Writer::new(database, limits.clone(), shared.clone(), lock);
+        let watch = Watch(shared.clone());
         let thread = std::thread::Builder::new()
             .name("forebay-store".to_owned())
-            .spawn(move || writer.run(waiting))
-            .map_err(|e| Error::new(Kind::Io, "cannot start the thread that writes").because(e))?;
+            .spawn(move || {
+                let _watch = watch;
+                writer.run(waiting, &timer);
+            })
+            .map_err(cannot)?;
         let (jobs, thread) = (Mutex::new(Some(jobs)), Mutex::new(Some(thread)));
         let looks = OnceLock::new();
         Ok(Arc::new(Self { folder, shared, dead_share, limits, jobs, thread, looks }))
@@ -123,6 +152,12 @@ impl Local {
     /// Where the store is.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Which life of the store this is: another one after it was restored from a copy, since positions may be given out a
+    /// second time then.
+    pub fn epoch(&self) -> String {
+        self.shared.epoch()
     }
 
     /// Figures of the store.
@@ -322,7 +357,7 @@ impl Local {
             None => return Ok(Receipt::default()),
         };
         let instance = batch.instance.clone();
-        let also = move |tx: &Transaction<'_>| {
+        let also = move |tx: &Connection| {
             let known = ensure(tx, &instance)?;
             letters::remove(tx, known.number, number).map(drop).map_err(Fault::from)
         };
@@ -342,10 +377,17 @@ impl Local {
         let job = Job::Append(Box::new(append));
         let Some(jobs) = self.jobs() else { return Err(Refusal::Closing) };
         if jobs.send(job).await.is_err() {
-            return Err(Refusal::Closing);
+            return Err(self.ended().map_or(Refusal::Closing, Refusal::Broken));
         }
         drop(jobs);
-        answer.await.unwrap_or_else(|_| Err(Refusal::Broken(gone())))
+        answer.await.unwrap_or_else(|_| Err(Refusal::Broken(self.ended().unwrap_or_else(gone))))
+    }
+
+    /// What is said once the writer's thread ended by a panic.
+    fn ended(&self) -> Option<Error> {
+        self.shared.has_ended().then(|| {
+            Error::new(Kind::Io, "the thread that writes the database has ended").help("restart the process")
+        })
     }
 
     fn jobs(&self) -> Option<mpsc::Sender<Job>> {
@@ -356,20 +398,21 @@ impl Local {
     async fn work<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Transaction<'_>, &mut Memory) -> Result<Result<T>, Fault> + Send + 'static,
+        F: FnOnce(&Connection, &mut Memory) -> Result<Result<T>, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let Some(jobs) = self.jobs() else { return Err(gone()) };
-        jobs.send(Job::Work(Box::new(Task::new(work, reply)))).await.map_err(|_| gone())?;
+        let ended = || self.ended().unwrap_or_else(gone);
+        jobs.send(Job::Work(Box::new(Task::new(work, reply)))).await.map_err(|_| ended())?;
         drop(jobs);
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Reads on a thread that may wait for the disk.
     async fn read_with<T, F>(&self, read: F) -> Result<T>
     where
         T: Send + 'static,
-        F: Fn(&rusqlite::Connection) -> Result<T, Fault> + Clone + Send + 'static,
+        F: Fn(&Connection) -> Result<T, Fault> + Clone + Send + 'static,
     {
         match self.try_read(read.clone()).await {
             Err(fault) if fault.kind == FaultKind::Damaged => {
@@ -383,7 +426,7 @@ impl Local {
     async fn try_read<T, F>(&self, read: F) -> Result<T, Fault>
     where
         T: Send + 'static,
-        F: FnOnce(&rusqlite::Connection) -> Result<T, Fault> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
         let shared = self.shared.clone();
         tokio::task::spawn_blocking(move || shared.with_reader(read))
@@ -449,6 +492,17 @@ fn denied(folder: &Path) -> Error {
         .help(format!(
             "`mkdir -p {shown}` and `chown {user}:{group} {shown}` as root, or name another --data-dir"
         ))
+}
+
+/// Says when the writer's thread ends by a panic.
+struct Watch(Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+        }
+    }
 }
 
 fn gone() -> Error {

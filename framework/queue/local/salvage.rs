@@ -10,14 +10,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Fault;
 use super::keys::{key as key_of, position_of};
 use super::rescue::{self, Rescued};
 use super::schema::{self, POSITION_BITS};
-use super::{log, make, space};
+use super::{checkpoint, log, make};
 use crate::connector::instance::InstanceId;
 use crate::points;
 
@@ -46,7 +45,7 @@ pub(super) fn salvage(folder: &Path, fault: &Fault, now: i64) -> Result<Rescued,
             Rescued::default()
         }
     };
-    space::checkpoint(&fresh, "TRUNCATE")?;
+    checkpoint::checkpoint(&fresh, "TRUNCATE")?;
     fresh.close().map_err(|(_, error)| Fault::from(error))?;
     points::reached("salvage.built");
     std::fs::rename(schema::file(&building), folder.join(FRESH))?;
@@ -158,8 +157,6 @@ fn old(aside: &Path, building: &Path) -> Result<Connection, Fault> {
 
 fn look(folder: &Path) -> Result<Connection, Fault> {
     let db = schema::connect(folder)?;
-    // What is set aside stays as it was found.
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
     Ok(db)
 }

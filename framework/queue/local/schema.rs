@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::fault::Fault;
@@ -17,7 +18,9 @@ const APPLICATION: i64 = 0x466f_7265;
 /// Bytes of a page.
 pub(super) const PAGE: u64 = 4096;
 /// How long a connection waits for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// On macOS an fsync leaves the data in the drive's cache unless it is asked for more. Elsewhere these do nothing.
+const DURABLE: &str = "PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;";
 /// A position takes so many bits of a block's key; the instance's number stands above them.
 pub(super) const POSITION_BITS: u32 = 43;
 
@@ -138,6 +141,9 @@ pub(super) fn connect(folder: &Path) -> Result<Connection, Fault> {
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -1024; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;",
     )?;
+    db.execute_batch(DURABLE)?;
+    // Only the writer's close tidies the log away. The last reader's must not: the files at the path may be others.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.set_prepared_statement_cache_capacity(64);
     match version(&db)? {
         VERSION => Ok(db),
@@ -162,8 +168,11 @@ pub(super) fn create(folder: &Path, key: &[u8; 16]) -> Result<(), Fault> {
         db.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")?;
     }
     db.execute_batch("PRAGMA synchronous = FULL;")?;
+    db.execute_batch(DURABLE)?;
     use_log(&db)?;
     if !fresh {
+        // A store that was not closed cleanly keeps its log: one that is missing is a sign of a loss.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         return Ok(());
     }
     let tx = db.transaction()?;

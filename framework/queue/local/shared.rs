@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::dedupe::Key;
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
+use super::files::Files;
 use super::pulse::Pulse;
 use super::recent::Recent;
 use super::schema;
 use super::space::Usage;
+use crate::condition::{Code, Conditions, Subject};
 use crate::connector::instance::InstanceId;
 
 /// Connections that wait for the next reader at most.
@@ -28,6 +30,14 @@ pub(super) struct Shared {
     idle: Mutex<Idle>,
     /// The key of the store's hashes.
     key: Mutex<Option<Key>>,
+    /// The files of the open database; `None` while they are not at their path.
+    files: Mutex<Option<Files>>,
+    /// Which life of the store this is.
+    epoch: Mutex<String>,
+    /// What an operator has to know.
+    pub(super) conditions: Arc<Conditions>,
+    /// The writer's thread ended by a panic.
+    ended: AtomicBool,
     /// The sinks that this run has.
     registered: Mutex<Registered>,
     /// What was committed last.
@@ -42,6 +52,7 @@ pub(super) struct Shared {
     pub(super) pulse: Pulse,
     /// How old the ids were that instances forgot before their senders give up, in milliseconds.
     early: Mutex<BTreeMap<InstanceId, i64>>,
+    logs_missing: AtomicU64,
 }
 
 /// Figures of the store, for people who watch it.
@@ -55,6 +66,8 @@ pub struct Stats {
     pub letters: u64,
     /// Records in damaged blocks that were set aside since it was opened.
     pub lost: u64,
+    /// Openings that found a store without its log, though it was not closed cleanly.
+    pub logs_missing: u64,
     /// What the last commit took, its sync included.
     pub last_commit: Duration,
 }
@@ -89,12 +102,16 @@ struct Idle {
 }
 
 impl Shared {
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(super) fn new(folder: PathBuf, conditions: Arc<Conditions>) -> Self {
         Self {
             folder,
             news: watch::Sender::new(News::default()),
             idle: Mutex::default(),
             key: Mutex::default(),
+            files: Mutex::default(),
+            epoch: Mutex::default(),
+            conditions,
+            ended: AtomicBool::new(false),
             registered: Mutex::default(),
             recent: Recent::default(),
             coming: AtomicUsize::new(0),
@@ -104,6 +121,7 @@ impl Shared {
             lost: AtomicU64::new(0),
             pulse: Pulse::new(),
             early: Mutex::default(),
+            logs_missing: AtomicU64::new(0),
         }
     }
 
@@ -112,9 +130,42 @@ impl Shared {
         self.news.subscribe()
     }
 
-    /// The store was opened, and this is its key now.
-    pub(super) fn opened(&self, key: Key) {
+    /// The store was opened: its key, its files and its epoch now.
+    pub(super) fn opened(&self, key: Key, files: Files, epoch: String) {
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
+        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
+    }
+
+    /// The files at the path are not the open ones: nothing is read by their names.
+    pub(super) fn displaced(&self) {
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.reset_readers();
+    }
+
+    /// Which life of the store this is.
+    pub(super) fn epoch(&self) -> String {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The writer's thread ended by a panic.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        let message = "the thread that writes the database has ended: nothing can be stored";
+        self.conditions.raise(Code::WriterStopped, Subject::process(), message);
+        // Whoever reads or waits must not wait for ever.
+        self.changed();
+    }
+
+    /// Whether the writer's thread ended by a panic.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// A store was opened without its log, though it was not closed cleanly.
+    pub(super) fn log_missing(&self) {
+        self.logs_missing.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("forebay_store_logs_missing_total").increment(1);
     }
 
     /// The key of the store's hashes, for who prepares a batch.
@@ -196,6 +247,7 @@ impl Shared {
             bytes: self.bytes.load(Ordering::Relaxed),
             letters: self.letters.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
+            logs_missing: self.logs_missing.load(Ordering::Relaxed),
             last_commit: Duration::from_micros(self.sync_micros.load(Ordering::Relaxed)),
         }
     }
@@ -206,6 +258,23 @@ impl Shared {
         idle.generation += 1;
         idle.connections.clear();
         self.recent.clear();
+    }
+
+    /// Opens a connection to the database that the writer has, and to no other.
+    fn connect(&self) -> Result<Connection, Fault> {
+        let is_ours = || {
+            let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.as_ref().is_some_and(|files| files.is_database(&schema::file(&self.folder)))
+        };
+        let displaced = || Fault {
+            kind: FaultKind::Replaced,
+            said: "the file at the path is not the open database".to_owned(),
+        };
+        if !is_ours() {
+            return Err(displaced());
+        }
+        let db = schema::connect(&self.folder)?;
+        if is_ours() { Ok(db) } else { Err(displaced()) }
     }
 
     /// Reads with a connection of its own.
@@ -219,7 +288,7 @@ impl Shared {
         };
         let db = match kept {
             Some(db) => db,
-            None => schema::connect(&self.folder)?,
+            None => self.connect()?,
         };
         let outcome = read(&db);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_coming_until_it_is_there() {
-        let shared = Shared::new(PathBuf::new());
+        let shared = Shared::new(PathBuf::new(), Arc::default());
         assert!(!shared.more_is_coming());
         let (one, other) = (shared.coming(), shared.coming());
         drop(one);

@@ -7,7 +7,6 @@ use rusqlite::Connection;
 use super::fault::Fault;
 use super::schema::PAGE;
 use crate::connector::units::size as shown;
-use crate::points;
 use crate::queue::Bound;
 use crate::queue::limits::Limits;
 
@@ -32,13 +31,15 @@ pub(super) struct Usage {
     pub(super) wal: u64,
     /// Bytes of it that are not in the database yet.
     pub(super) ahead: u64,
+    /// Its frames, and those of them that are in the database.
+    pub(super) frames: (u64, u64),
     /// Pages that hold nothing.
     pub(super) free_pages: u64,
     /// All pages.
     pub(super) pages: u64,
 }
 
-/// Measures it.
+/// Measures it. The log's file keeps its length when it starts over: what it holds only SQLite knows.
 pub(super) fn measure(db: &Connection, folder: &Path) -> Result<Usage, Fault> {
     let number = |pragma: &str| -> Result<u64, Fault> {
         let n: i64 = db.prepare_cached(pragma)?.query_row([], |row| row.get(0))?;
@@ -47,12 +48,16 @@ pub(super) fn measure(db: &Connection, folder: &Path) -> Result<Usage, Fault> {
     let pages = number("PRAGMA page_count")?;
     let free_pages = number("PRAGMA freelist_count")?;
     let file = std::fs::metadata(folder.join("forebay.db-wal")).map(|file| file.len()).unwrap_or(0);
-    // The file keeps its length when the log starts over in it: what it holds only SQLite knows.
+    let frames @ (log, copied) = frames(db)?;
+    let (wal, ahead) = (log * FRAME, log.saturating_sub(copied) * FRAME);
+    Ok(Usage { used: pages.saturating_sub(free_pages) * PAGE + file, wal, ahead, frames, free_pages, pages })
+}
+
+/// Frames of the log, and those of them that are in the database, as SQLite counts them.
+pub(super) fn frames(db: &Connection) -> Result<(u64, u64), Fault> {
     let mut state = db.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
     let (log, copied): (i64, i64) = state.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
-    let bytes = |frames: i64| frames.max(0).unsigned_abs() * FRAME;
-    let (wal, ahead) = (bytes(log), bytes(log.saturating_sub(copied)));
-    Ok(Usage { used: pages.saturating_sub(free_pages) * PAGE + file, wal, ahead, free_pages, pages })
+    Ok((log.max(0).unsigned_abs(), copied.max(0).unsigned_abs()))
 }
 
 /// Bytes that are free on the file system of the store.
@@ -92,25 +97,6 @@ pub(super) fn due(limits: &Limits) -> u64 {
 /// Bytes that dead letters may take.
 pub(super) fn dead_share(limits: &Limits) -> u64 {
     limits.max_bytes / 100 * u64::from(limits.dead_share)
-}
-
-/// Copies the write-ahead log into the database once it has grown. Where the store is nearly full, or readers have
-/// kept the log from starting over for long, the log is emptied too, which waits for them.
-pub(super) fn checkpoint_when_due(db: &Connection, usage: &Usage, limits: &Limits) -> Result<(), Fault> {
-    let due = due(limits);
-    if usage.ahead <= due {
-        return Ok(());
-    }
-    let tight = usage.used > limits.max_bytes / 4 * 3 || usage.wal > due * 4;
-    checkpoint(db, if tight { "TRUNCATE" } else { "PASSIVE" }).map(drop)
-}
-
-/// A checkpoint. `false`: other connections kept it from being complete.
-pub(super) fn checkpoint(db: &Connection, mode: &str) -> Result<bool, Fault> {
-    points::reached("checkpoint.begin");
-    let busy: i64 = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
-    points::reached("checkpoint.done");
-    Ok(busy == 0)
 }
 
 /// Whether there are more free pages than are kept.
