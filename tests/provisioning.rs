@@ -1,6 +1,7 @@
 //! The life of a stream at the vendor, against a tenant that is as strict as the real one.
 
 pub mod bench;
+mod cancelled;
 mod command;
 mod destroy;
 mod documented;

@@ -4,7 +4,7 @@
 //! beside them are here with what they need of them.
 #![allow(dead_code, missing_docs)]
 
-#[path = "../../tests/fuzz.rs"]
+#[path = "../../tests/fuzz/mod.rs"]
 pub mod fuzz;
 
 pub mod receiving {

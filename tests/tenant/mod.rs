@@ -21,7 +21,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value as Json, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use self::answers::{Answer, Outcome};
@@ -201,6 +202,18 @@ impl Tenant {
     pub fn assert_no_strange_request(&self) {
         for asked in self.requests() {
             assert_ne!(asked.status, 400, "{} {} was refused: {}", asked.method, asked.path, asked.text);
+        }
+    }
+
+    /// Waits until every request whose bytes had arrived is handled: requests of its own go through the same listener
+    /// after them.
+    pub async fn quiet(&self) {
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(b"GET /quiet HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&answer));
         }
     }
 
