@@ -25,7 +25,7 @@ use super::request::{Head, Raw};
 use super::router::Router;
 use super::store::store;
 use super::unknown::Unknown;
-use super::unread::Unread;
+use super::unread::{SMALL, Unread};
 use super::verify::{self, Failure, Prover, Told, Verified};
 use super::{body, rules, shared, told};
 use crate::connector::coding::Coding;

@@ -25,6 +25,7 @@ use crate::connector::believed;
 use crate::connector::clock::Clock;
 use crate::connector::instance::Instance;
 use crate::connector::model::{Connector, Decode, Demand, Each, Proof, Reply, ReplyBody, Rule};
+use crate::connector::pick::EventPick;
 use crate::connector::schema::Steps;
 use crate::connector::secret::LiveSecret;
 use crate::connector::template::{RequestFacts, Scope, Text};
@@ -303,6 +304,7 @@ impl Endpoint {
         let (item_rules, prefix) = (self.item_rules.as_slice(), self.prefix.as_str());
         Decoder {
             instance: &self.instance,
+            ids: &self.ids,
             head,
             scope,
             item_rules,

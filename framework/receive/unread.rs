@@ -20,7 +20,7 @@ use crate::connector::coding::{Coding, Stuck};
 use crate::connector::schema::Steps;
 
 /// Bodies up to this many bytes are decoded where they are; larger ones leave the worker to others.
-const SMALL: usize = 64 << 10;
+pub(super) const SMALL: usize = 64 << 10;
 /// Bodies beyond this take memory many times their size while they are decoded: only few are at once.
 const LARGE: usize = 256 << 10;
 /// Bytes that a small compressed body may inflate to where it is decoded.

@@ -275,7 +275,7 @@ impl Local {
                     let number = memory.instance(tx, instance)?.number;
                     found.push((instance.clone(), cursors::register(tx, number, sinks)?));
                 }
-                shared.opened(memory.key.clone());
+                shared.set_key(memory.key.clone());
                 Ok(Ok(found))
             })
             .await?;

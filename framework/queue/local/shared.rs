@@ -137,6 +137,11 @@ impl Shared {
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
     }
 
+    /// Replaces the key of the marks: an instance that was renamed keeps those of its first name.
+    pub(super) fn set_key(&self, key: Key) {
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    }
+
     /// The files at the path are not the open ones: nothing is read by their names.
     pub(super) fn displaced(&self) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = None;
