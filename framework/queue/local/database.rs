@@ -292,7 +292,8 @@ impl Database {
     pub(super) fn close(self) {
         match self.store {
             Store::Open(OpenStore { db, memory, mut files }) => {
-                let saved = files.compare(&db).and_then(|()| held::save(&db, memory.instances.values()));
+                let held = memory.instances.values().map(|known| (known.number, known.next, &known.held));
+                let saved = files.compare(&db).and_then(|()| held::save(&db, held));
                 if let Err(fault) = saved.and_then(|()| open::close(db)) {
                     tracing::error!(error = %fault.said, "the store was not closed cleanly; it is checked at the next start");
                 }

@@ -7,15 +7,14 @@
 //! The value under `held` is a list of instances. Each is its number, its next position and the number of its runs, then
 //! for each run its end (a position) and its bytes: all 64 bits, little-endian.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use rusqlite::Connection;
 
+use super::cursors;
 use super::fault::Fault;
 use super::keys::{key, position_of};
 use super::schema::{self, PAGE};
-use super::{cursors, known::Known};
-use crate::connector::instance::InstanceId;
 
 /// Runs of one store at most, were all of them full: a run holds at least this part of `max_bytes`.
 const RUNS: u64 = 16 << 10;
@@ -69,6 +68,14 @@ impl Held {
         }
     }
 
+    /// Another process may have deleted blocks of the instance.
+    pub(super) fn recount(&mut self, db: &Connection, number: i64) -> Result<(), Fault> {
+        if self.bytes > 0 {
+            self.trim(cursors::first(db, number)?.unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
     /// Blocks before this position were deleted.
     pub(super) fn trim(&mut self, to: u64) {
         while let Some(run) = self.runs.front().filter(|run| run.end <= to) {
@@ -78,38 +85,18 @@ impl Held {
     }
 }
 
-/// Counts what every instance holds. `clean`: the store was closed cleanly.
-pub(super) fn load(
+/// What a store that was closed cleanly kept: by the instances' numbers their next positions, and what they hold.
+pub(super) fn kept(
     db: &Connection,
-    instances: &mut HashMap<InstanceId, Known>,
     max_bytes: u64,
     clean: bool,
-) -> Result<(), Fault> {
-    let mut kept = match clean {
-        true => schema::get(db, "held")?.and_then(|bytes| read(&bytes, max_bytes)).unwrap_or_default(),
-        false => BTreeMap::new(),
-    };
-    for known in instances.values_mut() {
-        let kept = kept.remove(&known.number).filter(|(next, _)| *next == known.next);
-        known.held = match kept {
-            Some((_, held)) => held,
-            None => count(db, known.number, max_bytes)?,
-        };
-        recount(db, known)?;
-    }
-    Ok(())
+) -> Result<BTreeMap<i64, (u64, Held)>, Fault> {
+    let bytes = if clean { schema::get(db, "held")? } else { None };
+    Ok(bytes.and_then(|bytes| read(&bytes, max_bytes)).unwrap_or_default())
 }
 
-/// Another process may have deleted blocks.
-pub(super) fn recount(db: &Connection, known: &mut Known) -> Result<(), Fault> {
-    if known.held.bytes > 0 {
-        let oldest = cursors::first(db, known.number)?;
-        known.held.trim(oldest.unwrap_or(u64::MAX));
-    }
-    Ok(())
-}
-
-fn count(db: &Connection, number: i64, max_bytes: u64) -> Result<Held, Fault> {
+/// Counts what an instance holds, from its blocks.
+pub(super) fn count(db: &Connection, number: i64, max_bytes: u64) -> Result<Held, Fault> {
     let mut held = Held::new(max_bytes);
     let mut statement = db.prepare_cached(
         "SELECT key, count, length(body) FROM blocks WHERE key >= ? AND key < ? ORDER BY key",
@@ -123,14 +110,17 @@ fn count(db: &Connection, number: i64, max_bytes: u64) -> Result<Held, Fault> {
     Ok(held)
 }
 
-/// Keeps what every instance holds, for the next start.
-pub(super) fn save<'a>(db: &Connection, instances: impl Iterator<Item = &'a Known>) -> Result<(), Fault> {
+/// Keeps what every instance holds, for the next start: its number, its next position, and that.
+pub(super) fn save<'a>(
+    db: &Connection,
+    instances: impl Iterator<Item = (i64, u64, &'a Held)>,
+) -> Result<(), Fault> {
     let mut out = Vec::new();
-    for known in instances.filter(|known| known.held.bytes > 0) {
-        out.extend(known.number.to_le_bytes());
-        out.extend(known.next.to_le_bytes());
-        out.extend((known.held.runs.len() as u64).to_le_bytes());
-        for run in &known.held.runs {
+    for (number, next, held) in instances.filter(|(.., held)| held.bytes > 0) {
+        out.extend(number.to_le_bytes());
+        out.extend(next.to_le_bytes());
+        out.extend((held.runs.len() as u64).to_le_bytes());
+        for run in &held.runs {
             out.extend(run.end.to_le_bytes());
             out.extend(run.bytes.to_le_bytes());
         }
@@ -182,11 +172,11 @@ mod tests {
         let mut held = Held::new(1 << 30);
         held.add(7, 100_000);
         held.add(9, 20);
-        let known = Known { number: 3, next: 9, latest: None, held };
-        save(&db, [&known].into_iter()).unwrap();
+        let before = held.bytes();
+        save(&db, [(3, 9, &held)].into_iter()).unwrap();
         let kept = schema::get(&db, "held").unwrap().unwrap();
         let (next, held) = read(&kept, 1 << 30).unwrap().remove(&3).unwrap();
-        assert_eq!((next, held.bytes(), held.runs.len()), (9, known.held.bytes(), 2));
+        assert_eq!((next, held.bytes(), held.runs.len()), (9, before, 2));
         assert!(read(&kept[..kept.len() - 3], 1 << 30).is_none());
         assert!(read(&kept[..kept.len() - 8], 1 << 30).is_none());
     }

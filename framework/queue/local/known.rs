@@ -75,7 +75,15 @@ impl Memory {
             untrimmed: BTreeMap::new(),
         };
         memory.load_instances(db)?;
-        held::load(db, &mut memory.instances, limits.max_bytes, clean)?;
+        let mut kept = held::kept(db, limits.max_bytes, clean)?;
+        for known in memory.instances.values_mut() {
+            let kept = kept.remove(&known.number).filter(|(next, _)| *next == known.next);
+            known.held = match kept {
+                Some((_, held)) => held,
+                None => held::count(db, known.number, limits.max_bytes)?,
+            };
+            known.held.recount(db, known.number)?;
+        }
         memory.key = memory.key.named(names::load(db)?);
         memory.load_ids(db, now)?;
         Ok(memory)
@@ -155,7 +163,7 @@ impl Memory {
 
     /// Another process wrote into the store: it may have deleted blocks.
     pub(super) fn recount(&mut self, db: &Connection) -> Result<(), Fault> {
-        self.instances.values_mut().try_for_each(|known| held::recount(db, known))
+        self.instances.values_mut().try_for_each(|known| known.held.recount(db, known.number))
     }
 }
 

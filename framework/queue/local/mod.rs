@@ -19,6 +19,7 @@ mod group;
 mod group_commit;
 mod held;
 mod holdings;
+mod instances;
 mod job;
 mod keys;
 mod known;
@@ -35,6 +36,7 @@ mod recent;
 mod rescue;
 mod salvage;
 mod schema;
+mod serving;
 mod shared;
 mod space;
 mod state;
@@ -42,9 +44,8 @@ mod windows;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -65,15 +66,10 @@ use self::database::Database;
 use self::fault::{Fault, FaultKind};
 use self::job::{Also, Append, Job, Task};
 use self::known::{Memory, ensure};
-use self::reader::Found;
-use self::recent::{LOOK, PATIENCE, Ready};
 use self::shared::Shared;
 use self::writer::{WAITING, Writer};
 use super::limits::Limits;
-use super::{
-    Batch, Bound, Chunk, Cursor, DeadLetter, DeadReason, DeadWhat, Origin, Position, Progress, Queue,
-    Receipt, Refusal, SinkKey, State,
-};
+use super::{Batch, Bound, Cursor, DeadLetter, DeadReason, DeadWhat, Receipt, Refusal, SinkKey, State};
 use crate::condition::Conditions;
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
@@ -257,59 +253,6 @@ impl Local {
         Ok(found)
     }
 
-    /// Says which sinks all instances of this run have, in one commit; no other sink counts as registered from then on.
-    /// Returns every cursor of each instance, as [`Self::register_sinks`] does.
-    pub async fn register_all(
-        &self,
-        instances: Vec<(InstanceId, Vec<String>)>,
-    ) -> Result<Vec<(InstanceId, Vec<SinkState>)>> {
-        for (instance, sinks) in &instances {
-            self.shared.register(instance.clone(), sinks.clone());
-        }
-        let shared = self.shared.clone();
-        let found = self
-            .work(move |tx, memory| {
-                tx.execute("UPDATE cursors SET registered = 0 WHERE registered = 1", [])?;
-                let mut found = Vec::with_capacity(instances.len());
-                for (instance, sinks) in &instances {
-                    let number = memory.instance(tx, instance)?.number;
-                    found.push((instance.clone(), cursors::register(tx, number, sinks)?));
-                }
-                shared.set_key(memory.key.clone());
-                Ok(Ok(found))
-            })
-            .await?;
-        self.shared.recent.clear();
-        Ok(found)
-    }
-
-    /// What every instance has in the store, also those that this run does not have.
-    pub async fn holdings(&self) -> Result<Vec<Holding>> {
-        self.read_with(holdings::list).await
-    }
-
-    /// Records that each sink has not got, for every sink of every instance.
-    pub async fn lags(&self) -> Result<Vec<(InstanceId, String, u64)>> {
-        self.read_with(holdings::lags).await
-    }
-
-    /// Which instances forgot ids before their senders give up, since this was asked last; and how old those were.
-    pub fn take_early(&self) -> Vec<(InstanceId, Duration)> {
-        let early = self.shared.take_early().into_iter();
-        early.map(|(instance, ms)| (instance, Duration::from_millis(ms.max(0).unsigned_abs()))).collect()
-    }
-
-    /// The instances that are to decode letters again.
-    pub async fn retries(&self) -> Result<Vec<InstanceId>> {
-        let marked = self.read_with(letters::marked).await?;
-        Ok(marked.into_iter().filter(|(_, sink)| sink.is_none()).map(|(instance, _)| instance).collect())
-    }
-
-    /// Begins to look for letters of sinks that another process marked, once for all sinks of the process.
-    fn look_for_marks(&self) {
-        self.looks.get_or_init(|| drop(tokio::spawn(look_for_marks(Arc::downgrade(&self.shared)))));
-    }
-
     /// Every cursor of an instance.
     pub async fn sinks(&self, instance: &InstanceId) -> Result<Vec<SinkState>> {
         let instance = instance.clone();
@@ -457,32 +400,6 @@ impl Local {
     }
 }
 
-/// Looks for letters of sinks that another process marked, and wakes those sinks. Ends with the store.
-async fn look_for_marks(shared: Weak<Shared>) {
-    let Some(mut news) = shared.upgrade().map(|shared| shared.subscribe()) else { return };
-    loop {
-        tokio::select! {
-            // An error means that the store is gone.
-            _ = news.wait_for(|news| news.closed) => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let shared = shared.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let Some(shared) = shared.upgrade() else { return };
-            // A store that cannot be read now is looked at again; who needs it meets the fault.
-            let Ok(marked) = shared.with_reader(letters::marked) else { return };
-            let sinks =
-                marked.into_iter().filter_map(|(instance, sink)| Some(SinkKey { instance, sink: sink? }));
-            if shared.recent.due(sinks.collect::<Vec<_>>().iter()) {
-                shared.changed();
-            }
-        });
-        if looked.await.is_err() {
-            return;
-        }
-    }
-}
-
 /// What to do where the folder of the store may not be made or written.
 fn denied(folder: &Path) -> Error {
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -507,100 +424,6 @@ impl Drop for Watch {
 
 fn gone() -> Error {
     Error::new(Kind::Passing, "the store is closed")
-}
-
-#[async_trait]
-impl Queue for Local {
-    async fn append(&self, batch: Batch) -> Result<Receipt, Refusal> {
-        self.store(batch, Dedupe::ByRule, None).await
-    }
-
-    async fn read(&self, sink: &SinkKey, max_records: usize, max_bytes: usize) -> Result<Option<Chunk>> {
-        self.look_for_marks();
-        let mut news = self.shared.subscribe();
-        loop {
-            if news.borrow_and_update().closed {
-                return Ok(None);
-            }
-            let found = match self.shared.recent.next(sink, max_records, max_bytes) {
-                Ready::Chunk(chunk) => return Ok(Some(chunk)),
-                Ready::Nothing => Ok(None),
-                Ready::Due => {
-                    let key = sink.clone();
-                    self.try_read(move |db| reader::look(db, &key, max_records, max_bytes).map(Some)).await
-                }
-                Ready::Behind => {
-                    let key = sink.clone();
-                    self.try_read(move |db| reader::next(db, &key, max_records, max_bytes).map(Some)).await
-                }
-            };
-            match found {
-                Ok(None) => {}
-                Ok(Some(Found::Retry(chunk))) => return Ok(Some(chunk)),
-                Ok(Some(Found::Log { chunk, stand })) => {
-                    self.shared.recent.looked(sink, stand);
-                    return Ok(Some(chunk));
-                }
-                Ok(Some(Found::Damaged { key })) => {
-                    self.set_aside(sink, key).await?;
-                    continue;
-                }
-                Ok(Some(Found::Unregistered)) => return Err(unregistered(sink)),
-                Ok(Some(Found::More(stand))) => {
-                    self.shared.recent.looked(sink, stand);
-                    continue;
-                }
-                Ok(Some(Found::Nothing(stand))) => self.shared.recent.looked(sink, stand),
-                Err(fault) if fault.kind == FaultKind::Damaged => self.inspect().await,
-                Err(fault) => return Err(fault.into()),
-            }
-            let _ = tokio::time::timeout(PATIENCE, news.changed()).await;
-        }
-    }
-
-    async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()> {
-        let (key, origin, share) = (sink.clone(), chunk.origin.clone(), self.dead_share);
-        let percent = self.limits.dead_share;
-        self.work(move |tx, memory| {
-            let sink = key;
-            let number = memory.instance(tx, &sink.instance)?.number;
-            let Some(mut cursor) = cursors::load(tx, number, &sink.sink)? else {
-                return Ok(Err(unregistered(&sink)));
-            };
-            // Letters that were sent again take the room that they had.
-            let share = if matches!(origin, Origin::Retry { .. }) { u64::MAX } else { share };
-            if !progress.dead.is_empty() {
-                let mut space = letters::Space::new(tx, &memory.shares, share)?;
-                if let Some(detail) = space.take(tx, &sink.instance, &progress.dead, percent)? {
-                    return Ok(Err(letters::full(detail)));
-                }
-                for letter in &progress.dead {
-                    letters::insert(tx, number, letter)?;
-                }
-            }
-            match origin {
-                Origin::Log { from } if progress.done > 0 => {
-                    cursor.position = Position(from.0 + progress.done as u64);
-                }
-                Origin::Log { .. } => {}
-                Origin::Retry { letters } => {
-                    for letter in letters.iter().take(progress.done) {
-                        letters::remove(tx, number, *letter)?;
-                    }
-                }
-            }
-            cursor.note = progress.note.or(cursor.note);
-            cursors::save(tx, number, &sink.sink, &cursor)?;
-            memory.untrimmed.insert(sink.instance.clone(), number);
-            memory.moved.push((sink, cursor.position.0));
-            Ok(Ok(()))
-        })
-        .await
-    }
-}
-
-fn unregistered(sink: &SinkKey) -> Error {
-    Error::new(Kind::Configuration, format!("the sink `{}` of `{}` has no cursor", sink.sink, sink.instance))
 }
 
 #[async_trait]
