@@ -32,7 +32,7 @@ struct Noted {
 
 #[async_trait]
 impl Deeds for Noted {
-    async fn capture(&self, _: &str, values: &[Kept]) -> Result<Captured> {
+    async fn capture(&self, _: &str, values: &[Kept], _: bool) -> Result<Captured> {
         let mut kept = self.kept.lock().unwrap();
         if kept.iter().any(|(name, value)| values.iter().any(|(n, v)| n == name && v != value)) {
             return Ok(Captured::Refused);
