@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::provisioner::{Provisioner, provisioned};
-use super::report::Lifetimes;
-use super::report::Report;
+use super::report::{Lifetimes, Report, What};
 use crate::error::{Error, Kind, Result};
 
 /// How often it is looked where the spec says nothing.
@@ -74,10 +73,12 @@ impl Provisioner {
             punctual = outcome.is_ok();
             match outcome {
                 Ok(report) if report.destroyed => return,
-                Ok(_) => {
+                Ok(report) => {
                     (wait, retry, refused) = (every, FIRST, REFUSED);
                     let now = self.clock.now();
-                    if counted.is_none_or(|at| now.duration_since(at).abs() >= COUNTED) {
+                    // A pass that made or adopted one has just asked `find`.
+                    let kept = report.deeds.iter().all(|deed| deed.what == What::Kept);
+                    if kept && counted.is_none_or(|at| now.duration_since(at).abs() >= COUNTED) {
                         counted = Some(now);
                         tokio::select! {
                             _ = shutdown.wait_for(|stop| *stop) => return,

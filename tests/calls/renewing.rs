@@ -76,7 +76,7 @@ impl Rotating {
                 return answer(if revoked { 401 } else { 200 }, "[]");
             }
             if slowly.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(300));
+                std::thread::sleep(Duration::from_millis(1500));
             }
             let form: BTreeMap<_, _> =
                 url::form_urlencoded::parse(seen.body.as_bytes()).into_owned().collect();
