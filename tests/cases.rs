@@ -248,6 +248,11 @@ fn bodies_of_the_cases_are_what_the_vendors_own_description_allows() {
             for exchange in &provisioning.exchanges {
                 let (call, body) = (&exchange.request.call, &exchange.request.json);
                 let Some(body) = body else { continue };
+                // What a case has the vendor refuse as malformed is not allowed, and is sent all the same: a filter that
+                // a person had set and the vendor no longer takes.
+                if exchange.answer.status == 400 {
+                    continue;
+                }
                 let validator = if call.starts_with("POST ") { &create } else { &update };
                 let wrong: Vec<String> = validator.iter_errors(body).map(|e| e.to_string()).collect();
                 assert!(wrong.is_empty(), "{}: {call}: {wrong:?}", file.display());

@@ -164,7 +164,9 @@ fn the_framework_names_no_vendor() {
         "github" => path.contains("spec/render/") || path.contains("cli/validate/"),
         // An element of HTML.
         "meta" => path.contains("docs/html/"),
-        "aws" => path.ends_with("compile/auth/mod.rs"),
+        "aws" if path.ends_with("compile/auth/mod.rs") => true,
+        // Metadata services of clouds are facts about networks: they are named where their addresses are refused.
+        "aws" | "azure" | "google" => path.ends_with("call/address.rs"),
         _ => false,
     };
     let wrong: Vec<String> = named(&names, allowed);
@@ -204,6 +206,7 @@ fn the_framework_names_no_header_of_a_vendor() {
     headers.extend(found(r"request\.headers\['([A-Za-z0-9-]+)'\]"));
     headers.retain(|name| name.contains('-') && !HEADERS.contains(&name.as_str()));
     assert!(headers.len() >= 30 && headers.contains("x-slack-signature"), "{headers:?}");
-    let wrong = named(&headers, |_, _| false);
+    // A unit test that plays a connector that ships.
+    let wrong = named(&headers, |path, _| path.ends_with("receive/cancelled.rs"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

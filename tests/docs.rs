@@ -164,7 +164,9 @@ fn file_of(test: &str) -> Option<(PathBuf, &str)> {
     let beside =
         module.strip_suffix("::tests").map(|module| format!("framework/{}", module.replace("::", "/")));
     let inside = format!("tests/{}", module.replace("::", "/"));
-    let candidates = [beside, Some(inside)].into_iter().flatten();
+    // A file of unit tests alone is a module without `tests`.
+    let alone = format!("framework/{}", module.replace("::", "/"));
+    let candidates = [beside, Some(inside), Some(alone)].into_iter().flatten();
     let files = candidates.flat_map(|path| [format!("{path}.rs"), format!("{path}/mod.rs")]);
     Some((files.map(|path| root().join(path)).find(|path| path.is_file())?, name))
 }

@@ -75,14 +75,17 @@ fn configured(folder: &Path, port: u16, more: &str, sinks: &str) -> Command {
 fn queue_that_refuses_is_not_ready_and_says_why() {
     let (folder, port) = (TempDir::new().unwrap(), port());
     let sink = "{name: archive, file: {path: out.jsonl}}";
-    let mut command = configured(folder.path(), port, "queue: {min_free: 100TiB}\n", sink);
+    // More than is free, and not more than there is, which would end the start.
+    let disk = rustix::fs::statvfs(folder.path()).unwrap();
+    let queue = format!("queue: {{min_free: {}}}\n", disk.f_blocks * disk.f_frsize - 1);
+    let mut command = configured(folder.path(), port, &queue, sink);
     let running = Running::start(&mut command, 1);
     // Before the first event meets it.
     eventually("it is not ready", || ask(port, "readyz").0 == 503);
     let (_, body) = ask(port, "readyz");
     let refuses = condition(&body, "queue_refuses").unwrap();
     let message = refuses["message"].as_str().unwrap();
-    assert!(message.contains("100 TiB must stay free (queue.min_free)"), "{message}");
+    assert!(message.contains("must stay free (queue.min_free)"), "{message}");
     assert_eq!((&body["ready"], &body["instances"]["acme"]["ready"]), (&json!(false), &json!(false)));
     let (status, _) = post(&running.urls[0], &[("x-api-key", KEY)], event("1").as_bytes()).unwrap();
     assert_eq!(status, 503);
@@ -94,7 +97,7 @@ fn queue_that_refuses_is_not_ready_and_says_why() {
         !ask(port, "readyz").1["instances"]["acme"]["last_rejection"].is_null()
     });
     let said = running.said();
-    assert!(said.contains(r#"condition="queue_refuses""#) && said.contains("100 TiB"), "{said}");
+    assert!(said.contains(r#"condition="queue_refuses""#) && said.contains("must stay free"), "{said}");
 }
 
 #[test]
@@ -217,12 +220,13 @@ fn log_level_comes_from_flags_then_from_the_environment() {
         if let Some(filter) = variable {
             command.env("FOREBAY_LOG", filter);
         }
-        let running = Running::start(&mut command, 1);
+        let mut running = Running::start(&mut command, 1);
         post(&running.urls[0], &[("x-key", KEY)], br#"{"id":"1"}"#).unwrap();
         post(&format!("{}x", running.urls[0]), &[("x-key", KEY)], b"{}").unwrap();
-        let said = running.said();
-        assert!(running.stop().success());
-        said
+        // A thread of its own writes the log: it is whole once the process has ended.
+        running.signal("TERM");
+        assert!(running.wait().success());
+        running.said()
     };
     assert!(said(&[], None).contains("INFO first events received"));
     let quiet = said(&[], Some("error"));
@@ -505,7 +509,7 @@ fn every_condition_is_named_in_a_test() {
                 folders.push(path);
             } else if path.extension().is_some_and(|ext| ext == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                let product = path.starts_with(root().join("framework"));
+                let product = path.starts_with(root().join("framework")) && !path.ends_with("tests.rs");
                 let tests = if product {
                     text.split_once("#[cfg(test)]").map(|(_, t)| t.to_owned())
                 } else {
@@ -519,8 +523,7 @@ fn every_condition_is_named_in_a_test() {
         let (variant, name) = (format!("Code::{code:?}"), format!("\"{}\"", code.name()));
         texts.iter().any(|text| text.contains(&variant) || text.contains(&name))
     };
-    let missing: Vec<&str> =
-        Code::ALL.iter().filter(|code| !named(code)).map(|code| code.name()).collect();
+    let missing: Vec<&str> = Code::ALL.iter().filter(|code| !named(code)).map(|code| code.name()).collect();
     let mut untested: Vec<&str> = UNTESTED.split(' ').collect();
     untested.retain(|name| missing.contains(name));
     assert_eq!(missing, untested, "a new condition needs a test");

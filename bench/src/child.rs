@@ -94,8 +94,7 @@ fn listen(stderr: ChildStderr, said: Arc<Mutex<VecDeque<String>>>) -> Receiver<S
     let (send, ready) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if let Some((_, url)) = line.strip_prefix("ready: receiving ").and_then(|l| l.rsplit_once(" at "))
-            {
+            if let Some(url) = ready_url(&line) {
                 let _ = send.send(url.to_owned());
             }
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,4 +105,11 @@ fn listen(stderr: ChildStderr, said: Arc<Mutex<VecDeque<String>>>) -> Receiver<S
         }
     });
     ready
+}
+
+/// The URL of a ready line, which in a JSON log is the message of a line.
+fn ready_url(line: &str) -> Option<&str> {
+    let message = line.split_once("\"message\":\"").filter(|_| line.starts_with('{'));
+    let message = message.map_or(line, |(_, rest)| rest.split('"').next().unwrap_or_default());
+    message.strip_prefix("ready: receiving ")?.rsplit_once(" at ").map(|(_, url)| url)
 }

@@ -202,7 +202,7 @@ mod tests {
         mask.add("client_id", "x");
         mask.add("pin", "1234");
         for (text, masked) in [
-            ("acme.us.auth0.example", "acme.us.auth0.example"),
+            ("acme.us.vendor.example", "acme.us.vendor.example"),
             ("x: fix", "****: fix"),
             ("id=x&pin=1234", "id=****&pin=****"),
             ("at 12345 or 1234", "at 12345 or ****"),

@@ -28,8 +28,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Its flags.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: a subscription whose key the vendor posts when you create it by hand:\n  \
-    forebay captures open --id notion --for 10m    # then create it at the vendor\n  \
-    forebay captures show subscription.token --id notion")]
+    forebay captures open --id acme --for 10m    # then create it at the vendor\n  \
+    forebay captures show subscription.token --id acme")]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,

@@ -63,7 +63,15 @@ pub struct Issuers {
     roots: Vec<TrustAnchor<'static>>,
     intermediates: Vec<CertificateDer<'static>>,
     /// Roots of a simulation or a case, never of a run.
-    rehearsed: RwLock<Vec<TrustAnchor<'static>>>,
+    rehearsed: RwLock<Rehearsed>,
+}
+
+/// Roots that were added after the file was read.
+#[derive(Default)]
+struct Rehearsed {
+    roots: Vec<TrustAnchor<'static>>,
+    /// The same in PEM.
+    text: String,
 }
 
 impl fmt::Debug for Issuers {
@@ -102,12 +110,19 @@ impl Issuers {
         let all = pem(text).ok_or("these are not certificates in PEM")?;
         let mut rehearsed = self.rehearsed.write().unwrap_or_else(PoisonError::into_inner);
         for der in all {
+            let packed = BASE64.encode(&der);
             let root = root(&CertificateDer::from(der)).ok_or("a certificate cannot be a root")?;
-            if !rehearsed.contains(&root) {
-                rehearsed.push(root);
+            if !rehearsed.roots.contains(&root) {
+                rehearsed.roots.push(root);
+                rehearsed.text.push_str(&format!("{BEGIN}\n{packed}\n{END}\n"));
             }
         }
         Ok(())
+    }
+
+    /// Returns the roots of a simulation or a case in PEM; empty in a run. A recorded case needs them.
+    pub fn rehearsed(&self) -> String {
+        self.rehearsed.read().unwrap_or_else(PoisonError::into_inner).text.clone()
     }
 
     /// Checks that the first certificate of `chain` is valid at `now`, is issued for one of `names`, is for
@@ -141,7 +156,7 @@ impl Issuers {
         let intermediates: Vec<CertificateDer<'_>> =
             self.intermediates.iter().map(|der| CertificateDer::from(der.as_ref())).chain(others).collect();
         let mut roots = self.roots.clone();
-        roots.extend(self.rehearsed.read().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        roots.extend(self.rehearsed.read().unwrap_or_else(PoisonError::into_inner).roots.iter().cloned());
         leaf.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
             &roots,

@@ -113,6 +113,8 @@ fn names(answers: &Answers) -> Map<String, Json> {
         ("has_settings", json!(has_api || verify == "public_key")),
         ("has_secrets", json!(has_key || (has_api && answer("auth") != "none"))),
         ("has_event", json!(is_there("id") || is_there("time") || is_there("type"))),
+        // Without an id an event is known by its bytes, and without a time two of them may have the same.
+        ("alike", json!(!is_there("id") && !is_there("time"))),
         ("key_text", json!(key_text(has_api, key))),
         ("key_description", json!(key_description(verify, key))),
         ("time_place", json!(time_place)),

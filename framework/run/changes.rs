@@ -162,7 +162,7 @@ mod tests {
             changes(&FILE.replace("id: other", "id: third")),
             ["instances[other] (removed)", "instances[third] (added)"]
         );
-        assert_eq!(changes(&format!("{FILE}admin: {{listen: :9100}}\n")), ["admin"]);
+        assert_eq!(changes(&format!("{FILE}admin: {{listen: \":9100\"}}\n")), ["admin"]);
     }
 
     #[test]

@@ -14,15 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 pub use super::log_filter::Filter;
 use super::log_format;
-
-/// How a line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// For a person at a terminal.
-    Human,
-    /// One JSON object a line.
-    Json,
-}
+pub use super::log_format::Format;
 
 /// Where lines go: standard error, or a test's buffer.
 pub type Out = Arc<Mutex<dyn Write + Send>>;

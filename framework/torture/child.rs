@@ -104,12 +104,9 @@ impl Child {
 
     fn ready(&self) -> Result<Option<SocketAddr>> {
         let said = self.said()?;
-        let url = said.split_inclusive('\n').filter(|line| line.ends_with('\n')).find_map(|line| {
-            line.strip_prefix("ready: receiving ")?.trim_end().rsplit_once(" at ")?.1.into()
-        });
-        let Some(url) = url else { return Ok(None) };
-        let url: &str = url;
-        let parsed = url::Url::parse(url).ok().and_then(|url| url.socket_addrs(|| None).ok()?.pop());
+        let mut lines = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let Some(url) = lines.find_map(ready_url) else { return Ok(None) };
+        let parsed = url::Url::parse(&url).ok().and_then(|url| url.socket_addrs(|| None).ok()?.pop());
         parsed.map(Some).ok_or_else(|| self.failed("the child's ready line has no address"))
     }
 
@@ -148,6 +145,14 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The URL of a ready line, which in a JSON log is the message of a line.
+fn ready_url(line: &str) -> Option<String> {
+    let json = serde_json::from_str::<Json>(line).ok();
+    let message = json.as_ref().and_then(|line| line.get("message")).and_then(Json::as_str).unwrap_or(line);
+    let (_, url) = message.strip_prefix("ready: receiving ")?.trim_end().rsplit_once(" at ")?;
+    Some(url.to_owned())
 }
 
 /// What the store said of losses in a log.

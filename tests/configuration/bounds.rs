@@ -22,8 +22,8 @@ fn written(top: &str, instance: &str) -> tempfile::TempDir {
 #[test]
 fn bounds_that_can_never_work_are_refused() {
     for (top, expected) in [
-        ("queue: {max_bytes: 1}", "queue.max_bytes is 1 bytes: expected at least 1 MiB"),
-        ("queue: {max_bytes: 1023KiB}", "expected at least 1 MiB"),
+        ("queue: {max_bytes: 1}", "queue.max_bytes is 1 bytes: expected at least 128 KiB"),
+        ("queue: {max_bytes: 127KiB}", "expected at least 128 KiB"),
         ("queue: {min_free: 1000000TiB}", "queue.min_free is 1099511627776000000 bytes, and the disk of"),
         ("receiver: {limits: {depth: 257}}", "receiver.limits.depth is 257, and the most is 256"),
         ("queue: {shares: {reserved: 101}}", "queue.shares.reserved is more than 100 percent"),

@@ -66,10 +66,12 @@ async fn a_clock_that_goes_back_while_the_store_is_broken_does_not_keep_it_close
         }
         std::fs::rename(&away, &folder).unwrap();
         clock.step(step);
-        // A few seconds by the new time, and not until the old one has come again.
+        // A minute or two by the new time, and not until the old one has come again. The files are not used before a
+        // thread of its own has ended saving them, which takes as long as it takes.
         let mut accepted = append("2").await;
-        for _ in 0..3 {
+        for _ in 0..120 {
             if accepted.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 clock.step(1);
                 accepted = append("2").await;
             }

@@ -51,6 +51,8 @@ async fn reconcile_dropped_at_any_await_is_completed_by_the_next() {
         let provisioner = bench.provisioner();
         let whole = DropAt::new(provisioner.reconcile(), awaits).await;
         bench.tenant.quiet().await;
+        // While a create may still be under way, the next reconcile leaves it alone.
+        *bench.clock.0.lock().unwrap() += jiff::SignedDuration::from_mins(30);
         let next = tokio::time::timeout(PATIENCE, provisioner.reconcile()).await;
         let next = next.unwrap_or_else(|_| panic!("dropped at await {awaits}: the next one hangs"));
         next.unwrap_or_else(|error| panic!("dropped at await {awaits}: {error}"));
@@ -95,6 +97,7 @@ async fn shared_token_survives_the_caller_that_asked_for_it() {
     for awaits in 0..4 {
         let _ = DropAt::new(provisioner.reconcile(), awaits).await;
     }
+    *bench.clock.0.lock().unwrap() += jiff::SignedDuration::from_mins(30);
     let next = tokio::time::timeout(PATIENCE, provisioner.reconcile()).await.expect("the next one hangs");
     let report = next.unwrap_or_else(|error| panic!("{error}"));
     assert!(matches!(deeds(&report)[..], [What::Created | What::Adopted | What::Kept]), "{report:?}");

@@ -1,8 +1,6 @@
 //! Every shape of a body, as a small connector of its own in tests/shapes: validated, its cases played, and its
 //! whole life simulated by the built binary.
 
-use std::path::Path;
-
 use forebay::connector::load::examine_source;
 use forebay::spec::mistake::Code;
 use forebay::spec::source::Source;
@@ -70,13 +68,17 @@ fn spec_with(fragment: &str) -> String {
 #[test]
 fn every_fragment_of_the_page_on_records_is_part_of_the_language() {
     let page = std::fs::read_to_string(root().join("docs/language/records.md")).unwrap();
-    let file = root().join("tests/shapes/connector.yaml");
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("example");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(root().join("tests/shapes/schemas/record.json"), folder.join("record.json")).unwrap();
+    let file = folder.join("connector.yaml");
     let fragments: Vec<&str> =
         page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(fragments.len() >= 8);
     for fragment in fragments {
         let spec = spec_with(fragment);
-        let examined = examine_source(Source::new("docs".to_owned(), &spec), Path::new(&file));
+        let examined = examine_source(Source::new("docs".to_owned(), &spec), &file);
         // A fragment need not use every setting of the spec that it is put into.
         let apart = [Code::BadSample, Code::Unused];
         let wrong: Vec<_> = examined.diagnostics.iter().filter(|d| !apart.contains(&d.code)).collect();

@@ -13,7 +13,7 @@ use crate::receive::limits::DEEPEST;
 use crate::run::config::Configuration;
 
 /// Bytes that a store takes before the first record is stored, with room for one.
-const LEAST_STORE: u64 = 1 << 20;
+const LEAST_STORE: u64 = 128 << 10;
 
 impl Gathering<'_> {
     /// Divides the store among the instances. An id is remembered for as long as its sender repeats it, unless the
@@ -58,7 +58,7 @@ impl Gathering<'_> {
             self.fault(sentence, format!("give {DEEPEST} or less"));
         }
         if (1..LEAST_STORE).contains(&queue.max_bytes) {
-            let sentence = format!("queue.max_bytes is {} bytes: expected at least 1 MiB", queue.max_bytes);
+            let sentence = format!("queue.max_bytes is {} bytes: expected at least 128 KiB", queue.max_bytes);
             self.fault(sentence, "an empty store takes some of it: give as much as sinks may fall behind");
         }
         if self.ask.purpose == Purpose::Run

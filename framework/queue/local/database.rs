@@ -242,7 +242,8 @@ impl Database {
             Err(still) => {
                 self.waits(&still, &saved);
                 let mut saving = Saving::Ended(db, saved);
-                if now >= displaced.save_again {
+                // A longer wait than the pause means that the clock went back.
+                if !(1..=SAVE_AGAIN_MS).contains(&displaced.save_again.saturating_sub(now)) {
                     displaced.save_again = now + SAVE_AGAIN_MS;
                     saving = saving.again(&self.folder, &self.limits, now);
                 }

@@ -230,6 +230,11 @@ impl Window {
         self.runs.push_back(Run { seq, at, left: marks, first, marks: marks as u32 });
     }
 
+    /// Whether what was committed then is too old to be remembered.
+    pub(super) fn is_too_old(&self, at: i64, now: i64) -> bool {
+        now.saturating_sub(at) > self.age_ms
+    }
+
     /// Whether nothing is remembered.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()

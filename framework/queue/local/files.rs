@@ -239,3 +239,9 @@ pub(super) fn regular(path: &Path) -> Result<(), Fault> {
 pub(super) fn has_log(folder: &Path) -> bool {
     std::fs::symlink_metadata(folder.join("forebay.db-wal")).is_ok()
 }
+
+/// Whether the write-ahead log holds nothing: there is none, or it has no bytes. So a store is left that was closed
+/// cleanly.
+pub(super) fn has_empty_log(folder: &Path) -> bool {
+    !std::fs::symlink_metadata(folder.join("forebay.db-wal")).is_ok_and(|found| found.len() > 0)
+}

@@ -166,8 +166,9 @@ impl<'a> Room<'a> {
         }
         let limits = self.limits;
         let all = space::all(&self.usage, self.free, limits);
-        // The log grows and shrinks, whatever is stored.
-        let used = self.usage.used.saturating_add(space::due(limits));
+        // The log grows and shrinks, whatever is stored: nobody gets the room that it leaves for a while.
+        let log = self.usage.file.max(space::due(limits).saturating_mul(2));
+        let used = self.usage.used.saturating_sub(self.usage.file).saturating_add(log);
         let plenty = used.saturating_add(size).saturating_add(limits.shares.reserve(all)) <= all;
         if limits.shares.members.len() > 1 && limits.shares.reserved > 0 && !plenty {
             let ledger = self.ledger.get_or_insert_with(|| Ledger::new(&limits.shares, all, memory.held()));

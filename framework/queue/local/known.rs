@@ -117,7 +117,7 @@ impl Memory {
             let (seq, at): (i64, i64) = (row.get(0)?, row.get(1)?);
             let body = row.get_ref(3)?.as_blob().map_err(|e| Fault::damaged(e.to_string()))?;
             if i64::from(crc(&[body])) == row.get::<_, i64>(2)? {
-                self.windows.load(seq, at, body, |number| names.get(&number).copied().cloned());
+                self.windows.load(seq, at, now, body, |number| names.get(&number).copied().cloned());
             } else {
                 self.forgotten += 1;
                 self.windows.spoiled(seq);

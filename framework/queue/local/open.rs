@@ -72,13 +72,14 @@ pub(super) fn checked(folder: &Path, limits: &Limits, now: i64, check: Check) ->
 
 fn try_checked(folder: &Path, limits: &Limits, now: i64, check: Check) -> Result<Opened, Fault> {
     salvage::keep_damaged_log(folder, now)?;
-    let has_log = files::has_log(folder);
+    let (has_log, empty_log) = (files::has_log(folder), files::has_empty_log(folder));
     make::database(folder)?;
     let db = schema::connect(folder)?;
     let log_missing = remember_missing_log(&db, has_log)?;
     // Whatever an earlier process left in the log goes into the database before anything is built on it.
     checkpoint::checkpoint(&db, "TRUNCATE")?;
-    let clean = schema::get(&db, "closed")?.is_some_and(|closed| closed == b"cleanly");
+    // A log that holds something may say so by a commit whose sync failed.
+    let clean = empty_log && schema::get(&db, "closed")?.is_some_and(|closed| closed == b"cleanly");
     check_small_tables(&db)?;
     if check != Check::IfUnclean || !clean {
         quick_check(&db)?;
@@ -158,7 +159,11 @@ fn quick_check(db: &Connection) -> Result<(), Fault> {
 
 /// Closes it: nothing stays in the log, and the next start need not check.
 pub(super) fn close(db: Connection) -> Result<(), Fault> {
-    schema::put(&db, "closed", b"cleanly")?;
+    if let Err(error) = schema::put(&db, "closed", b"cleanly") {
+        // The frames of a failed commit must not be found by whoever opens the log next.
+        _ = checkpoint::checkpoint(&db, "TRUNCATE");
+        return Err(error.into());
+    }
     points::reached("close.said");
     checkpoint::checkpoint(&db, "TRUNCATE")?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;

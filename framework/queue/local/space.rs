@@ -27,6 +27,8 @@ const FRAME: u64 = PAGE + 24;
 pub(super) struct Usage {
     /// Bytes in use: pages that hold something, and the write-ahead log.
     pub(super) used: u64,
+    /// Bytes of the write-ahead log's file, which are part of those.
+    pub(super) file: u64,
     /// Bytes of the write-ahead log.
     pub(super) wal: u64,
     /// Bytes of it that are not in the database yet.
@@ -50,7 +52,8 @@ pub(super) fn measure(db: &Connection, folder: &Path) -> Result<Usage, Fault> {
     let file = std::fs::metadata(folder.join("forebay.db-wal")).map(|file| file.len()).unwrap_or(0);
     let frames @ (log, copied) = frames(db)?;
     let (wal, ahead) = (log * FRAME, log.saturating_sub(copied) * FRAME);
-    Ok(Usage { used: pages.saturating_sub(free_pages) * PAGE + file, wal, ahead, frames, free_pages, pages })
+    let used = pages.saturating_sub(free_pages) * PAGE + file;
+    Ok(Usage { used, file, wal, ahead, frames, free_pages, pages })
 }
 
 /// Frames of the log, and those of them that are in the database, as SQLite counts them.

@@ -104,11 +104,12 @@ impl Windows {
         }
     }
 
-    /// Takes a row of `ids` as it is stored. `named` gives the instance of a number.
+    /// Takes a row of `ids` as it is stored, unless it is too old. `named` gives the instance of a number.
     pub(super) fn load(
         &mut self,
         seq: i64,
         at: i64,
+        now: i64,
         body: &[u8],
         named: impl FnOnce(i64) -> Option<InstanceId>,
     ) {
@@ -123,6 +124,10 @@ impl Windows {
                 (window, body.get(MARK..).unwrap_or_default())
             }
         };
+        // Where the clock went back, rows that are less old stand before it.
+        if window.is_too_old(at, now) {
+            return self.done.push(seq);
+        }
         let before = window.len();
         marks.chunks_exact(MARK).filter_map(Mark::from_bytes).for_each(|mark| window.remember(mark));
         let fresh = window.len() - before;
@@ -314,13 +319,13 @@ mod tests {
         let mut windows = Windows::new(&limits);
         let old: Vec<u8> =
             ["a", "b"].iter().flat_map(|of| Mark::of(&key, &id(of), &[1; 8], b"x").to_bytes()).collect();
-        windows.load(5, 0, &old, |_| None);
+        windows.load(5, 0, 0, &old, |_| None);
         bring(&mut windows, "b", 7, 1, 6, 1);
         let row = windows.row(&id("b"), 9, 1);
         let mut again = Windows::new(&limits);
-        again.load(5, 0, &old, |_| None);
-        again.load(6, 1, &row, |number| (number == 9).then(|| id("b")));
-        again.load(8, 1, &row, |_| None);
+        again.load(5, 0, 1, &old, |_| None);
+        again.load(6, 1, 1, &row, |number| (number == 9).then(|| id("b")));
+        again.load(8, 1, 1, &row, |_| None);
         let one = u64::from_le_bytes([1; 8]);
         assert!(knows(&mut again, "a", one) && knows(&mut again, "b", one) && knows(&mut again, "b", 7));
         assert!(!knows(&mut again, "a", 7));

@@ -100,14 +100,24 @@ pub(super) struct Block(pub(super) Network);
 
 impl<'de> Deserialize<'de> for Block {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let wrong = || {
-            let text = escaped(&text, 80);
-            de::Error::custom(format!(
-                "`{text}` is no block of addresses: write 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1"
-            ))
-        };
-        text.parse().map(Self).map_err(|()| wrong())
+        // A visitor, and no text that is read first: an error then stands at the block, and not at its list.
+        struct Reads;
+        impl Visitor<'_> for Reads {
+            type Value = Block;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a block of addresses: 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Block, E> {
+                let wrong = || {
+                    let text = escaped(text, 80);
+                    E::custom(format!(
+                        "`{text}` is no block of addresses: write 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1"
+                    ))
+                };
+                text.parse().map(Block).map_err(|()| wrong())
+            }
+        }
+        deserializer.deserialize_str(Reads)
     }
 }
 

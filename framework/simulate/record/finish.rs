@@ -91,6 +91,12 @@ pub async fn finish(
     case.insert("clock".to_owned(), Json::from(start.to_string()));
     case.insert("settings".to_owned(), disguise.json(&Json::Object(chosen(instance))));
     case.insert("secrets".to_owned(), json!(invented));
+    let checks = instance.connector.receiver.verify.checks();
+    let issuers: String =
+        checks.iter().filter_map(|demand| Some(demand.proof.certificate()?.issuers.rehearsed())).collect();
+    if !issuers.is_empty() {
+        case.insert("issuers".to_owned(), Json::from(issuers));
+    }
     case.insert("steps".to_owned(), Json::Array(steps));
     // What came out of it is filled in by playing it, and written out where it is little.
     case.insert("records".to_owned(), if book.requests > FEW { json!(0) } else { json!([]) });

@@ -56,17 +56,21 @@ impl Compiler {
                     chosen.extend(self.auth_enum(&list, &auths));
                     choice = Some(Place::value(&list.path));
                 }
-                None => self.report(
-                    Mistake::new(
-                        Code::AuthChoice,
-                        Place::key(&setting.path),
-                        "this setting chooses an auth and has no `enum`",
-                    )
-                    .help(format!(
-                        "say which values it takes: `enum: [{}]`",
-                        auths.keys().cloned().collect::<Vec<_>>().join(", ")
-                    )),
-                ),
+                None => {
+                    self.report(
+                        Mistake::new(
+                            Code::AuthChoice,
+                            Place::key(&setting.path),
+                            "this setting chooses an auth and has no `enum`",
+                        )
+                        .help(format!(
+                            "say which values it takes: `enum: [{}]`",
+                            auths.keys().cloned().collect::<Vec<_>>().join(", ")
+                        )),
+                    );
+                    // Which of them it will choose is not said yet.
+                    chosen.extend(auths.keys().cloned());
+                }
             }
         }
         for (name, at) in top.get("auth").iter().flat_map(At::entries) {
