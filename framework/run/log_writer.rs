@@ -207,7 +207,12 @@ mod tests {
             let (writer, open, taken) = gated(format);
             let line = |n: usize| format!("line {n:04} {}\n", "x".repeat(1000));
             let (began, all) = (Instant::now(), 3000);
-            (0..all).for_each(|n| writer.push(line(n).as_bytes()));
+            // The thread has the first line in hand before the others come: what it took later would make room again.
+            writer.push(line(0).as_bytes());
+            while !writer.0.lock().writing {
+                std::thread::yield_now();
+            }
+            (1..all).for_each(|n| writer.push(line(n).as_bytes()));
             assert!(began.elapsed() < Duration::from_secs(10), "a push waited: {:?}", began.elapsed());
             let began = Instant::now();
             writer.flush_within(Duration::from_millis(50));
