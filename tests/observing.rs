@@ -462,7 +462,7 @@ fn readyz_of_the_docs_has_the_keys_of_a_real_one() {
     assert_eq!(shown, there);
     let message = condition(&real, "sink_blocked").unwrap()["message"].as_str().unwrap().to_owned();
     assert!(message.contains("answered 401 Unauthorized; they wait and are tried again"), "{message}");
-    assert!(running.said().contains(&format!("{}", Code::SinkBlocked.action())));
+    assert!(running.said().contains(Code::SinkBlocked.action()));
 }
 
 #[test]

@@ -33,6 +33,9 @@ use crate::error::escaped;
 /// Where what the auths of each instance save is kept.
 type Keeps = BTreeMap<InstanceId, Arc<dyn Keep>>;
 
+/// Tokens by instance, auth and what they came from.
+type Unkept = BTreeMap<(InstanceId, String, String), Token>;
+
 /// Makes the calls of all instances. One per process: the tokens are kept here. A clone is the same caller.
 #[derive(Clone)]
 pub struct Caller {
@@ -41,7 +44,7 @@ pub struct Caller {
     /// Where what auths save is kept, by instance.
     pub(super) keeps: Arc<Mutex<Keeps>>,
     /// Tokens that could not be kept yet: instance, auth, and what they came from.
-    pub(super) unkept: Arc<Mutex<BTreeMap<(InstanceId, String, String), Token>>>,
+    pub(super) unkept: Arc<Mutex<Unkept>>,
     /// Tells this process from others that use the same auths.
     pub(super) me: Arc<str>,
 }

@@ -216,7 +216,7 @@ impl Gathering<'_> {
             one.values.settings.insert(name.clone(), (Given::Data(value.clone()), from.clone()));
         }
         for (name, places) in &written.secrets {
-            let sources = places.0.iter().map(|source| self.from_here(source)).collect();
+            let sources = places.0.iter().map(|source| self.located(source)).collect();
             one.sources.insert(name.clone(), sources);
         }
         one.overlap = self.overlap(&written.rotation);
@@ -227,7 +227,7 @@ impl Gathering<'_> {
     }
 
     /// A place of the file, whose paths are from its folder.
-    fn from_here(&self, source: &Source) -> Source {
+    fn located(&self, source: &Source) -> Source {
         match source {
             Source::Env(variable) => Source::Env(variable.clone()),
             Source::File(path, lines) => Source::File(self.file.path(path), *lines),

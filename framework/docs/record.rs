@@ -88,9 +88,7 @@ fn picked(connector: &Connector) -> String {
     let event = &connector.receiver.event;
     let said = |picks: &mut dyn Iterator<Item = String>, last: &str| joined(&picks.collect::<Vec<_>>(), last);
     let ids = believed::ids(connector, &Scope::default());
-    if ids.is_empty() && event.without_id == Remember::Never
-        || event.with_id == Remember::Never && event.without_id == Remember::Never
-    {
+    if event.without_id == Remember::Never && (ids.is_empty() || event.with_id == Remember::Never) {
         return format!(
             "Every event is delivered: none is taken for a duplicate of another.{}",
             when_and_what(connector)

@@ -128,7 +128,7 @@ impl Gathering<'_> {
                 (None, Some(variable), _) => (PROXY, variable.clone(), true),
                 (None, None, Some(UrlPlace::Written(text))) => ("outgoing.proxy", text.clone(), false),
                 (None, None, Some(UrlPlace::At(source))) => {
-                    let source = self.from_here(source);
+                    let source = self.located(source);
                     if let Source::File(path, _) = &source {
                         self.proxy_file = Some(path.clone());
                     }

@@ -146,7 +146,7 @@ impl Gathering<'_> {
         let what = format!("{id}: the URL of the sink `{name}`");
         let url = match &written.url {
             UrlPlace::Written(text) => self.url(&what, text),
-            UrlPlace::At(source) => self.url_at(&what, &self.from_here(source)),
+            UrlPlace::At(source) => self.url_at(&what, &self.located(source)),
         }?;
         let mut target = http(url);
         for (header, source) in &written.headers {
@@ -156,7 +156,7 @@ impl Gathering<'_> {
             }
             if let Some(value) = self.header(id, name, header, source) {
                 let value = SharedSecret::from(value);
-                if let Source::File(path, lines) = self.from_here(source) {
+                if let Source::File(path, lines) = self.located(source) {
                     let what = format!("{id}: the header `{}` of the sink `{name}`", escaped(header, 80));
                     self.headers.push(HeaderOrigin { what, value: value.clone(), path, lines });
                 }
@@ -175,7 +175,7 @@ impl Gathering<'_> {
     }
 
     fn header(&mut self, id: &InstanceId, sink: &str, header: &str, source: &Source) -> Option<Secret> {
-        let value = resolve(&self.from_here(source), self.environment).and_then(|value| {
+        let value = resolve(&self.located(source), self.environment).and_then(|value| {
             let fits = http::HeaderValue::try_from(value.expose()).is_ok();
             if fits { Ok(value) } else { Err("its value cannot be that of a header".to_owned()) }
         });

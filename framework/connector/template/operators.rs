@@ -47,7 +47,8 @@ impl Object for Digits {
 
 /// A number as it is written, and the double that is nearest.
 pub(super) fn digits(text: &str, number: f64) -> Value {
-    if Json::from(number).to_string() == text {
+    let written = Json::from(number).to_string();
+    if written == text {
         return Value::from(number);
     }
     Value::from_object(Digits { text: text.to_owned(), number })
