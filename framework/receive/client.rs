@@ -260,8 +260,8 @@ mod tests {
     #[test]
     fn client_is_the_rightmost_address_that_no_trusted_proxy_has() {
         let xff = "x-forwarded-for";
-        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
-        let cases: &[Case] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: &[Case<'_>] = &[
             // No trusted proxy: what it says does not count.
             ("192.0.2.9", &[(xff, "198.51.100.1")], "192.0.2.9"),
             ("192.0.2.9", &[("forwarded", "for=198.51.100.1")], "192.0.2.9"),
