@@ -55,7 +55,7 @@ fn every_stage_of_an_accepted_request_is_told_with_its_line() {
         "dead letter, schema: the record: \"date\" is a required property",
         "dead letter, undecodable",
         "{broken",
-        "200 {\"status\":\"success\",\"count\":3}",
+        "200 {\"status\":\"success\",\"count\":1,\"dead\":2}",
         "\naccepted: 1 record is delivered, and 2 dead letters\n",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");

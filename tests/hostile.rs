@@ -348,7 +348,7 @@ async fn a_million_brackets_and_bombs_are_dead_letters() {
     let beside = format!(r#"{{"x":{nested},"logs":[{EVENT}]}}"#);
     for body in [&open, &nested, &objects, &wrapped] {
         let reply = stage.post(body).await;
-        assert_eq!((reply.status, reply.json()["count"].as_u64()), (200, Some(1)));
+        assert_eq!((reply.status, reply.json()["dead"].as_u64()), (200, Some(1)));
     }
     assert_eq!(stage.post(&beside).await.status, 200);
     assert!(
@@ -367,9 +367,9 @@ async fn more_items_than_memory_has_room_for_are_one_dead_letter() {
     let stage = Stage::auth0().await;
     let body = "1\n".repeat(300_000);
     let reply = stage.post(&body).await;
-    assert_eq!((reply.status, reply.json()["count"].as_u64()), (200, Some(1)));
+    assert_eq!((reply.status, reply.json()["dead"].as_u64()), (200, Some(1)));
     let array = format!("[{}1]", "1,".repeat(300_000));
-    assert_eq!(stage.post(&array).await.json()["count"].as_u64(), Some(1));
+    assert_eq!(stage.post(&array).await.json()["dead"].as_u64(), Some(1));
     let letters = stage.memory.letters();
     assert_eq!(letters.len(), 2);
     assert_eq!(letters[0].bytes, body);

@@ -20,7 +20,7 @@ use super::rotation::Rotations;
 use crate::call::keep::{Keep, Kept};
 use crate::connector::instance::InstanceId;
 use crate::error::{Error, Kind, Result};
-use crate::queue::State;
+use crate::queue::{Save, State};
 
 /// The version of the document that this program writes.
 const VERSION: u32 = 1;
@@ -361,22 +361,64 @@ impl Memory {
         for lost in 0..CHANGES {
             // Two that write in step lose to each other for ever: whoever lost waits a little longer each time.
             tokio::time::sleep(PAUSE * lost).await;
-            let was = self.state.load(&self.instance).await?;
-            let before = was.as_ref().map(Document::parse).transpose()?;
-            let mut document = before.clone().map_or_else(Document::new, Ok)?;
-            change(&mut document)?;
-            if before.as_ref() == Some(&document) {
-                return Ok(document);
-            }
-            let json = serde_json::to_value(&document).map_err(|e| {
-                Error::new(Kind::Io, "the state of this instance cannot be written").because(e)
-            })?;
+            let (document, save) = self.prepare(&mut change).await?;
+            let Some(Save { was, document: json, .. }) = save else { return Ok(document) };
             if self.state.save(&self.instance, was.as_ref(), &json).await? {
                 self.tell(&document);
                 return Ok(document);
             }
         }
         Err(Error::new(Kind::Passing, "the state of this instance changes faster than it can be written"))
+    }
+
+    /// [`Memory::change`] for many instances of one store: what changes is synced together.
+    pub async fn change_all<F>(mut changes: Vec<(Self, F)>) -> Result<Vec<Document>>
+    where
+        F: FnMut(&mut Document) -> Result<()> + Send,
+    {
+        let Some((Self { state, .. }, _)) = changes.first() else { return Ok(Vec::new()) };
+        let state = state.clone();
+        let (mut documents, mut changed, mut saves) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (memory, change)) in changes.iter_mut().enumerate() {
+            let (document, save) = memory.prepare(change).await?;
+            documents.push(document);
+            if let Some(save) = save {
+                changed.push(index);
+                saves.push(save);
+            }
+        }
+        if saves.is_empty() {
+            return Ok(documents);
+        }
+        for (index, saved) in changed.into_iter().zip(state.save_all(saves).await?) {
+            let (Some((memory, change)), Some(document)) = (changes.get_mut(index), documents.get_mut(index))
+            else {
+                continue;
+            };
+            if saved {
+                memory.tell(document);
+            } else {
+                *document = memory.change(change).await?;
+            }
+        }
+        Ok(documents)
+    }
+
+    /// The document after a change, and what has to be saved if that changed it.
+    async fn prepare<F>(&self, change: &mut F) -> Result<(Document, Option<Save>)>
+    where
+        F: FnMut(&mut Document) -> Result<()> + Send,
+    {
+        let was = self.state.load(&self.instance).await?;
+        let before = was.as_ref().map(Document::parse).transpose()?;
+        let mut document = before.clone().map_or_else(Document::new, Ok)?;
+        change(&mut document)?;
+        if before.as_ref() == Some(&document) {
+            return Ok((document, None));
+        }
+        let json = serde_json::to_value(&document)
+            .map_err(|e| Error::new(Kind::Io, "the state of this instance cannot be written").because(e))?;
+        Ok((document, Some(Save { instance: self.instance.clone(), was, document: json })))
     }
 
     /// The latest event time that was committed.

@@ -236,6 +236,25 @@ pub trait State: Send + Sync + 'static {
     /// when this returns `true`. `false`: somebody else wrote meanwhile (`destroy` beside a running `run`),
     /// nothing changed, and the caller loads again.
     async fn save(&self, instance: &InstanceId, was: Option<&Json>, document: &Json) -> Result<bool>;
+    /// [`State::save`] for many instances, each on its own terms; all that are saved are synced together.
+    async fn save_all(&self, saves: Vec<Save>) -> Result<Vec<bool>> {
+        let mut saved = Vec::with_capacity(saves.len());
+        for save in saves {
+            saved.push(self.save(&save.instance, save.was.as_ref(), &save.document).await?);
+        }
+        Ok(saved)
+    }
     /// The latest event time that was committed for it.
     async fn latest_event_time(&self, instance: &InstanceId) -> Result<Option<Timestamp>>;
+}
+
+/// One document to save: the arguments of [`State::save`].
+#[derive(Debug, Clone)]
+pub struct Save {
+    /// Whose document it is.
+    pub instance: InstanceId,
+    /// The document as it was loaded.
+    pub was: Option<Json>,
+    /// The document as it is to be.
+    pub document: Json,
 }

@@ -28,7 +28,7 @@ use crate::connector::secret::{LiveSecret, Secret};
 use crate::error::Result;
 use crate::provision::report::What;
 use crate::provision::rotation::{PUBLIC_URL, Terms};
-use crate::provision::state::Document;
+use crate::provision::state::{Document, Memory};
 use crate::provision::{Provisioner, is_automatic};
 use crate::receive::Endpoint;
 
@@ -94,29 +94,18 @@ impl Rotation {
         };
         let members = members.iter().zip(provisioners).map(member).collect();
         let mut rotation = Self { members, clock, conditions };
-        // All at once, so that a thousand instances share syncs.
-        let mut tasks = JoinSet::new();
-        for (index, member) in rotation.members.iter().enumerate() {
-            let (memory, given) = (member.provisioner.memory(), member.given(&Changes::new()));
-            let terms = member.terms(rotation.clock.now());
-            tasks.spawn(async move {
-                let document = memory
-                    .change(|document| {
-                        document.rotations.give(&given, &document.secrets, terms);
-                        Ok(())
-                    })
-                    .await;
-                (index, document)
-            });
-        }
-        while let Some(done) = tasks.join_next().await {
-            // A task that panicked ends the start, as any failure of the state does.
-            let Ok((index, document)) = done else { continue };
-            let document = document?;
-            if let Some(member) = rotation.members.get_mut(index) {
-                member.apply(&document, &rotation.conditions);
-                member.look_at_lengths(&rotation.conditions);
-            }
+        let change = |member: &Member| {
+            let (given, terms) = (member.given(&Changes::new()), member.terms(rotation.clock.now()));
+            let change = move |document: &mut Document| {
+                document.rotations.give(&given, &document.secrets, terms);
+                Ok(())
+            };
+            (member.provisioner.memory(), change)
+        };
+        let documents = Memory::change_all(rotation.members.iter().map(change).collect()).await?;
+        for (member, document) in rotation.members.iter_mut().zip(&documents) {
+            member.apply(document, &rotation.conditions);
+            member.look_at_lengths(&rotation.conditions);
         }
         Ok(rotation)
     }

@@ -57,7 +57,8 @@ struct Rotating {
     shelf: Arc<Shelf>,
     rotations: Arc<AtomicUsize>,
     /// Whether the token endpoint takes its time.
-    slow: Arc<AtomicBool>,
+    /// While it is set, no request for a token is answered.
+    held: Arc<AtomicBool>,
 }
 
 impl Rotating {
@@ -66,8 +67,8 @@ impl Rotating {
         let rotations = Arc::new(AtomicUsize::new(0));
         let good = Mutex::new("refresh-0".to_owned());
         let (log, count) = (shelf.clone(), rotations.clone());
-        let slow = Arc::new(AtomicBool::new(false));
-        let slowly = slow.clone();
+        let held = Arc::new(AtomicBool::new(false));
+        let hold = held.clone();
         let server = Server::start(move |seen, _| {
             if !seen.line().starts_with("POST /oauth/token") {
                 let token = seen.header("authorization").unwrap_or_default().to_owned();
@@ -75,8 +76,9 @@ impl Rotating {
                 let revoked = token == "Bearer access-revoked";
                 return answer(if revoked { 401 } else { 200 }, "[]");
             }
-            if slowly.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(1500));
+            // Not before the test says so: how fast the machine is must not matter.
+            while hold.load(Ordering::SeqCst) {
+                tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(5)));
             }
             let form: BTreeMap<_, _> =
                 url::form_urlencoded::parse(seen.body.as_bytes()).into_owned().collect();
@@ -92,7 +94,7 @@ impl Rotating {
             answer(200, &body)
         })
         .await;
-        Self { server, shelf, rotations, slow }
+        Self { server, shelf, rotations, held }
     }
 
     /// A process that uses the same state.
@@ -125,18 +127,18 @@ async fn a_rotated_token_is_kept_before_what_came_with_it_is_used() {
 async fn dropped_call_loses_no_rotated_token() {
     let vendor = Rotating::start().await;
     let one = vendor.process();
-    vendor.slow.store(true, Ordering::SeqCst);
+    vendor.held.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         let dropped = tokio::time::timeout(Duration::from_millis(40), one.call("find", Repeat::Safe)).await;
         assert!(dropped.is_err(), "it was answered too soon");
     }
+    vendor.held.store(false, Ordering::SeqCst);
     one.caller.finish(Duration::from_secs(10)).await;
     assert_eq!(
         *vendor.shelf.log.lock().unwrap(),
         ["kept \"refresh-1\""],
         "the fetch went on without its caller"
     );
-    vendor.slow.store(false, Ordering::SeqCst);
     one.call("find", Repeat::Safe).await.unwrap();
     assert_eq!(vendor.rotations(), 1, "one fetch served all");
 }

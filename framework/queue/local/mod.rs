@@ -69,7 +69,7 @@ use self::known::{Memory, ensure};
 use self::shared::Shared;
 use self::writer::{WAITING, Writer};
 use super::limits::Limits;
-use super::{Batch, Bound, Cursor, DeadLetter, DeadReason, DeadWhat, Receipt, Refusal, SinkKey, State};
+use super::{Batch, Bound, Cursor, DeadLetter, DeadReason, DeadWhat, Receipt, Refusal, Save, SinkKey, State};
 use crate::condition::Conditions;
 use crate::connector::clock::Clock;
 use crate::connector::instance::InstanceId;
@@ -436,6 +436,14 @@ impl State for Local {
     async fn save(&self, instance: &InstanceId, was: Option<&Json>, document: &Json) -> Result<bool> {
         let (instance, was, document) = (instance.clone(), was.cloned(), document.clone());
         self.work(move |tx, _| Ok(Ok(state::save(tx, &instance, was.as_ref(), &document)?))).await
+    }
+
+    async fn save_all(&self, saves: Vec<Save>) -> Result<Vec<bool>> {
+        self.work(move |tx, _| {
+            let save = |save: &Save| state::save(tx, &save.instance, save.was.as_ref(), &save.document);
+            Ok(Ok(saves.iter().map(save).collect::<Result<_, _>>()?))
+        })
+        .await
     }
 
     async fn latest_event_time(&self, instance: &InstanceId) -> Result<Option<Timestamp>> {
