@@ -164,9 +164,9 @@ codes! {
     /// A secret is so short that it can be guessed.
     SecretWeak = "secret_weak", Warning, "generate a secret of at least 32 characters at the vendor, or here";
     /// Other users of the machine can read or change the file of a secret.
-    SecretFileOpen = "secret_file_open", Warning, "chmod 600 the file that the message names";
+    SecretFileOpen = "secret_file_open", Warning, "chmod 600 the file that the message names, then send SIGHUP or restart";
     /// Other users of the machine can write into the data directory.
-    DataDirOpen = "data_dir_open", Warning, "chmod 700 the data directory";
+    DataDirOpen = "data_dir_open", Warning, "chmod 700 the data directory, then send SIGHUP or restart";
     /// The certificate of the receiver has expired, is not valid yet, or is for other names than the public URL's.
     CertificateInvalid = "certificate_invalid", Error, "put a valid certificate for the public URL's host into the files of receiver.tls: Forebay takes it into use within seconds";
     /// The certificate of the receiver expires within 14 days.

@@ -2,9 +2,11 @@
 
 mod bounds;
 mod file;
+mod settings;
+mod sinks;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use forebay::cli::InstanceFlags;
@@ -308,96 +310,6 @@ fn what_must_differ_does_and_bounds_let_something_in() {
 }
 
 #[test]
-fn a_sink_of_a_flag_is_called_by_its_target() {
-    let manual = [AUTH0, "--set", "input_mode=manual"];
-    let names = |to: &[&str]| -> Vec<String> {
-        let to: Vec<&str> = to.iter().flat_map(|to| ["--to", to]).collect();
-        let made = configured(&[&manual[..], &to].concat(), &[]).unwrap();
-        made.instances[0].sinks.iter().map(|sink| sink.name.clone()).collect()
-    };
-    assert_eq!(names(&["stdout", "file:/var/a.jsonl"]), ["stdout", "file:/var/a.jsonl"]);
-    let named = names(&["https://siem.example.com:8443/in?source=hush"]);
-    assert!(named[0].starts_with("https://siem.example.com:8443/in#"), "{named:?}");
-    assert!(!named[0].contains("hush"));
-}
-
-const TYPED: &str = r#"
-forebay: 1
-name: typed
-title: Typed
-vendor: Nobody
-settings:
-  code: {title: Code, type: string, pattern: "^[0-9]{5}$", description: A code.}
-  count: {title: Count, type: integer, description: A number.}
-  on: {title: On, type: boolean, description: A switch.}
-  names: {title: Names, type: array, items: {type: string}, description: A list.}
-  pause: {title: Pause, type: string, format: duration, default: 5m, description: A time.}
-secrets:
-  key: {title: Key, required: true, pattern: "^k-", description: A key.}
-receiver:
-  path: /typed
-  verify: {kind: token, header: x-key, equals: "{{ secrets.key }}"}
-  decode: {format: json}
-  event: {id: /id}
-  respond: {accepted: {status: 200}}
-  sender: {success: [2xx]}
-output: {schema: schema.json}
-samples: [sample.json]
-"#;
-
-#[test]
-fn text_is_read_by_the_settings_type() {
-    let folder = folder(&[
-        ("typed/connector.yaml", TYPED),
-        ("typed/schema.json", "{}"),
-        ("typed/sample.json", "{\"id\": 1}"),
-    ]);
-    let path = folder.path().join("typed").display().to_string();
-    let key = ("FOREBAY_SECRET_KEY", "k-1");
-    let set = |name: &str, text: &str| -> Result<serde_json::Value> {
-        let made = configured(&[&path, "--set", &format!("{name}={text}")], &[key])?;
-        Ok(made.instances[0].instance.settings[name].clone())
-    };
-    let good = |name: &str, text: &str| -> serde_json::Value { set(name, text).unwrap() };
-    let bad = |name: &str, text: &str| set(name, text).unwrap_err().to_string();
-    assert_eq!(good("code", "00123"), json!("00123"));
-    assert_eq!(good("count", "12"), json!(12));
-    assert_eq!(good("on", "true"), json!(true));
-    assert_eq!(good("names", "[\"a\", \"b\"]"), json!(["a", "b"]));
-    assert!(bad("code", "0012").contains("^[0-9]{5}$"));
-    assert!(bad("code", "${CODE}").contains("nothing is put in its place"));
-    assert!(bad("count", "1.5").contains("no integer"));
-    assert!(bad("on", "yes").contains("write true or false"));
-    assert!(bad("names", "a,b").contains("as JSON"));
-    assert!(bad("names", "[1]").contains("does not fit"));
-    assert!(bad("pause", "5 minutes").contains("is no duration"));
-    let said = refused(&[&path], &[("FOREBAY_SECRET_KEY", "hush-hush")]);
-    assert!(said.contains("does not match `^k-`") && !said.contains("hush-hush"), "{said}");
-}
-
-#[test]
-fn two_instances_at_one_path_are_refused() {
-    let folder = folder(&[
-        ("typed/connector.yaml", TYPED),
-        ("typed/schema.json", "{}"),
-        ("typed/sample.json", "{\"id\": 1}"),
-        (
-            "forebay.yaml",
-            "instances: [{id: a, connector: typed}, {id: b, connector: typed, settings: {code: 123}}]\n",
-        ),
-    ]);
-    let config = folder.path().join("forebay.yaml").display().to_string();
-    let keys = [("FOREBAY_SECRET_A_KEY", "k-1"), ("FOREBAY_SECRET_B_KEY", "k-2")];
-    let said = refused(&["--config", &config], &keys);
-    assert!(
-        said.contains("b: the setting `code` must be of type string") && said.contains("put it in quotes")
-    );
-    std::fs::write(&config, "instances: [{id: a, connector: typed}, {id: b, connector: typed}]\n").unwrap();
-    let said = refused(&["--config", &config], &keys);
-    assert!(said.contains("`a` and `b` receive at the same path /typed"), "{said}");
-}
-
-#[test]
 fn a_simulation_makes_up_what_was_not_given() {
     let made = configured(&[AUTH0, "--simulate"], &[]).unwrap();
     let one = &made.instances[0];
@@ -407,90 +319,6 @@ fn a_simulation_makes_up_what_was_not_given() {
     let base = url::Url::parse("http://127.0.0.1:9/").unwrap();
     let placed = one.instance.at_base(&base).unwrap();
     assert_eq!(placed.receiver_url.unwrap().path(), one.path);
-}
-
-#[test]
-fn settings_and_secrets_become_a_schema() {
-    let connector = forebay::connector::load::load(AUTH0.as_ref()).unwrap();
-    let schema = forebay::connector::configuration_schema::schema(&connector);
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let env = json!({"env": "X"});
-    let fits = |instance: serde_json::Value| validator.is_valid(&instance);
-    let automatic = json!({"input_mode": "automatic", "base_url": "https://a.example/"});
-    assert!(fits(json!({"settings": {"input_mode": "manual"}})));
-    assert!(!fits(json!({"settings": {}})));
-    assert!(!fits(json!({"settings": {"input_mode": "automtic"}})));
-    assert!(!fits(json!({"settings": {"input_mode": "manual", "base": "x"}})));
-    assert!(!fits(json!({"settings": {"input_mode": "automatic"}})));
-    // The default of authentication_type counts where it was not given.
-    assert!(!fits(json!({"settings": automatic, "secrets": {"monad_api_key": env}})));
-    assert!(fits(json!({
-        "settings": automatic,
-        "secrets": {"monad_api_key": env, "client_id": env, "client_secret": {"file": "x"}},
-    })));
-    let token = json!({"input_mode": "automatic", "base_url": "https://a.example/", "authentication_type": "access_token"});
-    assert!(fits(json!({"settings": token, "secrets": {"monad_api_key": env, "access_token": env}})));
-    assert!(!fits(json!({"settings": token, "secrets": {"monad_api_key": "text", "access_token": env}})));
-}
-
-#[test]
-fn sinks_that_cannot_work_are_refused_before_anything_starts() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = format!("file:{}", folder.path().join("events.jsonl").display());
-    let nowhere = format!("file:{}", folder.path().join("no/such/folder/events.jsonl").display());
-    let manual = [AUTH0, "--set", "input_mode=manual"];
-    let with = |sinks: &[&str]| {
-        let to = sinks.iter().flat_map(|sink| ["--to", *sink]);
-        manual.into_iter().chain(to).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let said = |sinks: &[&str]| refused(&with(sinks).iter().map(String::as_str).collect::<Vec<_>>(), &[]);
-    assert!(said(&[&nowhere]).contains("the folder of the file does not exist"));
-    assert!(said(&["https://me:hidden@siem.example.com/"]).contains("a user or a password"));
-    assert!(!said(&["https://me:hidden@siem.example.com/"]).contains("hidden"));
-    let other = file.replace("events.jsonl", "./events.jsonl");
-    assert!(said(&[&file, &other]).contains("another sink writes to"));
-}
-
-#[test]
-fn sinks_on_one_file_by_other_names_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let file = |name: &str| format!("file:{}", at(name).display());
-    std::fs::create_dir(at("sub")).unwrap();
-    std::os::unix::fs::symlink(at("out.jsonl"), at("link.jsonl")).unwrap();
-    std::os::unix::fs::symlink("link.jsonl", at("twice.jsonl")).unwrap();
-    std::os::unix::fs::symlink("sub", at("other")).unwrap();
-    std::fs::write(at("there.jsonl"), "").unwrap();
-    std::fs::hard_link(at("there.jsonl"), at("hard.jsonl")).unwrap();
-    let said = |one: &str, other: &str, data: &Path| {
-        let data = data.display().to_string();
-        let (one, other) = (file(one), file(other));
-        let arguments =
-            [AUTH0, "--set", "input_mode=manual", "--data-dir", &data, "--to", &one, "--to", &other];
-        configured(&arguments, SECRETS).map(drop).map_err(|error| error.to_string())
-    };
-    let data = at("data");
-    let aliases = [
-        ("out.jsonl", "sub/../out.jsonl"),
-        ("out.jsonl", "link.jsonl"),
-        ("twice.jsonl", "out.jsonl"),
-        ("sub/new.jsonl", "other/new.jsonl"),
-        ("there.jsonl", "hard.jsonl"),
-    ];
-    for (one, other) in aliases {
-        let said = said(one, other, &data).unwrap_err();
-        assert!(said.contains("another sink writes to"), "{one} {other}: {said}");
-    }
-    said("out.jsonl", "sub/out.jsonl", &data).unwrap();
-    std::fs::create_dir(&data).unwrap();
-    std::os::unix::fs::symlink(&data, at("alias")).unwrap();
-    std::fs::write(data.join("forebay.db"), "").unwrap();
-    std::fs::hard_link(data.join("forebay.db"), at("hard.db")).unwrap();
-    for name in ["data/forebay.db", "data/forebay.db-wal", "data/lock", "alias/made", "hard.db"] {
-        let said = said(name, "out.jsonl", &data).unwrap_err();
-        assert!(said.contains("is a file of the store"), "{name}: {said}");
-    }
-    said("data/out.jsonl", "out.jsonl", &data).unwrap();
 }
 
 #[test]

@@ -271,6 +271,12 @@ fn suspicious_files_secrets_and_listeners_are_conditions() {
     running.signal("HUP");
     eventually("the better secret is noticed", || !holds("secret_suspicious", "a", "secret"));
     assert!(!holds("secret_weak", "a", "secret"));
+    assert!(holds("secret_file_open", "a", "secret") && holds("data_dir_open", "", ""));
+    private(&folder.join("secret"), 0o600);
+    private(&folder.join("data"), 0o700);
+    running.signal("HUP");
+    eventually("the file is closed", || !holds("secret_file_open", "a", "secret"));
+    eventually("the folder is closed", || !holds("data_dir_open", "", ""));
     running.stop();
 }
 

@@ -110,7 +110,13 @@ async fn former_key_survives_reloads_changes_and_restarts_unconfirmed() {
     let run = Running::start(automatic(&tenant, folder.path()).args(["--rotation-overlap", "4s"]), 1);
     eventually("the vendor confirmed", || run.said().contains("the vendor has the newest values"));
     assert_eq!(push(&run, "key-one-0123"), 200);
+    let ended = |code: &str| {
+        let code = format!("condition=\"{code}\"");
+        run.said().lines().any(|line| line.contains("condition resolved") && line.contains(&code))
+    };
+    eventually("it is confirmed", || ended("secret_unconfirmed"));
     eventually("the overlap ends", || push(&run, "key-one-0123") == 401);
+    eventually("the overlap's condition ends", || ended("secret_overlap"));
     assert_eq!(push(&run, "key-four-0123"), 200);
     assert!(run.said().contains("4 values valid until 2"), "{}", run.said());
     assert!(!run.said().contains("key-one") && !run.said().contains("key-four"), "{}", run.said());

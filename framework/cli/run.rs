@@ -17,6 +17,7 @@ use super::process::{
 use super::simulated::{self, Wishes};
 use super::{InstanceFlags, LogFlags, LogFormat, outgoing, recorded, runtime};
 use crate::call::transport::HttpTransport;
+use crate::condition::Conditions;
 use crate::connector::clock::{Clock, SystemClock};
 use crate::connector::units::duration;
 use crate::deliver::sinks::Outside;
@@ -27,8 +28,9 @@ use crate::run::changes::Written;
 use crate::run::config::{Configuration, Sources};
 use crate::run::health::Health;
 use crate::run::log::Filter;
+use crate::run::startup_checks::{self, Permissions};
 use crate::run::world::{Onlookers, Rereader, World};
-use crate::run::{host, metrics, startup_checks};
+use crate::run::{host, metrics};
 
 /// How often the files of a certificate are looked at.
 const CERTIFICATES: Duration = Duration::from_secs(10);
@@ -152,6 +154,7 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
     let (limits, conditions) = (configuration.queue.clone(), health.conditions.clone());
     let store = Local::open_with(&configuration.data_dir, limits, clock.clone(), conditions)?;
     startup_checks::process(&configuration, &health.conditions);
+    let permissions = (Permissions::of(&configuration), health.conditions.clone());
     let proxied = (configuration.outgoing.proxy.clone(), vec![to_vendors, transport.clone()]);
     let world = World {
         store,
@@ -162,7 +165,7 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
         limits: configuration.receive,
         tls,
         admin,
-        reread: (reread(configuration.sources, proxied), hangups()?),
+        reread: (reread(configuration.sources, permissions, proxied), hangups()?),
         written: arguments.instance.config.as_deref().map(Written::read).transpose()?,
         summary: configuration.summary,
         say: say(),
@@ -181,10 +184,18 @@ async fn work(configuration: Configuration, arguments: &Arguments) -> Result<Exi
 }
 
 /// Reads the files with secrets again, and has what goes through the proxy take its new URL.
-fn reread(sources: Sources, (proxy, transports): (Option<Url>, Vec<Arc<HttpTransport>>)) -> Rereader {
+fn reread(
+    sources: Sources,
+    (permissions, conditions): (Permissions, Arc<Conditions>),
+    (proxy, transports): (Option<Url>, Vec<Arc<HttpTransport>>),
+) -> Rereader {
     let known = Mutex::new(proxy);
     Arc::new(move || {
         let mut read = sources.reread();
+        // A file that does not answer would block this thread for good.
+        if read.blocked.is_empty() {
+            permissions.look(&conditions);
+        }
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(url) = read.proxy.take().filter(|url| known.as_ref() != Some(url)) {
             match transports.iter().try_for_each(|transport| transport.set_proxy(&url)) {

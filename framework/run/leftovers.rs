@@ -29,8 +29,12 @@ pub(super) struct Leftovers {
     sinks: BTreeSet<SinkKey>,
     instances: BTreeSet<InstanceId>,
     raised: BTreeSet<(Code, Subject)>,
-    early: BTreeMap<InstanceId, Instant>,
+    early: Early,
 }
+
+/// When each instance last forgot ids that its sender may still repeat.
+#[derive(Debug, Default)]
+struct Early(BTreeMap<InstanceId, Instant>);
 
 impl Leftovers {
     pub(super) fn new(members: &[Configured], store: Arc<Local>, conditions: Arc<Conditions>) -> Self {
@@ -44,7 +48,7 @@ impl Leftovers {
             sinks: sinks.collect(),
             instances: members.iter().map(|member| member.instance.id.clone()).collect(),
             raised: BTreeSet::new(),
-            early: BTreeMap::new(),
+            early: Early::default(),
         }
     }
 
@@ -54,7 +58,7 @@ impl Leftovers {
             if let Err(error) = self.look().await {
                 tracing::debug!(%error, "what removed instances left is not known");
             }
-            self.look_at_ids();
+            self.early.look(&self.conditions, self.store.take_early(), Instant::now());
             tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(EVERY) => {}
@@ -90,20 +94,22 @@ impl Leftovers {
         self.raised = now;
         Ok(())
     }
+}
 
-    fn look_at_ids(&mut self) {
-        for (instance, age) in self.store.take_early() {
+impl Early {
+    /// Raises what was forgotten since the last look, with its age, and clears what is long ago.
+    fn look(&mut self, conditions: &Conditions, forgotten: Vec<(InstanceId, Duration)>, now: Instant) {
+        for (instance, age) in forgotten {
             let message = format!(
                 "ids of `{instance}` were forgotten after {} s for want of room (queue.dedupe.count), and its sender \
                  may repeat them for longer: an event that comes again then is delivered again",
                 age.as_secs()
             );
-            self.conditions.raise(Code::IdsForgottenEarly, Subject::instance(&instance), message);
-            self.early.insert(instance, Instant::now());
+            conditions.raise(Code::IdsForgottenEarly, Subject::instance(&instance), message);
+            self.0.insert(instance, now);
         }
-        let conditions = &self.conditions;
-        self.early.retain(|instance, at| {
-            let shown = at.elapsed() < SHOWN;
+        self.0.retain(|instance, at| {
+            let shown = now.duration_since(*at) < SHOWN;
             if !shown {
                 conditions.clear(Code::IdsForgottenEarly, &Subject::instance(instance));
             }
@@ -123,4 +129,34 @@ fn removed(holding: &Holding) -> String {
     }
     let state = if holding.state { ", its ids and its state" } else { " and its ids" };
     format!("the configuration has no instance `{id}`, and the store holds its cursors{state}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgotten_ids_are_a_condition_for_an_hour_after_the_last() {
+        let (conditions, mut early, begin) = (Conditions::default(), Early::default(), Instant::now());
+        let id = |name: &str| InstanceId::parse(name).unwrap();
+        let mut look = |seconds: u64, forgotten: &[(&str, u64)]| {
+            let forgotten = forgotten.iter().map(|(name, age)| (id(name), Duration::from_secs(*age)));
+            early.look(&conditions, forgotten.collect(), begin + Duration::from_secs(seconds));
+            let held = conditions.list().into_iter().filter(|one| one.code == Code::IdsForgottenEarly);
+            held.map(|one| (one.subject, one.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(look(0, &[]), []);
+        let raised = look(5, &[("acme", 40)]);
+        assert_eq!(raised.len(), 1);
+        assert_eq!(raised[0].0, Subject::instance("acme"));
+        assert!(raised[0].1.contains("ids of `acme` were forgotten after 40 s"), "{}", raised[0].1);
+        // Another instance, and the first one again: each has its own hour.
+        assert_eq!(look(3_000, &[("globex", 7)]).len(), 2);
+        assert_eq!(look(3_604, &[]).len(), 2);
+        let left = look(3_605, &[]);
+        assert_eq!(left.iter().map(|one| &one.0).collect::<Vec<_>>(), [&Subject::instance("globex")]);
+        assert_eq!(look(6_000, &[("globex", 7)]).len(), 1);
+        assert_eq!(look(9_599, &[]).len(), 1);
+        assert_eq!(look(9_600, &[]), []);
+    }
 }

@@ -221,7 +221,10 @@ impl Rotation {
             return true;
         };
         let changes = member.changed(read);
+        let subject = Subject::instance(id);
         if changes.is_empty() {
+            // A change that could not be saved was taken back.
+            self.conditions.clear(Code::SecretsUnsaved, &subject);
             return true;
         }
         let (given, terms) = (member.given(&changes), member.terms(now));
@@ -230,7 +233,6 @@ impl Rotation {
             document.rotations.give(&given, &document.secrets, terms);
             Ok(())
         });
-        let subject = Subject::instance(id);
         let document = match saved.await {
             Ok(document) => document,
             Err(why) => {

@@ -1,13 +1,13 @@
 //! What is certain at the start about files, secrets and listeners, and would otherwise show at the first request or
 //! never. Each finding is a condition.
 //!
-//! `cli` calls [`process`] once the store is open; `host` starts [`watch`], which looks at secrets and at the listener's
-//! certificate again while the process runs.
+//! `cli` calls [`process`] once the store is open, and looks at [`Permissions`] again whenever secrets are read again;
+//! `host` starts [`watch`], which looks at the values of secrets while the process runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,28 +28,7 @@ const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 /// Raises what is wrong with listeners, files and limits. The store is open: its folder is there.
 pub fn process(configuration: &Configuration, conditions: &Conditions) {
     listeners(configuration, conditions);
-    let folder = &configuration.data_dir;
-    if let Some(mode) = mode(folder).filter(|mode| mode & 0o022 != 0) {
-        let message = format!(
-            "the data directory {} has the mode {mode:04o}: other users can put files into it",
-            folder.display()
-        );
-        conditions.raise(Code::DataDirOpen, Subject::process(), message);
-    }
-    for Origin { instance, name, places } in &configuration.sources.secrets {
-        for place in places {
-            if let Place::File(path, _) = place {
-                let subject = Subject::instance(&instance.id).item(name);
-                open_file(conditions, subject, path, &format!("of the secret `{name}`"));
-            }
-        }
-    }
-    for HeaderOrigin { what, path, .. } in &configuration.sources.headers {
-        open_file(conditions, Subject::process().item(what), path, &format!("of {what}"));
-    }
-    if let Some(tls) = &configuration.tls {
-        open_file(conditions, Subject::process().item("receiver.tls.key"), &tls.key, "of receiver.tls.key");
-    }
+    Permissions::of(configuration).look(conditions);
     for (instance, age, window) in short_windows(configuration) {
         let message = format!(
             "ids are remembered for {} (queue.dedupe.age), and the sender of `{instance}` repeats a request for up to \
@@ -109,22 +88,77 @@ fn is_public(address: SocketAddr) -> bool {
     }
 }
 
+/// The data directory and the files of secrets, whose permissions are looked at.
+pub struct Permissions {
+    folder: PathBuf,
+    /// Each with what the condition is about and whose file it is.
+    files: Vec<(Subject, PathBuf, String)>,
+}
+
+impl Permissions {
+    /// Collects what the configuration names.
+    pub fn of(configuration: &Configuration) -> Self {
+        let mut files = Vec::new();
+        for Origin { instance, name, places } in &configuration.sources.secrets {
+            for place in places {
+                if let Place::File(path, _) = place {
+                    let subject = Subject::instance(&instance.id).item(name);
+                    files.push((subject, path.clone(), format!("of the secret `{name}`")));
+                }
+            }
+        }
+        for HeaderOrigin { what, path, .. } in &configuration.sources.headers {
+            files.push((Subject::process().item(what), path.clone(), format!("of {what}")));
+        }
+        if let Some(tls) = &configuration.tls {
+            let name = "receiver.tls.key";
+            files.push((Subject::process().item(name), tls.key.clone(), format!("of {name}")));
+        }
+        Self { folder: configuration.data_dir.clone(), files }
+    }
+
+    /// Raises and clears what the permissions of now mean. It blocks its thread while a file system does not answer.
+    pub fn look(&self, conditions: &Conditions) {
+        match mode(&self.folder).filter(|mode| mode & 0o022 != 0) {
+            Some(mode) => {
+                let message = format!(
+                    "the data directory {} has the mode {mode:04o}: other users can put files into it",
+                    self.folder.display()
+                );
+                conditions.raise(Code::DataDirOpen, Subject::process(), message);
+            }
+            None => conditions.clear(Code::DataDirOpen, &Subject::process()),
+        }
+        // A secret may have several files: it is clear once all of them are.
+        let mut open = BTreeMap::new();
+        for (subject, path, whose) in &self.files {
+            if let Some(message) = open_file(path, whose) {
+                open.entry(subject).or_insert(message);
+            }
+        }
+        for (subject, _, _) in &self.files {
+            match open.get(subject) {
+                Some(message) => conditions.raise(Code::SecretFileOpen, subject.clone(), message.as_str()),
+                None => conditions.clear(Code::SecretFileOpen, subject),
+            }
+        }
+    }
+}
+
 fn mode(path: &Path) -> Option<u32> {
     std::fs::metadata(path).ok().map(|data| data.mode() & 0o7777)
 }
 
-/// A file of a secret that others can read or change.
-fn open_file(conditions: &Conditions, subject: Subject, path: &Path, whose: &str) {
-    let Some(mode) = mode(path) else { return };
+/// What is wrong with the file of a secret, if others can read or change it.
+fn open_file(path: &Path, whose: &str) -> Option<String> {
+    let mode = mode(path)?;
     let mounted = MOUNTED.iter().any(|folder| path.starts_with(folder));
     let what = match mode {
         mode if mode & 0o022 != 0 => "change",
         mode if mode & 0o004 != 0 && !mounted => "read",
-        _ => return conditions.clear(Code::SecretFileOpen, &subject),
+        _ => return None,
     };
-    let message =
-        format!("the file {} {whose} has the mode {mode:04o}: other users can {what} it", path.display());
-    conditions.raise(Code::SecretFileOpen, subject, message);
+    Some(format!("the file {} {whose} has the mode {mode:04o}: other users can {what} it", path.display()))
 }
 
 /// Looks at the values of secrets until the signal, whenever they change.

@@ -58,6 +58,28 @@ async fn known_stream_is_received_while_the_vendor_is_down() {
     assert!(run.stop().success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn vendor_that_fails_is_a_condition_until_it_answers() {
+    let (tenant, folder) = bench().await;
+    let run = Running::start(&mut command(&tenant, "run", folder.path()), 1);
+    eventually("the stream is created", || run.said().contains("log_stream created"));
+    assert!(run.stop().success());
+    (0..50).for_each(|_| tenant.inject(Fault::Answer(503, json!({"message": "maintenance"}))));
+    let run = Running::start(&mut command(&tenant, "run", folder.path()), 1);
+    let lines = |part: &str| {
+        let said = run.said();
+        let of = said.lines().filter(|line| line.contains(r#"condition="vendor_unreachable""#));
+        of.filter(|line| line.contains(part)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    eventually("the failure is a condition", || !lines("answered 503").is_empty());
+    let host = tenant.url().as_str().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let line = lines("answered 503").remove(0);
+    assert!(line.contains(r#"instance="auth0-log-stream""#) && line.contains(&host), "{line}");
+    tenant.forget_faults();
+    eventually("it ends with the first answer", || !lines("condition resolved").is_empty());
+    assert!(run.stop().success());
+}
+
 #[tokio::test]
 async fn filter_that_the_vendor_refuses_is_not_carried_over() {
     let bench = Bench::start().await;

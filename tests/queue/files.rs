@@ -143,8 +143,14 @@ async fn copy_moved_over_the_open_store_is_noticed_and_left_alone() {
     assert_eq!(waiting.iter().map(|held| held.code).collect::<Vec<_>>(), [Code::StoreCopyWaiting]);
     let saved = copies(folder.path()).pop().unwrap();
     assert!(waiting[0].message.contains(&saved.display().to_string()), "{}", waiting[0].message);
-    let (saved, _) = start(&saved);
-    assert!(numbers(&saved).await.starts_with(&[0, 1, 2, 3, 4, 5]), "the copy is a data folder of its own");
+    assert_eq!(waiting[0].subject, Subject::process().item(saved.display()));
+    let (other, _) = start(&saved);
+    assert!(numbers(&other).await.starts_with(&[0, 1, 2, 3, 4, 5]), "the copy is a data folder of its own");
+    other.close().await.unwrap();
+    assert!(!conditions.list().is_empty(), "it waits until it is removed");
+    std::fs::remove_dir_all(&saved).unwrap();
+    until("the end of the condition without traffic", || conditions.list().is_empty()).await;
+    assert!(put(&local, 7).await);
 }
 
 #[tokio::test]

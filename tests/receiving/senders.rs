@@ -52,11 +52,11 @@ impl Transport for To {
     }
 }
 
-struct At(Timestamp);
+struct At(Mutex<Timestamp>);
 
 impl Clock for At {
     fn now(&self) -> Timestamp {
-        self.0
+        *self.0.lock().unwrap()
     }
 }
 
@@ -81,11 +81,14 @@ fn message(url: &str) -> String {
 }
 
 async fn topic(arn: &str, documents: &Arc<Documents>, now: &str) -> (Stage, Arc<Conditions>) {
+    topic_at(arn, documents, Arc::new(At(Mutex::new(now.parse().unwrap())))).await
+}
+
+async fn topic_at(arn: &str, documents: &Arc<Documents>, clock: Arc<At>) -> (Stage, Arc<Conditions>) {
     let connector = Arc::new(load(&root().join("connectors/aws-sns")).unwrap());
     let settings: Map<String, Json> = [("topic_arn".to_owned(), json!(arn))].into_iter().collect();
     let (id, secrets) = (InstanceId::parse("probe").unwrap(), std::sync::RwLock::default());
     let instance = Arc::new(Instance { id, connector, settings, secrets, receiver_url: None });
-    let clock = Arc::new(At(now.parse().unwrap()));
     let stage = Stage::asking(instance, Arc::new(To(documents.clone())), clock).await;
     let conditions = Arc::new(Conditions::default());
     stage.endpoint.reports_to(&conditions);
@@ -136,9 +139,18 @@ async fn key_url_with_a_query_or_of_another_region_is_never_fetched() {
 #[tokio::test]
 async fn certificate_of_another_issuer_is_503_and_a_condition() {
     let documents = Documents::of(own_certificate("sns.amazonaws.com"));
-    let (stage, conditions) = topic(TOPIC, &documents, IN_TIME).await;
+    let clock = Arc::new(At(Mutex::new(IN_TIME.parse().unwrap())));
+    let (stage, conditions) = topic_at(TOPIC, &documents, clock.clone()).await;
     assert_eq!(stage.send(&[], message(URL)).await.status, 503);
     assert!(conditions.holds(Code::SenderCertificate, &Subject::instance("probe")));
+    let held = &conditions.list()[0];
+    let begins = "the certificate at sns.us-east-2.amazonaws.com/";
+    assert!(held.message.starts_with(begins) && held.message.contains("ends at no issuer"), "{held:?}");
+    // Once the sender has one of a known issuer, the condition ends.
+    *documents.document.lock().unwrap() = GENUINE.to_owned();
+    *clock.0.lock().unwrap() += Duration::from_secs(31);
+    assert_eq!(stage.send(&[], message(URL)).await.status, 200);
+    assert_eq!(conditions.list(), []);
     // A name that is not SNS's is a forgery, whoever issued it.
     let documents = Documents::of(own_certificate("evil.example"));
     let (stage, conditions) = topic(TOPIC, &documents, IN_TIME).await;

@@ -6,6 +6,7 @@
 //! become of it: the files come back, and it is removed; no database is in the folder at the next start, and it takes
 //! that place; or it stays, and a `run` with that folder as `--data-dir` delivers what it holds.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -17,6 +18,7 @@ use rusqlite::Connection;
 
 use super::fault::Fault;
 use super::{schema, space};
+use crate::condition::{Code, Conditions, Subject};
 use crate::queue::limits::Limits;
 
 /// How the folders' names begin.
@@ -175,4 +177,30 @@ pub(super) fn copies(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     }
     found.sort();
     Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Copies that wait beside the database in use: each is a condition until it is removed.
+#[derive(Default)]
+pub(super) struct Copies(BTreeSet<PathBuf>);
+
+impl Copies {
+    /// Raises the condition of each copy that is there.
+    pub(super) fn find(&mut self, folder: &Path, conditions: &Conditions) {
+        for copy in copies(folder).unwrap_or_default() {
+            let message = format!("{} holds a saved copy of a database that was replaced", copy.display());
+            conditions.raise(Code::StoreCopyWaiting, Subject::process().item(copy.display()), message);
+            self.0.insert(copy);
+        }
+    }
+
+    /// Clears the condition of each copy that was removed.
+    pub(super) fn recheck(&mut self, conditions: &Conditions) {
+        self.0.retain(|copy| {
+            let is_there = schema::file(copy).is_file();
+            if !is_there {
+                conditions.clear(Code::StoreCopyWaiting, &Subject::process().item(copy.display()));
+            }
+            is_there
+        });
+    }
 }

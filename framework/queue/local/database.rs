@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::backup::{self, Saving};
+use super::backup::{self, Copies, Saving};
 use super::checkpoint;
 use super::fault::{Fault, FaultKind};
 use super::files::Files;
@@ -46,6 +46,7 @@ pub(super) struct Database {
     written: Option<(Written, Instant)>,
     /// The last commit brought dead letters.
     pub(super) letters: bool,
+    copies: Copies,
 }
 
 /// The database as it is now.
@@ -92,6 +93,7 @@ impl Database {
             version: None,
             written: None,
             letters: false,
+            copies: Copies::default(),
         };
         database.take(opened);
         database
@@ -115,7 +117,7 @@ impl Database {
     }
 
     /// Says what an opening found.
-    fn report(&self, findings: &Findings) {
+    fn report(&mut self, findings: &Findings) {
         self.shared.lost(findings.lost);
         if findings.log_missing {
             self.shared.log_missing();
@@ -129,18 +131,12 @@ impl Database {
                 "the database is a copy or was restored: the store begins a new epoch"
             );
         }
-        for copy in backup::copies(&self.folder).unwrap_or_default() {
-            let message = format!("{} holds a saved copy of a database that was replaced", copy.display());
-            self.shared.conditions.raise(
-                Code::StoreCopyWaiting,
-                Subject::process().item(copy.display()),
-                message,
-            );
-        }
+        self.copies.find(&self.folder, &self.shared.conditions);
     }
 
-    /// Compares the files at the path with the open ones, while no commit does.
+    /// Compares the files at the path with the open ones, and looks for copies that were removed, while no commit does.
     pub(super) fn compare(&mut self) -> Result<(), Fault> {
+        self.copies.recheck(&self.shared.conditions);
         let Store::Open(OpenStore { db, files, .. }) = &mut self.store else { return Ok(()) };
         files.compare(db)
     }
