@@ -17,10 +17,14 @@ use crate::tenant::{CLIENT_ID, CLIENT_SECRET, Fault, Tenant};
 
 /// An automatic instance whose key is in a file.
 fn automatic(tenant: &Tenant, folder: &Path) -> Command {
+    automatic_as("acme", tenant, folder)
+}
+
+fn automatic_as(id: &str, tenant: &Tenant, folder: &Path) -> Command {
     let mut command = forebay();
     command
         .args(["run", "connectors/auth0-log-stream", "--allow-loopback", "--listen", "127.0.0.1:0"])
-        .args(["--public-url", "https://logs.example.com", "--set", "input_mode=automatic", "--id", "acme"])
+        .args(["--public-url", "https://logs.example.com", "--set", "input_mode=automatic", "--id", id])
         .arg("--set")
         .arg(format!("base_url={}", tenant.url()))
         .arg("--data-dir")
@@ -116,6 +120,50 @@ async fn former_key_survives_reloads_changes_and_restarts_unconfirmed() {
     assert!(!run.said().contains("key-one") && !run.said().contains("key-four"), "{}", run.said());
     assert!(run.stop().success());
     tenant.assert_no_strange_request();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renamed_instance_keeps_its_stream_and_former_secrets() {
+    let tenant = Tenant::start().await;
+    let folder = TempDir::new().unwrap();
+    give(folder.path(), "key-one-0123");
+    let run = Running::start(&mut automatic(&tenant, folder.path()), 1);
+    eventually("the create is saved", || run.said().contains("log_stream created"));
+    let stream = tenant.http_streams()[0]["id"].clone();
+    refuse_updates(&tenant);
+    give(folder.path(), "key-two-0123");
+    reload(&run);
+    assert_eq!((push(&run, "key-one-0123"), push(&run, "key-two-0123")), (200, 200));
+    assert!(run.stop().success());
+
+    let mut rename = forebay();
+    rename.args(["instances", "rename", "acme", "acme-eu", "--data-dir"]).arg(folder.path().join("data"));
+    let output = rename.output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success() && said.starts_with("renamed acme to acme-eu;"), "a free id: {said}");
+    let list = secrets(folder.path(), &["list", "--id", "acme-eu"]);
+    assert!(list.contains("until the vendor has confirmed"), "{list}");
+    let list = secrets(folder.path(), &["list", "--id", "acme"]);
+    assert!(!list.contains("until the vendor has confirmed"), "{list}");
+
+    tenant.forget_requests();
+    let run = Running::start(&mut automatic_as("acme-eu", &tenant, folder.path()), 1);
+    assert_eq!(
+        (push(&run, "key-one-0123"), push(&run, "key-two-0123")),
+        (200, 200),
+        "the vendor has the first"
+    );
+    assert_eq!(push(&run, "key-three-0123"), 401);
+    // Its own URL has another path now: the stream that is known is updated, and no second one is made.
+    tenant.forget_faults();
+    give(folder.path(), "key-three-0123");
+    reload(&run);
+    let shown = || tenant.http_streams()[0]["sink"]["httpEndpoint"].as_str().unwrap().to_owned();
+    eventually("the stream is updated", || shown().ends_with("/acme-eu"));
+    let streams = tenant.http_streams();
+    assert_eq!((streams.len(), &streams[0]["id"]), (1, &stream));
+    assert!(tenant.writes().iter().all(|asked| asked.method == Method::PATCH), "{:?}", tenant.writes());
+    assert!(run.stop().success());
 }
 
 /// Two instances in manual mode, each with a key in a file.
