@@ -234,6 +234,33 @@ fn manual_key_survives_the_change_of_another_instance_and_a_restart() {
 }
 
 #[test]
+fn overlap_of_an_instance_goes_before_that_of_the_process() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (process, own, expected) in [("1h", "0s", (200, 401)), ("0s", "1h", (401, 200))] {
+        let _ = std::fs::remove_dir_all(path("data"));
+        std::fs::write(path("ka"), "key-a-one").unwrap();
+        std::fs::write(path("kb"), "key-b-one").unwrap();
+        let mut command = two(folder.path(), &format!("rotation: {{overlap: {process}}}\n"));
+        let text = std::fs::read_to_string(path("forebay.yaml")).unwrap();
+        let of_b = text.replace("{id: b,", &format!("{{id: b, rotation: {{overlap: {own}}},"));
+        assert_ne!(of_b, text);
+        std::fs::write(path("forebay.yaml"), of_b).unwrap();
+        let run = Running::start(&mut command, 2);
+        std::fs::write(path("ka"), "key-a-two").unwrap();
+        std::fs::write(path("kb"), "key-b-two").unwrap();
+        reload(&run);
+        assert_eq!((token(&run, 0, "key-a-two"), token(&run, 1, "key-b-two")), (200, 200));
+        assert_eq!(
+            (token(&run, 0, "key-a-one"), token(&run, 1, "key-b-one")),
+            expected,
+            "process: {process}, instance b: {own}"
+        );
+        assert!(run.stop().success());
+    }
+}
+
+#[test]
 fn list_of_values_verifies_with_each_of_them() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("both"), "key-one-0123\nkey-two-0123\n").unwrap();
