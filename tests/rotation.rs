@@ -297,6 +297,47 @@ fn list_of_values_verifies_with_each_of_them() {
     assert!(run.stop().success());
 }
 
+/// The same command, whose read(2) of one file hangs for longer than any test: what a network file system does whose
+/// server is gone. A pipe would be refused before it is opened.
+pub fn hanging(run: &Command, file: &Path) -> Command {
+    crate::support::needs_strace();
+    let mut command = Command::new("strace");
+    // -D: the process that is started is forebay itself.
+    command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=read", "-P"]).arg(file);
+    command.args(["-e", "inject=read:delay_enter=600000000"]);
+    command.arg(run.get_program()).args(run.get_args()).current_dir(root()).env_clear();
+    command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+/// What makes the read of a process hang; the process can end once this is dropped.
+pub struct Tracer(String);
+
+impl Tracer {
+    pub fn of(run: &Running) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:\t")).unwrap();
+        assert_ne!(tracer, "0", "it is not traced");
+        Self(tracer.to_owned())
+    }
+
+    /// Waits for the end of the process: it has exited when its first thread has. The thread whose read hangs is held by
+    /// strace beyond that.
+    pub fn end(self, run: &mut Running) -> std::process::ExitStatus {
+        let status = || std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+        eventually("the process exits", || status().contains("State:\tZ"));
+        drop(self);
+        run.wait()
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0]).status();
+    }
+}
+
 fn fifo(path: &Path) {
     let _ = std::fs::remove_file(path);
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -325,6 +366,40 @@ fn secret_file_that_hangs_stops_neither_events_nor_the_end() {
     let began = Instant::now();
     run.signal("TERM");
     assert!(run.wait().success());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
+fn secret_whose_read_hangs_stops_neither_events_nor_the_end() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("ka"), "key-a-one").unwrap();
+    std::fs::write(path("kb"), "key-b-one").unwrap();
+    std::fs::write(path("hangs"), "key-a-two").unwrap();
+    let mut run = Running::start(&mut hanging(&two(folder.path(), ""), &path("hangs")), 2);
+    let tracer = Tracer::of(&run);
+    std::fs::remove_file(path("ka")).unwrap();
+    std::os::unix::fs::symlink(path("hangs"), path("ka")).unwrap();
+    std::fs::write(path("kb"), "key-b-two").unwrap();
+    run.signal("HUP");
+    // While the read hangs, and after it was given up.
+    let answers = || {
+        let began = Instant::now();
+        assert_eq!((token(&run, 0, "key-a-one"), token(&run, 1, "key-b-one")), (200, 200));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    };
+    answers();
+    eventually("the file is given up", || {
+        answers();
+        run.said().contains("does not answer: reading it takes more than 5 s")
+    });
+    eventually("the other instance has its new key", || token(&run, 1, "key-b-two") == 200);
+    assert_eq!((token(&run, 0, "key-a-one"), token(&run, 0, "key-a-two")), (200, 401));
+    // The end comes in time though a thread is within read(2).
+    run.signal("HUP");
+    let began = Instant::now();
+    run.signal("TERM");
+    assert!(tracer.end(&mut run).success());
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
