@@ -264,6 +264,21 @@ fn logged(format: log::Format, say: impl FnOnce()) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// Lines that were not written are counted under one name, and only where there are some.
+#[test]
+fn suppressed_lines_have_one_name_in_the_log() {
+    let mut found = Vec::new();
+    sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/framework")), &mut found);
+    for text in &found {
+        let old = |line: &&str| line.contains(" unsaid,") || line.contains(" unsaid =");
+        assert_eq!(text.lines().find(old), None, "the field is called `suppressed`");
+        // A count is a field only where it is some: `(suppressed > 0).then_some(suppressed)`.
+        let logs = text.contains(" suppressed, ") && text.contains("tracing::warn!(");
+        let head = text.lines().next().unwrap_or_default();
+        assert!(!logs || text.contains("(suppressed > 0).then_some(suppressed)"), "suppressed=0: {head}");
+    }
+}
+
 #[test]
 fn text_from_outside_cannot_break_a_line_of_the_log_nor_steer_a_terminal() {
     let outside = "no\n2026 ERROR forged\r\u{1b}[2J\u{9b}1m \u{202e}txet";

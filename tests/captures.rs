@@ -16,13 +16,12 @@ fn run(folder: &Path) -> Running {
 
 /// Exit code, standard output, standard error.
 fn captures(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    captures_of("pages", folder, arguments)
+}
+
+fn captures_of(id: &str, folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = forebay();
-    command
-        .arg("captures")
-        .args(arguments)
-        .arg("--data-dir")
-        .arg(folder.join("data"))
-        .args(["--id", "pages"]);
+    command.arg("captures").args(arguments).arg("--data-dir").arg(folder.join("data")).args(["--id", id]);
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -70,6 +69,26 @@ fn captured_token_is_let_in_and_shown_once() {
     assert_eq!(post(&running.urls[0], &[], body.as_bytes()).unwrap().0, 403);
     let (_, said, _) = captures(folder.path(), &["list"]);
     assert!(!said.contains("let in"), "{said}");
+}
+
+#[test]
+fn renamed_instance_keeps_captured_values_and_the_open_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = run(folder.path());
+    assert_eq!(captures(folder.path(), &["open", "--for", "1h"]).0, Some(0));
+    let body = format!(r#"{{"verification_token":"{TOKEN}"}}"#);
+    assert_eq!(post(&running.urls[0], &[], body.as_bytes()).unwrap().0, 200);
+    assert!(running.stop().success());
+    let mut rename = forebay();
+    rename.args(["instances", "rename", "pages", "wiki", "--data-dir"]).arg(folder.path().join("data"));
+    let output = rename.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (_, said, _) = captures_of("wiki", folder.path(), &["list"]);
+    assert!(said.contains("subscription.token  captured") && said.contains("let in until"), "{said}");
+    let (code, said, _) = captures_of("wiki", folder.path(), &["show", "subscription.token"]);
+    assert_eq!((code, said), (Some(0), format!("{TOKEN}\n")));
+    let (_, said, error) = captures(folder.path(), &["list"]);
+    assert!(!said.contains("subscription.token"), "{said}{error}");
 }
 
 #[test]

@@ -39,6 +39,25 @@ fn every_page_is_what_would_be_written() {
     holds(&["docs", "connectors", "--reference", "docs/spec.md", "--catalogue", "README.md", "--check"]);
 }
 
+/// For how long what tells an event apart is remembered, by default too.
+#[test]
+fn every_page_states_the_window_of_duplicates() {
+    for folder in folders("connectors") {
+        let page = text(folder.join("README.md"));
+        let states = ["remembered for ", "comes within ", "none is taken for a duplicate"];
+        let found = states.iter().any(|words| page.contains(words));
+        assert!(found, "{} does not say for how long an id is remembered", folder.display());
+    }
+    let page = |name: &str| text(root().join("connectors").join(name).join("README.md"));
+    let expected = "An id is remembered for 3 days, as long as the sender repeats a request, unless `queue.dedupe.age` is configured.";
+    assert!(page("stripe-events").contains(expected));
+    assert!(
+        page("slack-events")
+            .contains("An id is remembered for 1 day, unless `queue.dedupe.age` is configured.")
+    );
+    assert!(page("github-webhooks").contains("with the same bytes and comes within 10 minutes;"));
+}
+
 #[test]
 fn a_stale_page_is_named_and_is_a_finding() {
     let folder = tempfile::TempDir::new().unwrap();

@@ -195,6 +195,28 @@ fn every_test_that_the_page_on_reliability_names_exists() {
     named_tests_exist("docs/reliability.md", 70);
 }
 
+/// Each row has its figure, or an empty cell: a bound, a time, or what the test tries.
+#[test]
+fn threats_have_a_column_of_figures() {
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let (mut tables, mut figures, mut columns) = (0, 0, 0);
+    for line in text.lines() {
+        let cells: Vec<&str> = line.strip_prefix('|').map(|row| row.split('|').collect()).unwrap_or_default();
+        if line.starts_with("| threat |") {
+            assert_eq!(line, "| threat | what stops it | test | figure |");
+            (tables, columns) = (tables + 1, cells.len());
+        } else if cells.is_empty() {
+            columns = 0;
+        } else if columns > 0 && !line.starts_with("|---") {
+            assert_eq!(cells.len(), columns, "{line}");
+            let figure = cells[3].trim();
+            assert!(figure.is_empty() || figure.chars().any(|c| c.is_ascii_digit()), "{figure}");
+            figures += usize::from(!figure.is_empty());
+        }
+    }
+    assert!(tables == 4 && figures >= 36, "{tables} tables, {figures} figures");
+}
+
 #[test]
 fn every_test_that_the_page_on_security_names_exists() {
     named_tests_exist("docs/security.md", 70);

@@ -280,6 +280,36 @@ fn suspicious_files_secrets_and_listeners_are_conditions() {
     running.stop();
 }
 
+#[test]
+fn plan_names_instances_whose_ids_are_forgotten_too_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let plan = |more: &str| {
+        configure(folder, more, &[("a", DOWN.to_owned())]);
+        let text = std::fs::read_to_string(folder.join("forebay.yaml")).unwrap();
+        let stripe = format!(
+            "- {{id: c, connector: {}, settings: {{input_mode: manual}}, secrets: {{signing_secret: {{env: STRIPE}}}}}}\n",
+            root().join("connectors/stripe-events").display()
+        );
+        std::fs::write(folder.join("forebay.yaml"), text + &stripe).unwrap();
+        let mut command = forebay();
+        command
+            .args(["plan", "--config"])
+            .arg(folder.join("forebay.yaml"))
+            .env("STRIPE", "whsec_MfKQ9r8GKYqrTwjU");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let line = "c: ids are forgotten after 1m, and its sender repeats a request for up to 3d: raise queue.dedupe.age";
+    let said = plan("queue: {dedupe: {age: 1m}}\n");
+    assert_eq!(said.lines().filter(|said| said.contains("forgotten")).collect::<Vec<_>>(), [line]);
+    // Where the file says nothing, ids are remembered as long as the sender repeats; an age that is long enough is no news.
+    for more in ["", "queue: {dedupe: {age: 3d}}\n"] {
+        assert!(!plan(more).contains("forgotten"), "{more}");
+    }
+}
+
 /// Processor time that a process took, in clock ticks, and its commits.
 fn cost(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

@@ -267,7 +267,10 @@ async fn gzip_is_undone_after_verification_alone_and_bounded() {
     let identity = [("x-api-key", KEY), ("content-encoding", "identity")];
     assert_eq!(count(&stage.send(&identity, event(5)).await), 1);
     let unknown = [("x-api-key", KEY), ("content-encoding", "br")];
-    assert_eq!(stage.send(&unknown, event(6)).await.status, 415);
+    let reply = stage.send(&unknown, event(6)).await;
+    let said = "this Content-Encoding is not accepted: expected gzip, deflate, zstd or identity";
+    assert_eq!((reply.status, &reply.json()), (415, &json!({"status": "error", "message": said})));
+    assert_eq!(reply.header("retry-after"), None, "the same body is refused again");
 }
 
 #[tokio::test]
@@ -326,6 +329,33 @@ async fn our_own_trouble_is_503_with_retry_after_and_the_retry_is_taken() {
     *stage.memory.refuse.lock().unwrap() = None;
     assert_eq!(count(&stage.post(event(1)).await), 1);
     assert_eq!(stage.memory.bodies(), [data(1)]);
+}
+
+/// The documented range: the wait, up to twice as long.
+#[tokio::test]
+async fn retry_after_lies_in_its_range_and_is_spread() {
+    let stage = Stage::auth0().await;
+    let troubles: [(fn() -> Refusal, std::ops::RangeInclusive<u64>); 2] = [
+        (|| Refusal::Closing, 5..=10),
+        (
+            || Refusal::Full {
+                retry_after: Duration::from_secs(30),
+                bound: Bound::MaxBytes,
+                detail: "full".to_owned(),
+            },
+            30..=60,
+        ),
+    ];
+    for (trouble, range) in troubles {
+        *stage.memory.refuse.lock().unwrap() = Some(trouble);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let reply = stage.post(event(1)).await;
+            seen.insert(reply.header("retry-after").unwrap().parse::<u64>().unwrap());
+        }
+        assert!(seen.iter().all(|wait| range.contains(wait)), "{seen:?} outside of {range:?}");
+        assert!(seen.len() >= 4, "all come back together: {seen:?}");
+    }
 }
 
 #[tokio::test]

@@ -17,10 +17,14 @@ use crate::tenant::{CLIENT_ID, CLIENT_SECRET, Fault, Tenant};
 
 /// An automatic instance whose key is in a file.
 fn automatic(tenant: &Tenant, folder: &Path) -> Command {
+    automatic_as("acme", tenant, folder)
+}
+
+fn automatic_as(id: &str, tenant: &Tenant, folder: &Path) -> Command {
     let mut command = forebay();
     command
         .args(["run", "connectors/auth0-log-stream", "--allow-loopback", "--listen", "127.0.0.1:0"])
-        .args(["--public-url", "https://logs.example.com", "--set", "input_mode=automatic", "--id", "acme"])
+        .args(["--public-url", "https://logs.example.com", "--set", "input_mode=automatic", "--id", id])
         .arg("--set")
         .arg(format!("base_url={}", tenant.url()))
         .arg("--data-dir")
@@ -124,6 +128,50 @@ async fn former_key_survives_reloads_changes_and_restarts_unconfirmed() {
     tenant.assert_no_strange_request();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn renamed_instance_keeps_its_stream_and_former_secrets() {
+    let tenant = Tenant::start().await;
+    let folder = TempDir::new().unwrap();
+    give(folder.path(), "key-one-0123");
+    let run = Running::start(&mut automatic(&tenant, folder.path()), 1);
+    eventually("the create is saved", || run.said().contains("log_stream created"));
+    let stream = tenant.http_streams()[0]["id"].clone();
+    refuse_updates(&tenant);
+    give(folder.path(), "key-two-0123");
+    reload(&run);
+    assert_eq!((push(&run, "key-one-0123"), push(&run, "key-two-0123")), (200, 200));
+    assert!(run.stop().success());
+
+    let mut rename = forebay();
+    rename.args(["instances", "rename", "acme", "acme-eu", "--data-dir"]).arg(folder.path().join("data"));
+    let output = rename.output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success() && said.starts_with("renamed acme to acme-eu;"), "a free id: {said}");
+    let list = secrets(folder.path(), &["list", "--id", "acme-eu"]);
+    assert!(list.contains("until the vendor has confirmed"), "{list}");
+    let list = secrets(folder.path(), &["list", "--id", "acme"]);
+    assert!(!list.contains("until the vendor has confirmed"), "{list}");
+
+    tenant.forget_requests();
+    let run = Running::start(&mut automatic_as("acme-eu", &tenant, folder.path()), 1);
+    assert_eq!(
+        (push(&run, "key-one-0123"), push(&run, "key-two-0123")),
+        (200, 200),
+        "the vendor has the first"
+    );
+    assert_eq!(push(&run, "key-three-0123"), 401);
+    // Its own URL has another path now: the stream that is known is updated, and no second one is made.
+    tenant.forget_faults();
+    give(folder.path(), "key-three-0123");
+    reload(&run);
+    let shown = || tenant.http_streams()[0]["sink"]["httpEndpoint"].as_str().unwrap().to_owned();
+    eventually("the stream is updated", || shown().ends_with("/acme-eu"));
+    let streams = tenant.http_streams();
+    assert_eq!((streams.len(), &streams[0]["id"]), (1, &stream));
+    assert!(tenant.writes().iter().all(|asked| asked.method == Method::PATCH), "{:?}", tenant.writes());
+    assert!(run.stop().success());
+}
+
 /// Two instances in manual mode, each with a key in a file.
 fn two(folder: &Path, more: &str) -> Command {
     let root = root().display();
@@ -192,6 +240,33 @@ fn manual_key_survives_the_change_of_another_instance_and_a_restart() {
 }
 
 #[test]
+fn overlap_of_an_instance_goes_before_that_of_the_process() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (process, own, expected) in [("1h", "0s", (200, 401)), ("0s", "1h", (401, 200))] {
+        let _ = std::fs::remove_dir_all(path("data"));
+        std::fs::write(path("ka"), "key-a-one").unwrap();
+        std::fs::write(path("kb"), "key-b-one").unwrap();
+        let mut command = two(folder.path(), &format!("rotation: {{overlap: {process}}}\n"));
+        let text = std::fs::read_to_string(path("forebay.yaml")).unwrap();
+        let of_b = text.replace("{id: b,", &format!("{{id: b, rotation: {{overlap: {own}}},"));
+        assert_ne!(of_b, text);
+        std::fs::write(path("forebay.yaml"), of_b).unwrap();
+        let run = Running::start(&mut command, 2);
+        std::fs::write(path("ka"), "key-a-two").unwrap();
+        std::fs::write(path("kb"), "key-b-two").unwrap();
+        reload(&run);
+        assert_eq!((token(&run, 0, "key-a-two"), token(&run, 1, "key-b-two")), (200, 200));
+        assert_eq!(
+            (token(&run, 0, "key-a-one"), token(&run, 1, "key-b-one")),
+            expected,
+            "process: {process}, instance b: {own}"
+        );
+        assert!(run.stop().success());
+    }
+}
+
+#[test]
 fn list_of_values_verifies_with_each_of_them() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("both"), "key-one-0123\nkey-two-0123\n").unwrap();
@@ -228,6 +303,47 @@ fn list_of_values_verifies_with_each_of_them() {
     assert!(run.stop().success());
 }
 
+/// The same command, whose read(2) of one file hangs for longer than any test: what a network file system does whose
+/// server is gone. A pipe would be refused before it is opened.
+pub fn hanging(run: &Command, file: &Path) -> Command {
+    crate::support::needs_strace();
+    let mut command = Command::new("strace");
+    // -D: the process that is started is forebay itself.
+    command.args(["-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=read", "-P"]).arg(file);
+    command.args(["-e", "inject=read:delay_enter=600000000"]);
+    command.arg(run.get_program()).args(run.get_args()).current_dir(root()).env_clear();
+    command.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+/// What makes the read of a process hang; the process can end once this is dropped.
+pub struct Tracer(String);
+
+impl Tracer {
+    pub fn of(run: &Running) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:\t")).unwrap();
+        assert_ne!(tracer, "0", "it is not traced");
+        Self(tracer.to_owned())
+    }
+
+    /// Waits for the end of the process: it has exited when its first thread has. The thread whose read hangs is held by
+    /// strace beyond that.
+    pub fn end(self, run: &mut Running) -> std::process::ExitStatus {
+        let status = || std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+        eventually("the process exits", || status().contains("State:\tZ"));
+        drop(self);
+        run.wait()
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0]).status();
+    }
+}
+
 fn fifo(path: &Path) {
     let _ = std::fs::remove_file(path);
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -256,6 +372,40 @@ fn secret_file_that_hangs_stops_neither_events_nor_the_end() {
     let began = Instant::now();
     run.signal("TERM");
     assert!(run.wait().success());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
+fn secret_whose_read_hangs_stops_neither_events_nor_the_end() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("ka"), "key-a-one").unwrap();
+    std::fs::write(path("kb"), "key-b-one").unwrap();
+    std::fs::write(path("hangs"), "key-a-two").unwrap();
+    let mut run = Running::start(&mut hanging(&two(folder.path(), ""), &path("hangs")), 2);
+    let tracer = Tracer::of(&run);
+    std::fs::remove_file(path("ka")).unwrap();
+    std::os::unix::fs::symlink(path("hangs"), path("ka")).unwrap();
+    std::fs::write(path("kb"), "key-b-two").unwrap();
+    run.signal("HUP");
+    // While the read hangs, and after it was given up.
+    let answers = || {
+        let began = Instant::now();
+        assert_eq!((token(&run, 0, "key-a-one"), token(&run, 1, "key-b-one")), (200, 200));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    };
+    answers();
+    eventually("the file is given up", || {
+        answers();
+        run.said().contains("does not answer: reading it takes more than 5 s")
+    });
+    eventually("the other instance has its new key", || token(&run, 1, "key-b-two") == 200);
+    assert_eq!((token(&run, 0, "key-a-one"), token(&run, 0, "key-a-two")), (200, 401));
+    // The end comes in time though a thread is within read(2).
+    run.signal("HUP");
+    let began = Instant::now();
+    run.signal("TERM");
+    assert!(tracer.end(&mut run).success());
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 

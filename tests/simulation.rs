@@ -299,6 +299,34 @@ fn a_whole_life_needs_no_account_and_ends_with_sums_that_agree() {
     assert_eq!(records.lines().count(), 7);
 }
 
+/// A secret that comes back in every body is in no record, no line of the log and no summary.
+#[test]
+fn client_state_is_in_no_output_of_a_simulation() {
+    const STATE: &str = "state-of-the-simulation-0123456789";
+    let data = tempfile::tempdir().unwrap();
+    for flags in [&["--faults"][..], &["--to", "stdout"]] {
+        let mut command = forebay();
+        command.args([
+            "run",
+            "connectors/microsoft-graph",
+            "--simulate",
+            "--events",
+            "60",
+            "-v",
+            "--data-dir",
+        ]);
+        command.arg(data.path()).args(flags).env("FOREBAY_SECRET_CLIENT_STATE", STATE);
+        let out = command.output().unwrap();
+        let said = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+        assert_eq!(out.status.code(), Some(0), "{said}");
+        assert_eq!(row(&said, "delivered"), 60, "{said}");
+        assert!(!said.contains(STATE) && !said.contains("clientState\": \""), "{said}");
+        let records = std::fs::read_to_string(data.path().join("simulate/records.jsonl")).unwrap_or_default();
+        assert!(!records.contains(STATE) && !records.contains("clientState"), "{records}");
+        assert!(said.contains("subscriptionId"), "records are shown: {said}");
+    }
+}
+
 #[test]
 fn a_life_with_faults_comes_to_the_same_end() {
     let data = tempfile::tempdir().unwrap();

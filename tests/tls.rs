@@ -258,6 +258,111 @@ async fn certificate_file_that_hangs_keeps_no_connection_out() {
     tokio::time::timeout(Duration::from_secs(10), &mut stage.served).await.unwrap().unwrap().unwrap();
 }
 
+/// A process of the main job that speaks TLS for `https://logs.example.com`, and where its operator looks.
+fn process(folder: &Path, name: &str, days: i64) -> (std::process::Command, String) {
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let now = rcgen::date_time_ymd(1970, 1, 1) + std::time::UNIX_EPOCH.elapsed().unwrap();
+    (params.not_before, params.not_after) =
+        (now - Duration::from_secs(3600), now + Duration::from_secs(days.unsigned_abs() * 24 * 3600));
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let text = format!(
+        "data_dir: data\nreceiver: {{listen: '127.0.0.1:0', public_url: 'https://logs.example.com', tls: {{certificate: cert.pem, \
+         key: key.pem}}}}\nadmin: {{listen: '{admin}'}}\ninstances:\n- {{connector: {}, secrets: {{secret: {{env: KEY}}}}}}\n",
+        crate::support::root().join("connectors/generic-http").display()
+    );
+    std::fs::write(folder.join("forebay.yaml"), text).unwrap();
+    let mut command = crate::support::forebay();
+    command.args(["run", "--config"]).arg(folder.join("forebay.yaml")).env("KEY", KEY);
+    (command, admin)
+}
+
+#[test]
+fn running_process_reports_its_certificates_end_and_name() {
+    const DAY: f64 = 24.0 * 3600.0;
+    for (name, days, expected) in [
+        ("logs.example.com", 90, None),
+        ("logs.example.com", 5, Some(("certificate_expires", "in 4 days"))),
+        ("www.example.com", 90, Some(("certificate_invalid", "is not issued for logs.example.com"))),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut command, admin) = process(folder.path(), name, days);
+        let running = crate::support::Running::start(&mut command, 1);
+        let conditions = || {
+            let answer = crate::support::get(&format!("http://{admin}/readyz"));
+            let document: serde_json::Value =
+                serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+            let listed = document["conditions"].as_array().unwrap().clone();
+            let of_certificate =
+                |one: &serde_json::Value| one["code"].as_str().unwrap().starts_with("certificate");
+            listed.into_iter().filter(of_certificate).collect::<Vec<_>>()
+        };
+        let left = || {
+            let metrics = crate::support::get(&format!("http://{admin}/metrics"));
+            let line =
+                metrics.lines().find_map(|line| line.strip_prefix("forebay_certificate_left_seconds "));
+            line.map(|left| left.parse::<f64>().unwrap())
+        };
+        crate::support::eventually("the certificate is looked at", || left().is_some());
+        let (left, most) = (left().unwrap(), f64::from(i32::try_from(days).unwrap()) * DAY);
+        assert!(left <= most && left > most - 600.0, "{left} of {most} s");
+        match expected {
+            None => assert_eq!(conditions(), [""; 0]),
+            Some((code, words)) => {
+                crate::support::eventually(code, || conditions().iter().any(|one| one["code"] == code));
+                let held = conditions();
+                assert!(held.len() == 1 && held[0]["message"].as_str().unwrap().contains(words), "{held:?}");
+                assert!(running.said().contains(words), "{}", running.said());
+            }
+        }
+        assert!(running.stop().success());
+    }
+}
+
+#[test]
+fn certificate_whose_read_hangs_stops_neither_connections_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (command, admin) = process(folder.path(), "logs.example.com", 90);
+    std::fs::copy(path("cert.pem"), path("hangs.pem")).unwrap();
+    let mut run =
+        crate::support::Running::start(&mut crate::rotation::hanging(&command, &path("hangs.pem")), 1);
+    let tracer = crate::rotation::Tracer::of(&run);
+    let address = run.urls[0].split('/').nth(2).unwrap().to_owned();
+    let trusted = CertificateDer::from(pem_of(&path("cert.pem")));
+    std::fs::remove_file(path("cert.pem")).unwrap();
+    std::os::unix::fs::symlink(path("hangs.pem"), path("cert.pem")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let connects = || {
+        runtime.block_on(async {
+            let stream = TcpStream::connect(&address).await.unwrap();
+            let name = ServerName::try_from("logs.example.com").unwrap();
+            let connecting = TlsConnector::from(config(&trusted, &[b"http/1.1"])).connect(name, stream);
+            tokio::time::timeout(Duration::from_secs(3), connecting).await.unwrap().unwrap();
+        });
+    };
+    crate::support::eventually("the file is given up", || {
+        connects();
+        run.said().contains("file_blocked")
+    });
+    connects();
+    let began = std::time::Instant::now();
+    let ready = crate::support::get(&format!("http://{admin}/readyz"));
+    assert!(ready.contains("file_blocked") && began.elapsed() < Duration::from_secs(1), "{ready}");
+    let began = std::time::Instant::now();
+    run.signal("TERM");
+    assert!(tracer.end(&mut run).success());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+/// The first certificate of a PEM file.
+fn pem_of(path: &Path) -> Vec<u8> {
+    use rustls::pki_types::pem::PemObject;
+    CertificateDer::from_pem_file(path).unwrap().to_vec()
+}
+
 /// A certificate authority, and a certificate for a client that it signed.
 fn authority() -> (rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, (CertificateDer<'static>, Vec<u8>)) {
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();

@@ -71,6 +71,25 @@ impl Piece {
         }
     }
 
+    /// Everything that a layer lets through.
+    fn parts(self, layer: &Layer) -> Vec<Self> {
+        match layer {
+            Layer::JsonLines | Layer::JsonConcat => {
+                let bytes = self.bytes().unwrap_or_default();
+                let values = serde_json::Deserializer::from_slice(&bytes).into_iter();
+                values.map_while(Result::ok).map(Self::Value).collect()
+            }
+            Layer::Each(pointer) => match self.value().and_then(|value| at(&value, pointer)) {
+                Ok(Json::Array(list)) => list.into_iter().map(Self::Value).collect(),
+                Ok(value) => vec![Self::Value(value)],
+                Err(_) => Vec::new(),
+            },
+            Layer::Base64 | Layer::Inflate(_) | Layer::MayInflate(_) | Layer::Json | Layer::At(_) => {
+                self.step(layer).into_iter().collect()
+            }
+        }
+    }
+
     /// What the outermost of these layers lets through; of several the first.
     fn step(self, layer: &Layer) -> Result<Self, String> {
         Ok(match layer {
@@ -108,6 +127,18 @@ fn at(value: &Json, pointer: &Pointer) -> Result<Json, String> {
 pub fn opened(layers: &[Layer], sample: &Json) -> Result<Json, String> {
     let whole = Piece::Value(sample.clone());
     layers.iter().try_fold(whole, Piece::step)?.value()
+}
+
+/// Records that are taken out of one sample at most.
+const SEVERAL: usize = 64;
+
+/// The records in the layers of a sample, without those that do not open.
+pub fn all_opened(layers: &[Layer], sample: &Json) -> Vec<Json> {
+    let mut pieces = vec![Piece::Value(sample.clone())];
+    for layer in layers {
+        pieces = pieces.into_iter().flat_map(|piece| piece.parts(layer)).take(SEVERAL).collect();
+    }
+    pieces.into_iter().filter_map(|piece| piece.value().ok()).collect()
 }
 
 /// A sample with another record in its layers, alone. What is around the record stays as it is.

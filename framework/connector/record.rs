@@ -10,6 +10,9 @@ use jiff::Timestamp;
 
 use super::node::Node;
 
+/// How long a queue remembers ids unless it is configured, or a sender repeats requests for longer.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
 /// How long the id of a record makes another one with the same id a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Remember {

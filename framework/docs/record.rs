@@ -10,7 +10,7 @@ use super::words;
 use crate::connector::believed;
 use crate::connector::layers::opened;
 use crate::connector::model::{Connector, Decode, Each, Envelope, OnReuse};
-use crate::connector::record::Remember;
+use crate::connector::record::{REMEMBERED, Remember};
 use crate::connector::template::Scope;
 
 /// How deep fields are listed.
@@ -118,11 +118,40 @@ fn picked(connector: &Connector) -> String {
             text.push_str("; the second is dropped, and one with other content is delivered.")
         }
     }
-    if !ids.is_empty() && event.without_id == Remember::Never {
-        text.push_str(" One that lacks a part of that is delivered each time.");
+    let by_default = if ids.is_empty() { event.without_id } else { event.with_id };
+    if by_default == Remember::Window {
+        let what = if ids.is_empty() { "Its bytes are" } else { "An id is" };
+        text.push_str(&format!(" {what} remembered for {}.", window(connector)));
+    }
+    if !ids.is_empty() {
+        let lacks = "One that lacks a part of that is";
+        text.push_str(&match event.without_id {
+            Remember::Never => format!(" {lacks} delivered each time."),
+            Remember::Window => format!(
+                " {lacks} a duplicate when it stands at the same place of a body with the same bytes, and comes within {}.",
+                window(connector)
+            ),
+            Remember::For(window) => format!(
+                " {lacks} a duplicate when it stands at the same place of a body with the same bytes and comes within {}.",
+                words::duration(window)
+            ),
+        });
     }
     text.push_str(&when_and_what(connector));
     text
+}
+
+/// How long the queue remembers what tells an event apart, unless the configuration says otherwise.
+fn window(connector: &Connector) -> String {
+    match connector.receiver.sender.gives_up_after {
+        Some(repeats) if repeats > REMEMBERED => format!(
+            "{}, as long as the sender repeats a request, unless `queue.dedupe.age` is configured",
+            words::duration(repeats)
+        ),
+        Some(_) | None => {
+            format!("{}, unless `queue.dedupe.age` is configured", words::duration(REMEMBERED))
+        }
+    }
 }
 
 fn when_and_what(connector: &Connector) -> String {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::shares::Shares;
+use crate::connector::record::REMEMBERED;
 
 /// The bounds of one store.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ impl Default for Limits {
             dead_share: 10,
             min_free: 1 << 30,
             dedupe_count: 1_000_000,
-            dedupe_age: Duration::from_secs(24 * 3600),
+            dedupe_age: REMEMBERED,
             shares: Shares::default(),
         }
     }

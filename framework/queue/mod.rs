@@ -6,6 +6,7 @@ pub mod limits;
 pub mod local;
 pub mod shares;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -168,6 +169,8 @@ pub struct SinkKey {
 pub struct Chunk {
     /// Log records, or dead letters given to this sink again.
     pub origin: Origin,
+    /// Which life of the store it was read in. Positions and numbers of dead letters mean something within one alone.
+    pub epoch: Arc<str>,
     /// The records. Those of one block share its memory.
     pub records: Vec<Bytes>,
 }
@@ -214,7 +217,8 @@ pub trait Queue: Send + Sync + 'static {
     /// are some; `None` when the queue is closed.
     async fn read(&self, sink: &SinkKey, max_records: usize, max_bytes: usize) -> Result<Option<Chunk>>;
     /// Moves a sink's cursor over what it has safely. With `done: 0` it only keeps the note: the file sink
-    /// has the file it is about to write to remembered first.
+    /// has the file it is about to write to remembered first. A chunk of a former epoch moves no cursor: other records
+    /// may be at its positions now.
     async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()>;
 }
 

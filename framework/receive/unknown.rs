@@ -24,7 +24,7 @@ pub(super) struct Unknown(Mutex<(Option<Instant>, u64)>);
 impl Unknown {
     /// Logs a request whose path is unknown, unless one was logged just now.
     pub(super) fn log(&self, router: &Router, raw: &Raw) {
-        let unsaid = {
+        let suppressed = {
             let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if said.0.is_some_and(|at| at.elapsed() < QUIET) {
                 said.1 += 1;
@@ -43,6 +43,7 @@ impl Unknown {
             router.meant(&raw.head.path).map(|meant| format!("did you mean {}? ", escaped(meant, SHOWN)));
         let help = format!("{}receivers here: {listed}{more}", meant.unwrap_or_default());
         let (method, peer) = (&raw.head.method, raw.peer.address);
-        tracing::warn!(%method, path, %peer, unsaid, help, "request for a path that no instance receives at");
+        let suppressed = (suppressed > 0).then_some(suppressed);
+        tracing::warn!(%method, path, %peer, suppressed, help, "request for a path that no instance receives at");
     }
 }

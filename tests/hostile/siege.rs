@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -348,4 +348,76 @@ fn a_megabyte_of_numbers_in_a_request_without_the_key_takes_little_memory() {
     println!("{} MB before, {} MB after", before >> 20, after >> 20);
     assert!(after < before + (32 << 20), "{before} bytes before, {after} after");
     assert_eq!(running.stop().code(), Some(0));
+}
+
+/// The largest request that a sender of the catalogue declares, within the time for which that sender waits.
+#[test]
+fn largest_declared_body_is_stored_in_bounded_memory_and_time() {
+    const MOST: usize = 64 << 20;
+    const LINES: usize = 1000;
+    const PARTS: usize = 66;
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out.jsonl");
+    let mut run = crate::support::forebay();
+    run.args([
+        "run",
+        "connectors/aws-data-firehose",
+        "--secret",
+        "access_key=env:KEY",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    run.arg("--to").arg(format!("file:{}", out.display()));
+    run.arg("--data-dir").arg(folder.path().join("data")).env("KEY", KEY);
+    let running = Running::start(&mut run, 1);
+    let before = memory(&running, "VmHWM");
+    // As a producer batches them: a thousand lines in a record, a thousand kilobytes long.
+    let line = |n: usize| format!("{{\"n\":\"{n:08}\",\"pad\":\"{}\"}}", "x".repeat(726));
+    let part = |part: usize| {
+        let lines: Vec<String> = (0..LINES).map(|n| line(part * LINES + n)).collect();
+        format!("{{\"data\":\"{}\"}}", data_encoding::BASE64.encode(lines.join("\n").as_bytes()))
+    };
+    let parts: Vec<String> = (0..PARTS).map(part).collect();
+    let body = |id: &str, length: usize| {
+        let text =
+            format!("{{\"requestId\":\"{id}\",\"timestamp\":1578090901599,\"records\":[{}]", parts.join(","));
+        assert!(text.len() > length - (1 << 20), "it is nearly all of it: {}", text.len());
+        format!("{text}{}}}", " ".repeat(length - text.len() - 1)).into_bytes()
+    };
+    let headers = |id: &'static str| {
+        [
+            ("x-amz-firehose-access-key", KEY),
+            ("x-amz-firehose-request-id", id),
+            ("content-type", "application/json"),
+        ]
+    };
+    let whole = body("r-1", MOST);
+    let began = Instant::now();
+    let (status, answer) = post(&running.urls[0], &headers("r-1"), &whole).unwrap();
+    let took = began.elapsed();
+    assert!(status == 200 && answer.contains("r-1"), "{status} {answer}");
+    let most = memory(&running, "VmHWM");
+    println!("64 MiB: {took:?}, from {} to {} MiB", before >> 20, most >> 20);
+    assert!(took < Duration::from_secs(180), "the sender waits 3 m: {took:?}");
+    assert!(most - before < 6 * MOST as u64, "{} MiB", (most - before) >> 20);
+    // One byte more is refused by its head.
+    let host = running.urls[0].split('/').nth(2).unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    let head = request(
+        "POST",
+        &format!("/{}", running.urls[0].splitn(4, '/').nth(3).unwrap()),
+        &headers("r-2"),
+        b"",
+    );
+    let head = String::from_utf8(head)
+        .unwrap()
+        .replace("content-length: 0", &format!("content-length: {}", MOST + 1));
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    let lines = || std::fs::read_to_string(&out).unwrap_or_default();
+    crate::support::eventually("everything is delivered", || lines().lines().count() == PARTS * LINES);
+    assert!(lines().lines().enumerate().all(|(n, text)| text == line(n)), "in order, byte for byte");
+    assert!(running.stop().success());
 }

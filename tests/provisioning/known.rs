@@ -8,8 +8,8 @@ use serde_json::json;
 use super::bench::{Bench, deeds};
 use super::run::{bench, command};
 use crate::main_job::event;
-use crate::support::{Running, eventually, get, post};
-use crate::tenant::Fault;
+use crate::support::{Running, eventually, forebay, get, post, root};
+use crate::tenant::{CLIENT_ID, CLIENT_SECRET, Fault, Tenant};
 
 fn revoked() -> Fault {
     Fault::Token(401, json!({"error": "access_denied", "error_description": "Unauthorized client"}))
@@ -77,6 +77,100 @@ async fn vendor_that_fails_is_a_condition_until_it_answers() {
     assert!(line.contains(r#"instance="auth0-log-stream""#) && line.contains(&host), "{line}");
     tenant.forget_faults();
     eventually("it ends with the first answer", || !lines("condition resolved").is_empty());
+    assert!(run.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_stream_is_received_while_its_new_create_is_refused() {
+    let (tenant, folder) = bench().await;
+    let run = Running::start(&mut command(&tenant, "run", folder.path()), 1);
+    eventually("the stream is created", || run.said().contains("log_stream created"));
+    assert!(run.stop().success());
+    // Removed by hand while nothing ran, and the tenant takes no new one.
+    let id = tenant.http_streams()[0]["id"].as_str().unwrap().to_owned();
+    tenant.remove(&id);
+    for _ in 0..50 {
+        let refused = Fault::Answer(400, json!({"statusCode": 400, "message": "no streams on this plan"}));
+        tenant.inject(Fault::On("POST".parse().unwrap(), Box::new(refused)));
+    }
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let run = Running::start(command(&tenant, "run", folder.path()).args(["--admin-listen", &admin]), 1);
+    eventually("the refusal is a condition", || run.said().contains("stream_refused"));
+    let push = |id: &str| {
+        post(&run.urls[0], &[("x-api-key", "the-first-key")], event(id).as_bytes()).map(|(status, _)| status)
+    };
+    assert_eq!(push("1"), Some(200), "what is on its way is accepted: {}", run.said());
+    let ready = get(&format!("http://{admin}/readyz"));
+    assert!(ready.contains("no streams on this plan"), "{ready}");
+    // The tenant takes one again: a new secret asks at once.
+    tenant.forget_faults();
+    std::fs::write(folder.path().join("key"), "the-second-key\n").unwrap();
+    run.signal("HUP");
+    eventually("a new stream is made", || tenant.http_streams().len() == 1);
+    eventually("the condition ends", || run.said().contains("condition resolved"));
+    assert_eq!(push("2"), Some(200));
+    assert!(run.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_stream_is_received_beside_one_whose_credentials_fail() {
+    let (good, bad) = (Tenant::start().await, Tenant::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("key"), "the-first-key\n").unwrap();
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let connector = root().join("connectors/auth0-log-stream");
+    let instance = |id: &str, tenant: &Tenant| {
+        format!(
+            "- {{id: {id}, connector: {}, settings: {{input_mode: automatic, base_url: '{}'}}, secrets: {{monad_api_key: {{file: key}}, \
+             client_id: {{env: ID}}, client_secret: {{env: SECRET}}}}, sinks: [{{name: x, file: {{path: {id}.jsonl}}}}]}}\n",
+            connector.display(),
+            tenant.url()
+        )
+    };
+    let text = format!(
+        "data_dir: data\nreceiver: {{listen: '127.0.0.1:0', public_url: 'https://logs.example.com'}}\n\
+         admin: {{listen: '{admin}'}}\ninstances:\n{}{}",
+        instance("good", &good),
+        instance("bad", &bad)
+    );
+    std::fs::write(folder.join("forebay.yaml"), text).unwrap();
+    let start = || {
+        let mut command = forebay();
+        command.args(["run", "--allow-loopback", "--config"]).arg(folder.join("forebay.yaml"));
+        Running::start(command.env("ID", CLIENT_ID).env("SECRET", CLIENT_SECRET), 2)
+    };
+    let run = start();
+    eventually("both are created", || run.said().matches("log_stream created").count() == 2);
+    assert!(run.stop().success());
+
+    (0..50).for_each(|_| bad.inject(revoked()));
+    good.forget_requests();
+    let run = start();
+    eventually("the refusal is a condition", || run.said().contains("stream_refused"));
+    eventually("the other stream is looked at", || !good.requests().is_empty());
+    for index in [0, 1] {
+        let body = event(&format!("of {index}"));
+        let answer = post(&run.urls[index], &[("x-api-key", "the-first-key")], body.as_bytes());
+        assert_eq!(answer.map(|(status, _)| status), Some(200), "instance {index}");
+    }
+    for id in ["good", "bad"] {
+        let path = folder.join(format!("{id}.jsonl"));
+        eventually("it is delivered", || {
+            std::fs::read_to_string(&path).unwrap_or_default().lines().count() == 1
+        });
+    }
+    let ready = get(&format!("http://{admin}/readyz"));
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    let document: serde_json::Value = serde_json::from_str(ready.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let refused: Vec<_> = document["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|condition| condition["code"] == "stream_refused")
+        .map(|condition| condition["instance"].clone())
+        .collect();
+    assert_eq!(refused, [json!("bad")], "{ready}");
     assert!(run.stop().success());
 }
 

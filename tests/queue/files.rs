@@ -280,6 +280,46 @@ async fn epoch_stays_with_its_files_and_changes_with_a_copy() {
 }
 
 #[tokio::test]
+async fn store_that_lost_its_log_begins_a_new_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (local, _) = start(folder.path());
+    filled(&local, 0, 5).await;
+    let epoch = local.epoch();
+    let kept = std::fs::read(folder.path().join("forebay.db")).unwrap();
+    local.close().await.unwrap();
+    // The same file as it was before the log was copied into it: its log was removed after a crash.
+    std::fs::write(folder.path().join("forebay.db"), kept).unwrap();
+    let (local, conditions) = start(folder.path());
+    assert!(conditions.holds(Code::StoreLogMissing, &Subject::process()));
+    assert_ne!(local.epoch(), epoch, "the positions of the lost events are given out again");
+}
+
+#[tokio::test]
+async fn chunk_of_a_former_epoch_moves_no_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let (local, conditions) = start(folder.path());
+    filled(&local, 0, 5).await;
+    let log = folder.path().join("forebay.db-wal");
+    let before = std::fs::read(&log).unwrap();
+    for n in 5..10 {
+        assert!(put(&local, n).await);
+    }
+    let sink = key("acme", "a");
+    let chunk = local.read(&sink, 100, 1 << 20).await.unwrap().unwrap();
+    assert_eq!((chunk.records.len(), &*chunk.epoch), (10, &*local.epoch()));
+    std::fs::write(&log, &before).unwrap();
+    assert!(!put(&local, 10).await);
+    until("the end of the condition", || replaced(&conditions).is_none()).await;
+    assert_ne!(chunk.epoch, local.epoch(), "the positions of lost events are given out again");
+    // Ten records at the positions of those that were lost, and of those that are there.
+    for n in 11..21 {
+        assert!(put(&local, n).await);
+    }
+    local.advance(&sink, &chunk, done(10)).await.unwrap();
+    assert_eq!(numbers(&local).await, [&[0, 1, 2, 3, 4][..], &(11..21).collect::<Vec<_>>()].concat());
+}
+
+#[tokio::test]
 async fn removed_lock_file_admits_no_second_process() {
     let folder = tempfile::tempdir().unwrap();
     let (local, _) = start(folder.path());

@@ -178,6 +178,27 @@ async fn a_token_is_taken_for_what_it_says_and_for_nothing_else() {
 }
 
 #[tokio::test]
+async fn token_for_a_former_public_url_is_accepted_until_that_ends() {
+    let issuer = Issuer::new("a");
+    let published = Arc::new(Published::default());
+    published.says(set(&[&issuer]));
+    let stage = with_keys(JWT, &published).await;
+    let token = |audience: &str| {
+        let mut claims = claims();
+        claims["aud"] = json!(audience);
+        issuer.token(&json!({"alg": "ES256", "kid": "a"}), &claims)
+    };
+    let (former, newest) = ("https://former.example.com/in", "https://logs.example.com/in");
+    assert_eq!((with(&stage, &token(newest)).await, with(&stage, &token(former)).await), (202, 401));
+    stage.endpoint.accept_urls(vec![former.parse().unwrap()]);
+    assert_eq!((with(&stage, &token(newest)).await, with(&stage, &token(former)).await), (202, 202));
+    assert_eq!(with(&stage, &token("https://other.example.com/in")).await, 401);
+    // The overlap ends, or an operator ends it.
+    stage.endpoint.accept_urls(Vec::new());
+    assert_eq!((with(&stage, &token(newest)).await, with(&stage, &token(former)).await), (202, 401));
+}
+
+#[tokio::test]
 async fn hs_tokens_take_the_hash_that_they_name_and_the_body_that_they_hash() {
     let stage = stage(
         "    kind: jwt\n    header: X-Token\n    algorithms: [HS256, HS512]\n    key: \"{{ secrets.key }}\"\n    \

@@ -186,5 +186,7 @@ fn unknown_path_is_logged_with_the_nearest_one() {
     assert!(said.contains(&format!("did you mean /{path}? receivers here: /{path}")), "{said}");
     assert!(!said.contains("not-for-the-log") && !said.contains('\u{1b}'), "{said}");
     assert_eq!(said.matches("no instance receives at").count(), 1, "{said}");
+    let line = said.lines().find(|line| line.contains("no instance receives at")).unwrap();
+    assert!(!line.contains("suppressed") && !line.contains("=0"), "a field that says nothing: {line}");
     running.stop();
 }

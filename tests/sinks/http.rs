@@ -19,7 +19,7 @@ use super::{Work, outside, record, sink, until};
 
 const KEY: &str = "Splunk 5e54-very-secret-5e54";
 
-fn target(server: &Server) -> HttpTarget {
+pub fn target(server: &Server) -> HttpTarget {
     HttpTarget {
         url: server.url.clone(),
         headers: vec![("authorization".to_owned(), Secret::new(KEY).unwrap().into())],

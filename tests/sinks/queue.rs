@@ -12,6 +12,9 @@ use forebay::queue::{
 };
 use tokio::sync::Notify;
 
+/// Its only epoch.
+const EPOCH: &str = "memory";
+
 #[derive(Default)]
 pub struct MemoryQueue {
     records: Mutex<Vec<Bytes>>,
@@ -87,13 +90,14 @@ impl MemoryQueue {
             taken.push(record.clone());
         }
         let origin = Origin::Log { from: Position(from) };
-        Some(Chunk { origin, records: taken })
+        Some(Chunk { origin, epoch: EPOCH.into(), records: taken })
     }
 
     fn retry(&self) -> Option<Chunk> {
         let retries = self.retries.lock().unwrap();
         let (letter, bytes) = retries.first()?.clone();
-        Some(Chunk { origin: Origin::Retry { letters: vec![letter] }, records: vec![bytes] })
+        let origin = Origin::Retry { letters: vec![letter] };
+        Some(Chunk { origin, epoch: EPOCH.into(), records: vec![bytes] })
     }
 }
 

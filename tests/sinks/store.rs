@@ -1,9 +1,11 @@
 //! Sinks on the real store: a refused record becomes a dead letter, and a retry reaches that sink alone.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use forebay::deliver::Outcome;
 use forebay::deliver::config::{HttpFormat, HttpTarget, Target};
 use forebay::queue::Queue;
 use forebay::queue::local::{Beside, Filter, Local};
@@ -85,6 +87,48 @@ async fn a_refused_record_is_kept_and_a_retry_reaches_that_sink_alone() {
         work.stop().await.unwrap();
     }
     assert!(std::fs::read(&path).unwrap() == lines(0..ALL));
+}
+
+/// The `idempotency-key` of the next request of a store whose records nobody got.
+async fn next_key(folder: &Path, server: &Server) -> String {
+    let local = open(folder);
+    local.register_sinks(&id("acme"), &["archive".to_owned()]).await.unwrap();
+    let chunk = local.read(&key("archive"), 100, 1 << 20).await.unwrap().unwrap();
+    let said = http::http(http::target(server)).deliver(&chunk).await;
+    assert!(matches!(said, Outcome::Done { .. }), "{said:?}");
+    local.close().await.unwrap();
+    server.got.lock().unwrap().last().unwrap().header("idempotency-key").to_owned()
+}
+
+#[tokio::test]
+async fn idempotency_key_stays_over_restarts_and_differs_in_a_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = open(folder.path());
+    filled(&local).await;
+    local.close().await.unwrap();
+    let server = Server::start(|_, _| status(200)).await;
+    let first = next_key(folder.path(), &server).await;
+    assert_eq!(next_key(folder.path(), &server).await, first, "a restart sends the same records again");
+    // The whole folder, and the database alone, as a backup has it.
+    let mut keys = vec![first];
+    for names in [&["forebay.db", "made"][..], &["forebay.db"]] {
+        let copy = tempfile::tempdir().unwrap();
+        for name in names {
+            std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let key = next_key(copy.path(), &server).await;
+        assert!(!keys.contains(&key), "{names:?}: other records may get the same positions in a copy");
+        assert_eq!(next_key(copy.path(), &server).await, key, "a restart of the copy");
+        keys.push(key);
+    }
+    // A backup that is put back in the place of its store.
+    let backup = std::fs::read(folder.path().join("forebay.db")).unwrap();
+    let local = open(folder.path());
+    local.append(batch("acme", vec![checked("later", record(ALL))])).await.unwrap();
+    local.close().await.unwrap();
+    std::fs::write(folder.path().join("forebay.db"), backup).unwrap();
+    let key = next_key(folder.path(), &server).await;
+    assert!(!keys.contains(&key), "a backup was restored");
 }
 
 #[tokio::test]

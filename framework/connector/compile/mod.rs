@@ -30,6 +30,7 @@ mod provision;
 mod receiver;
 mod scopes;
 mod settings;
+mod shared_fields;
 mod simulate;
 mod texts;
 mod unused;
@@ -88,7 +89,7 @@ impl Compiler {
         self.prove(top);
         if let Some(receiver) = &receiver {
             self.prove_samples(receiver, output.as_ref(), &samples);
-            self.tells_events_apart(top, receiver, &samples);
+            self.tells_events_apart(top, receiver, output.as_ref(), &samples);
         }
         if let (Some(receiver), Some(output)) = (&receiver, &output) {
             self.delivers_no_secret(top, &receiver.verify, output);

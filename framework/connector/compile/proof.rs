@@ -113,7 +113,7 @@ impl Compiler {
 
     /// Whether an operator's setting says where something stands. The sample is an example of what a sender may send, and
     /// says nothing of what the operator's own sender does.
-    fn by_operator(&self, key: &[&str]) -> bool {
+    pub(super) fn by_operator(&self, key: &[&str]) -> bool {
         let key = format!("receiver.{}", key.join("."));
         let within =
             |one: &str| one.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));

@@ -117,16 +117,17 @@ impl HttpSink {
         Ok(Request { method: http::Method::POST, url, headers, body: Bytes::from(body) })
     }
 
-    /// The same for the same records sent again, so that a server that keeps keys takes them once. The
-    /// position is part of it because two records may have the same bytes, and the bytes are because
-    /// positions begin anew with a new store.
+    /// Returns the same key for the same records sent again, so that a server that keeps keys takes them once. The
+    /// position is part of it because two records may have the same bytes. The epoch and the bytes are because a store
+    /// that is new, or was restored from a copy, gives out the same positions for other records.
     fn idempotency_key(&self, chunk: &Chunk, plain: &[u8]) -> Result<HeaderValue> {
         let origin = match &chunk.origin {
             Origin::Log { from } => format!("log {}", from.0),
             Origin::Retry { letters } => format!("retry {:?}", letters.first()),
         };
         let mut hash = digest::Context::new(&digest::SHA256);
-        hash.update(format!("{}\n{}\n{origin}\n", self.key.instance, self.key.sink).as_bytes());
+        let (instance, sink, epoch) = (&self.key.instance, &self.key.sink, &chunk.epoch);
+        hash.update(format!("{instance}\n{sink}\n{epoch}\n{origin}\n").as_bytes());
         hash.update(plain);
         let mut text = HEXLOWER.encode(hash.finish().as_ref());
         text.truncate(32);

@@ -110,7 +110,7 @@ impl Database {
     /// Takes an opened database into use.
     fn take(&mut self, opened: Opened) {
         let Opened { db, memory, files, findings } = opened;
-        self.shared.opened(memory.key.clone(), files.clone(), findings.epoch.clone());
+        self.shared.opened(memory.key.clone(), files.clone(), findings.epoch.as_str().into());
         self.store = Store::Open(OpenStore { db, memory: Box::new(memory), files });
         (self.usage, self.version) = (None, None);
         self.report(&findings);
@@ -125,11 +125,8 @@ impl Database {
                            acknowledged after the last checkpoint are lost";
             self.shared.conditions.raise(Code::StoreLogMissing, Subject::process(), message);
         }
-        if findings.copied {
-            tracing::warn!(
-                epoch = findings.epoch,
-                "the database is a copy or was restored: the store begins a new epoch"
-            );
+        if let Some(why) = findings.renewed {
+            tracing::warn!(epoch = findings.epoch, "{why}: the store begins a new epoch");
         }
         self.copies.find(&self.folder, &self.shared.conditions);
     }
@@ -230,7 +227,7 @@ impl Database {
             Err(Fault { kind: FaultKind::Overwritten, .. }) => {
                 // The same file with other content: what it holds now is checked, with what the log adds to it.
                 drop(db);
-                self.reopen(Check::Always)?;
+                self.reopen(Check::Overwritten)?;
                 self.account(&displaced.memory, saved);
                 self.clear();
                 Ok(())

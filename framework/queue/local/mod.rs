@@ -152,7 +152,7 @@ impl Local {
 
     /// Which life of the store this is: another one after it was restored from a copy, since positions may be given out a
     /// second time then.
-    pub fn epoch(&self) -> String {
+    pub fn epoch(&self) -> Arc<str> {
         self.shared.epoch()
     }
 

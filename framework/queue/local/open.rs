@@ -25,6 +25,8 @@ pub(super) enum Check {
     IfUnclean,
     /// In any case.
     Always,
+    /// In any case; another program wrote over it, so that positions may be given out a second time.
+    Overwritten,
     /// It passes the check, and yet damage was met again: it is replaced.
     Replace,
 }
@@ -46,8 +48,8 @@ pub(super) struct Findings {
     pub(super) lost: u64,
     /// The store was not closed cleanly, and its log is missing.
     pub(super) log_missing: bool,
-    /// The database is a copy, or was restored.
-    pub(super) copied: bool,
+    /// Why it begins a new epoch, if it does.
+    pub(super) renewed: Option<&'static str>,
     /// Which life of the store this is.
     pub(super) epoch: String,
 }
@@ -59,10 +61,12 @@ pub(super) fn checked(folder: &Path, limits: &Limits, now: i64, check: Check) ->
     backup::bring_back(folder)?;
     let fault = match check {
         Check::Replace => Fault::damaged("damage was met that its check does not find"),
-        Check::IfUnclean | Check::Always => match try_checked(folder, limits, now, check) {
-            Err(fault) if fault.kind == FaultKind::Damaged => fault,
-            outcome => return outcome,
-        },
+        Check::IfUnclean | Check::Always | Check::Overwritten => {
+            match try_checked(folder, limits, now, check) {
+                Err(fault) if fault.kind == FaultKind::Damaged => fault,
+                outcome => return outcome,
+            }
+        }
     };
     let rescued = salvage::salvage(folder, &fault, now)?;
     let mut opened = try_checked(folder, limits, now, Check::Always)?;
@@ -86,17 +90,27 @@ fn try_checked(folder: &Path, limits: &Limits, now: i64, check: Check) -> Result
     }
     points::reached("open.checked");
     schema::complete(&db)?;
-    let (copied, epoch) = begin(&db, folder)?;
+    let restarted = match (check, log_missing) {
+        (Check::Overwritten, _) => Some("the database was written over"),
+        (_, true) => Some("the log of the database is missing"),
+        (_, false) => None,
+    };
+    let (renewed, epoch) = begin(&db, folder, restarted)?;
     let memory = Memory::load(&db, limits, now, clean)?;
     if memory.forgotten > 0 {
         tracing::error!(commits = memory.forgotten, "ids of damaged commits are forgotten");
     }
     let files = Files::of(folder, &db)?;
-    Ok(Opened { db, memory, files, findings: Findings { lost: 0, log_missing, copied, epoch } })
+    Ok(Opened { db, memory, files, findings: Findings { lost: 0, log_missing, renewed, epoch } })
 }
 
-/// Raises the generation, and gives the store a new epoch where it is not the one that was opened last.
-fn begin(db: &Connection, folder: &Path) -> Result<(bool, String), Fault> {
+/// Raises the generation, and gives the store a new epoch if it is not the one that was opened last, or lost positions
+/// that were given out. Returns why, and the epoch.
+fn begin(
+    db: &Connection,
+    folder: &Path,
+    restarted: Option<&'static str>,
+) -> Result<(Option<&'static str>, String), Fault> {
     let generation = schema::get(db, "generation")?.and_then(|bytes| bytes.try_into().ok());
     let generation = generation.map_or(0, u64::from_be_bytes);
     let known = schema::get(db, "epoch")?.and_then(|epoch| String::from_utf8(epoch).ok());
@@ -105,8 +119,9 @@ fn begin(db: &Connection, folder: &Path) -> Result<(bool, String), Fault> {
         (Some(_), Some(mark)) => !mark.admits(folder, generation)?,
         (Some(_), None) => true,
     };
+    let renewed = if copied { Some("the database is a copy or was restored") } else { restarted };
     let epoch = match known {
-        Some(epoch) if !copied => epoch,
+        Some(epoch) if renewed.is_none() => epoch,
         Some(_) | None => new_epoch()?,
     };
     let next = generation.wrapping_add(1);
@@ -120,7 +135,7 @@ fn begin(db: &Connection, folder: &Path) -> Result<(bool, String), Fault> {
     // Into the database itself: it says that it is open even without its log.
     checkpoint::checkpoint(db, "PASSIVE")?;
     Mark::of(folder, vec![next])?.write(folder)?;
-    Ok((copied, epoch))
+    Ok((renewed, epoch))
 }
 
 fn new_epoch() -> Result<String, Fault> {

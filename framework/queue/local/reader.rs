@@ -1,5 +1,7 @@
 //! Reading: the next records of a sink, cut out of blocks, and letters that it gets again.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rusqlite::Connection;
 
@@ -13,11 +15,11 @@ use crate::queue::{Chunk, Origin, Position, SinkKey};
 /// What there is for a sink.
 pub(super) enum Found {
     /// Letters that a person sent again.
-    Retry(Chunk),
+    Retry(Unstamped),
     /// Records of the log.
     Log {
         /// The records.
-        chunk: Chunk,
+        chunk: Unstamped,
         /// Where the sink stands.
         stand: Stand,
     },
@@ -115,6 +117,19 @@ fn read(db: &Connection, stand: Stand, max_records: usize, max_bytes: usize) -> 
     Ok(cut.chunk().map_or(Found::Nothing(stand), |chunk| Found::Log { chunk, stand }))
 }
 
+/// A chunk before it is known which epoch it was read in.
+pub(super) struct Unstamped {
+    origin: Origin,
+    records: Vec<Bytes>,
+}
+
+impl Unstamped {
+    /// The chunk, as it was read in this epoch.
+    pub(super) fn of(self, epoch: Arc<str>) -> Chunk {
+        Chunk { origin: self.origin, epoch, records: self.records }
+    }
+}
+
 /// A chunk in the making.
 #[derive(Default)]
 pub(super) struct Cut {
@@ -145,14 +160,14 @@ impl Cut {
         self.records.len() >= max_records || self.size >= max_bytes
     }
 
-    pub(super) fn chunk(self) -> Option<Chunk> {
+    pub(super) fn chunk(self) -> Option<Unstamped> {
         let origin = Origin::Log { from: Position(self.from) };
-        (!self.records.is_empty()).then_some(Chunk { origin, records: self.records })
+        (!self.records.is_empty()).then_some(Unstamped { origin, records: self.records })
     }
 }
 
 /// A chunk of letters.
-fn retried(again: Vec<letters::Stored>, max_records: usize, max_bytes: usize) -> Chunk {
+fn retried(again: Vec<letters::Stored>, max_records: usize, max_bytes: usize) -> Unstamped {
     let mut size = 0;
     let (mut records, mut numbers) = (Vec::new(), Vec::new());
     for stored in again {
@@ -165,5 +180,5 @@ fn retried(again: Vec<letters::Stored>, max_records: usize, max_bytes: usize) ->
         records.push(record);
         numbers.push(stored.number);
     }
-    Chunk { origin: Origin::Retry { letters: numbers }, records }
+    Unstamped { origin: Origin::Retry { letters: numbers }, records }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::block::{Block, Sealed, unseal};
 use super::keys::{key, position_of};
-use super::reader::{Cut, Stand};
-use crate::queue::{Chunk, SinkKey};
+use super::reader::{Cut, Stand, Unstamped};
+use crate::queue::SinkKey;
 
 /// Bytes of blocks that are kept as they are read.
 const OPEN: usize = 6 << 20;
@@ -58,7 +58,7 @@ struct Kept {
 /// What there is for a sink.
 pub(super) enum Ready {
     /// Its next records.
-    Chunk(Chunk),
+    Chunk(Unstamped),
     /// It has everything.
     Nothing,
     /// The database is to be asked where the sink stands, and whether a person sent letters again.

@@ -2,11 +2,13 @@
 //!
 //! The receiver and the sinks' workers call it through [`Queue`]. A sink that keeps up is served from memory.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::append::Dedupe;
 use super::fault::FaultKind;
-use super::reader::{self, Found};
+use super::reader::{self, Found, Unstamped};
 use super::recent::{PATIENCE, Ready};
 use super::{Local, cursors, letters};
 use crate::error::{Error, Kind, Result};
@@ -25,8 +27,12 @@ impl Queue for Local {
             if news.borrow_and_update().closed {
                 return Ok(None);
             }
+            let epoch = self.shared.epoch();
             let found = match self.shared.recent.next(sink, max_records, max_bytes) {
-                Ready::Chunk(chunk) => return Ok(Some(chunk)),
+                Ready::Chunk(chunk) => match self.stamped(chunk, epoch) {
+                    Some(chunk) => return Ok(Some(chunk)),
+                    None => continue,
+                },
                 Ready::Nothing => Ok(None),
                 Ready::Due => {
                     let key = sink.clone();
@@ -39,8 +45,12 @@ impl Queue for Local {
             };
             match found {
                 Ok(None) => {}
-                Ok(Some(Found::Retry(chunk))) => return Ok(Some(chunk)),
+                Ok(Some(Found::Retry(chunk))) => match self.stamped(chunk, epoch) {
+                    Some(chunk) => return Ok(Some(chunk)),
+                    None => continue,
+                },
                 Ok(Some(Found::Log { chunk, stand })) => {
+                    let Some(chunk) = self.stamped(chunk, epoch) else { continue };
                     self.shared.recent.looked(sink, stand);
                     return Ok(Some(chunk));
                 }
@@ -64,12 +74,21 @@ impl Queue for Local {
     async fn advance(&self, sink: &SinkKey, chunk: &Chunk, progress: Progress) -> Result<()> {
         let (key, origin, share) = (sink.clone(), chunk.origin.clone(), self.dead_share);
         let percent = self.limits.dead_share;
+        let (shared, epoch) = (self.shared.clone(), chunk.epoch.clone());
         self.work(move |tx, memory| {
             let sink = key;
             let number = memory.instance(tx, &sink.instance)?.number;
             let Some(mut cursor) = cursors::load(tx, number, &sink.sink)? else {
                 return Ok(Err(unregistered(&sink)));
             };
+            if shared.epoch() != epoch {
+                // Other records may be at its positions: what the sink has comes again, and nothing is passed over.
+                tracing::warn!(instance = %sink.instance, sink = %sink.sink,
+                    "the store began a new epoch during a delivery: its records are delivered again");
+                cursor.note = progress.note.or(cursor.note);
+                cursors::save(tx, number, &sink.sink, &cursor)?;
+                return Ok(Ok(()));
+            }
             // Letters that were sent again take the room that they had.
             let share = if matches!(origin, Origin::Retry { .. }) { u64::MAX } else { share };
             if !progress.dead.is_empty() {
@@ -99,6 +118,13 @@ impl Queue for Local {
             Ok(Ok(()))
         })
         .await
+    }
+}
+
+impl Local {
+    /// The chunk with its epoch; `None` if another one began while it was read.
+    fn stamped(&self, chunk: Unstamped, epoch: Arc<str>) -> Option<Chunk> {
+        (self.shared.epoch() == epoch).then(|| chunk.of(epoch))
     }
 }
 

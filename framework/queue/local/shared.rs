@@ -33,7 +33,7 @@ pub(super) struct Shared {
     /// The files of the open database; `None` while they are not at their path.
     files: Mutex<Option<Files>>,
     /// Which life of the store this is.
-    epoch: Mutex<String>,
+    epoch: Mutex<Arc<str>>,
     /// What an operator has to know.
     pub(super) conditions: Arc<Conditions>,
     /// The writer's thread ended by a panic.
@@ -109,7 +109,7 @@ impl Shared {
             idle: Mutex::default(),
             key: Mutex::default(),
             files: Mutex::default(),
-            epoch: Mutex::default(),
+            epoch: Mutex::new(Arc::from("")),
             conditions,
             ended: AtomicBool::new(false),
             registered: Mutex::default(),
@@ -130,8 +130,10 @@ impl Shared {
         self.news.subscribe()
     }
 
-    /// The store was opened: its key, its files and its epoch now.
-    pub(super) fn opened(&self, key: Key, files: Files, epoch: String) {
+    /// The store was opened: its key, its files and its epoch now. Nothing that is kept of the former life is read as a
+    /// part of this one.
+    pub(super) fn opened(&self, key: Key, files: Files, epoch: Arc<str>) {
+        self.reset_readers();
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Some(files);
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
@@ -149,7 +151,7 @@ impl Shared {
     }
 
     /// Which life of the store this is.
-    pub(super) fn epoch(&self) -> String {
+    pub(super) fn epoch(&self) -> Arc<str> {
         self.epoch.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
