@@ -16,6 +16,7 @@ mod routes;
 mod rules;
 mod rules_run;
 mod senders;
+mod settled;
 mod shapes;
 pub mod stage;
 

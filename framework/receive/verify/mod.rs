@@ -82,7 +82,9 @@ impl Prover<'_> {
         };
         let all = matches!(verify, Verify::AllOf(_));
         let mut failed: Option<Failure> = None;
-        for member in members {
+        // What the settings leave out is none of several.
+        let left_out = |member: &&Verify| matches!(member, Verify::One(check) if self.keys.excludes(check));
+        for member in members.iter().filter(|member| all || !left_out(member)) {
             match self.verification(member, scopes) {
                 Ok(()) if all => {}
                 Ok(()) => return Ok(()),
@@ -95,7 +97,7 @@ impl Prover<'_> {
         }
         match failed {
             None if all => Ok(()),
-            None => Err(Failure::Rejected(Rejection::Missing)),
+            None => Err(Failure::Rejected(Rejection::Required)),
             Some(failure) => Err(failure),
         }
     }
