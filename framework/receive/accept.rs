@@ -20,7 +20,7 @@ use super::inflate;
 use super::limits::Limits;
 use super::meters;
 use super::pool::End;
-use super::proving::{PROVING, Proving, proven};
+use super::proving::{PROVING, Proving, former_by_head, proven};
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
@@ -220,6 +220,7 @@ async fn life(
     let told = verify::by_head(verify, &known.keys, &head).map_err(Refused::NotReady);
     if let Ok(Told::Sender(_)) = told {
         ticket.authenticated();
+        former_by_head(endpoint, &known, &head);
     }
     told::by_head(endpoint, &told);
     if !rules::any(endpoint, false, &head) {

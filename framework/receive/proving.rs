@@ -1,7 +1,7 @@
 //! Proving who sent a request by its body: on which thread, at which public URL, with which keys.
 //!
 //! `accept` makes a [`Proving`] once the body is there and waits for [`proven`]; nothing else makes a request of unknown
-//! origin a verified one.
+//! origin a verified one. What a former value of a secret proves is accepted and counted.
 
 use std::sync::Arc;
 
@@ -14,13 +14,15 @@ use super::endpoint::{Endpoint, Known};
 use super::refused::Refused;
 use super::request::Head;
 use super::unread::SMALL;
-use super::verify::{Failure, Keys, Prover, Verified};
+use super::verify::{self, Failure, Keys, Prover, Told, Verified};
 use crate::connector::template::{RequestFacts, Scope};
 
 /// Keys that are fetched for one request.
 const MOST_FETCHES: usize = 4;
 /// Large bodies whose sender is proven at once.
 pub(super) const PROVING: usize = 2;
+/// What a former public URL is counted as, beside the names of secrets.
+const RECEIVER_URL: &str = "receiver.url";
 
 /// What it takes to prove who sent a request; of its own, so that it may be done on another thread.
 #[derive(Clone)]
@@ -70,6 +72,15 @@ impl Proving {
         let former = self.former.and_then(|number| self.known.former.get(number));
         let scopes = former.map_or(self.known.scopes.as_slice(), |(_, scopes)| scopes.as_slice());
         let verified = self.prove_with(&self.known.keys, scopes)?;
+        if former.is_some() {
+            self.endpoint.meters.proved_by_former(RECEIVER_URL);
+            return Ok(verified);
+        }
+        for without in &self.known.without {
+            if let Err(Failure::Rejected(_)) = self.prove_with(&without.keys, &without.scopes) {
+                self.endpoint.meters.proved_by_former(&without.secret);
+            }
+        }
         Ok(verified)
     }
 
@@ -84,6 +95,16 @@ impl Proving {
             now: self.now,
         };
         prover.prove(&self.endpoint.instance.connector.receiver.verify)
+    }
+}
+
+/// Counts a request that the head proves by a former value of a secret.
+pub(super) fn former_by_head(endpoint: &Endpoint, known: &Known, head: &Head) {
+    let verify = &endpoint.instance.connector.receiver.verify;
+    for without in &known.without {
+        if !matches!(verify::by_head(verify, &without.keys, head), Ok(Told::Sender(_))) {
+            endpoint.meters.proved_by_former(&without.secret);
+        }
     }
 }
 
