@@ -12,6 +12,7 @@ mod large;
 mod proofs;
 mod published;
 mod records;
+mod replays;
 mod routes;
 mod rules;
 mod rules_run;
