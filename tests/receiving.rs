@@ -9,6 +9,7 @@ mod items;
 mod key_calls;
 mod keys;
 mod large;
+mod partitions;
 mod proofs;
 mod published;
 mod records;
