@@ -18,6 +18,8 @@ pub enum Kind {
     Passing,
     /// This machine failed: disk, file, socket (exit 3).
     Io,
+    /// It would take more work or memory than one evaluation may (exit 3).
+    Bound,
 }
 
 /// An error that a person can act on.

@@ -67,6 +67,17 @@ fn every_stage_of_an_accepted_request_is_told_with_its_line() {
 }
 
 #[test]
+fn check_that_the_settings_leave_is_decided_by_the_head() {
+    let request = "POST /in/generic-http HTTP/1.1\nX-Api-Key: the-key-of-this-test\n\n{\"id\":\"1\"}";
+    let secrets = [("secret", "the-key-of-this-test")];
+    let (code, said) = explain(&["connectors/generic-http"], &secrets, request);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("the head alone proves who sent it"), "{said}");
+    let (_, said) = explain(&["connectors/generic-http", "--set", "authentication=hmac"], &secrets, request);
+    assert!(said.contains("the proof takes the body"), "{said}");
+}
+
+#[test]
 fn request_that_brings_only_dead_letters_is_accepted_and_exits_with_1() {
     let (code, said) = auth0("the-key-of-this-test", &[], r#"{"log_id":"r1","data":{"type":"s"}}"#);
     assert_eq!(code, 1, "{said}");

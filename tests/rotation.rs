@@ -192,6 +192,33 @@ fn two(folder: &Path, more: &str) -> Command {
     command
 }
 
+#[test]
+fn requests_proved_by_a_former_value_are_counted_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("ka"), "key-a-one").unwrap();
+    std::fs::write(path("kb"), "key-b-one").unwrap();
+    let run = Running::start(&mut two(folder.path(), ""), 2);
+    let text = std::fs::read_to_string(path("forebay.yaml")).unwrap();
+    let admin = text.split("admin: {listen: ").nth(1).unwrap().split('}').next().unwrap().to_owned();
+    let counted = |instance: &str| -> Option<u64> {
+        let line =
+            format!("forebay_former_secret_accepted_total{{instance=\"{instance}\",secret=\"secret\"}} ");
+        let metrics = get(&format!("http://{admin}/metrics"));
+        metrics.lines().find_map(|found| found.strip_prefix(&line)?.trim().parse().ok())
+    };
+    assert_eq!((token(&run, 0, "key-a-one"), counted("a")), (200, None));
+    std::fs::write(path("ka"), "key-a-two").unwrap();
+    reload(&run);
+    assert_eq!((token(&run, 0, "key-a-two"), counted("a")), (200, None));
+    for n in 1..=3 {
+        assert_eq!((token(&run, 0, "key-a-one"), counted("a")), (200, Some(n)));
+    }
+    assert_eq!((token(&run, 0, "key-a-three"), counted("a")), (401, Some(3)));
+    assert_eq!((token(&run, 1, "key-b-one"), counted("b")), (200, None));
+    assert!(run.stop().success());
+}
+
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

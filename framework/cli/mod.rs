@@ -252,7 +252,7 @@ fn exit_code(error: &Error) -> u8 {
     match error.kind {
         Kind::Finding => 1,
         Kind::Configuration => 2,
-        Kind::Refused | Kind::Passing | Kind::Io => 3,
+        Kind::Refused | Kind::Passing | Kind::Io | Kind::Bound => 3,
     }
 }
 

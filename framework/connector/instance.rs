@@ -83,10 +83,25 @@ impl Instance {
     /// secrets have another value that is accepted. Each may have changed at another time, so that every
     /// combination counts; where there are more than [`MAX_SCOPES`], each secret counts alone.
     pub fn verify_scopes(&self) -> Vec<Scope> {
+        self.scopes_accepting(|_, secret| secret.accepted().collect())
+    }
+
+    /// The same where former values of a secret do not count.
+    pub fn verify_scopes_without(&self, former: &str) -> Vec<Scope> {
+        self.scopes_accepting(|name, secret| match name == former {
+            true => secret.values().collect(),
+            false => secret.accepted().collect(),
+        })
+    }
+
+    fn scopes_accepting(
+        &self,
+        accepted: impl for<'a> Fn(&str, &'a LiveSecret) -> Vec<&'a Secret>,
+    ) -> Vec<Scope> {
         let live = self.live();
         let several: Vec<(&String, Vec<&Secret>)> = live
             .iter()
-            .map(|(name, secret)| (name, secret.accepted().collect::<Vec<_>>()))
+            .map(|(name, secret)| (name, accepted(name, secret)))
             .filter(|(_, values)| values.len() > 1)
             .collect();
         let product = several.iter().fold(1_usize, |all, (_, values)| all.saturating_mul(values.len()));

@@ -63,7 +63,8 @@ pub(crate) fn find<'a>(text: &'a str, pointer: &Pointer) -> Result<Option<Span<'
     Ok(Some(at))
 }
 
-fn last_member<'a>(object: &'a str, name: &str) -> Result<Option<Span<'a>>, Torn> {
+/// The member of an object that stands alone; of a name that stands twice the last one.
+pub(crate) fn last_member<'a>(object: &'a str, name: &str) -> Result<Option<Span<'a>>, Torn> {
     let mut found = None;
     for member in members(object) {
         let (key, value) = member?;
@@ -91,7 +92,7 @@ pub(crate) fn elements(list: &str) -> impl Iterator<Item = Result<Span<'_>, Torn
 }
 
 /// The members of an object that stands alone, in order: the quoted name, and the value.
-fn members(object: &str) -> impl Iterator<Item = Result<(&str, Span<'_>), Torn>> {
+pub(crate) fn members(object: &str) -> impl Iterator<Item = Result<(&str, Span<'_>), Torn>> {
     values(object, b'{')
 }
 

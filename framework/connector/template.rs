@@ -10,6 +10,7 @@ mod document;
 mod fault;
 mod filters;
 mod language;
+mod large;
 mod name;
 mod operators;
 mod parts;
@@ -60,7 +61,7 @@ impl Text {
         match self.text(&Root::new(scope)) {
             Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| self.error("it is no UTF-8 text")),
             Ok(None) => Err(self.error("`omit` stands where no key can be left out")),
-            Err(fault) => Err(self.error(&fault.to_string())),
+            Err(fault) => Err(self.fault(&fault)),
         }
     }
 
@@ -69,13 +70,13 @@ impl Text {
         match self.text(&Root::new(scope)) {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(self.error("`omit` stands where no key can be left out")),
-            Err(fault) => Err(self.error(&fault.to_string())),
+            Err(fault) => Err(self.fault(&fault)),
         }
     }
 
     /// The same; `None` where it is `omit`.
     pub fn render_bytes_if(&self, scope: &Scope) -> Result<Option<Vec<u8>>> {
-        self.text(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))
+        self.text(&Root::new(scope)).map_err(|fault| self.fault(&fault))
     }
 
     /// The text in parts, in which the body of the request stands uncopied; for what a signature covers.
@@ -84,13 +85,13 @@ impl Text {
         match work::within(|| self.parts(&Root::new(scope), &mut parts)) {
             Ok(true) => Ok(parts),
             Ok(false) => Err(self.error("`omit` stands where no key can be left out")),
-            Err(fault) => Err(self.error(&fault.to_string())),
+            Err(fault) => Err(self.fault(&fault)),
         }
     }
 
     /// The value with its type; `None` where it is `omit`.
     pub fn value(&self, scope: &Scope) -> Result<Option<Json>> {
-        self.data(&Root::new(scope)).map_err(|fault| self.error(&fault.to_string()))
+        self.data(&Root::new(scope)).map_err(|fault| self.fault(&fault))
     }
 
     /// The value as the text of JSON, numbers with every digit that they came with; `None` where it is `omit`.
@@ -99,7 +100,7 @@ impl Text {
         let written = work::within(|| {
             operators::written(&self.evaluate(&root)?, || root.culprit(&self.0.names, &self.0.source))
         });
-        written.map_err(|fault| self.error(&fault.to_string()))
+        written.map_err(|fault| self.fault(&fault))
     }
 
     /// Whether one of our own names lacks what it names: something that was not saved yet.
@@ -229,8 +230,21 @@ impl Text {
     }
 
     fn error(&self, what: &str) -> Error {
-        Error::new(Kind::Refused, format!("cannot build `{}`: {what}", shown(&self.0.source)))
+        self.failed(Kind::Refused, what)
     }
+
+    fn fault(&self, fault: &Fault) -> Error {
+        self.failed(kind(fault), &fault.to_string())
+    }
+
+    fn failed(&self, kind: Kind, what: &str) -> Error {
+        Error::new(kind, format!("cannot build `{}`: {what}", shown(&self.0.source)))
+    }
+}
+
+/// What a program does about a fault.
+fn kind(fault: &Fault) -> Kind {
+    if fault.bound { Kind::Bound } else { Kind::Refused }
 }
 
 /// The pieces of a text, one behind the other; `None` where one of them is `omit`.
@@ -248,7 +262,7 @@ fn pieced(pieces: &[Piece], root: &Root) -> Result<Option<Vec<u8>>, Fault> {
                 }
                 // The body of a request may stand in it once, and what is made of it once more.
                 if out.len() + text.len() - largest > MAX_TEXT.saturating_add(root.body_len()) {
-                    return Err(Fault::new(TOO_LONG));
+                    return Err(Fault::bound(TOO_LONG));
                 }
                 out.extend_from_slice(&text);
             }
@@ -401,17 +415,26 @@ impl Condition {
         let root = Root::new(scope);
         match work::within(|| self.0.evaluate(&root)) {
             Ok(value) => Ok(value.is_true()),
-            Err(fault) if !fault.ours && root.lacks_foreign(&self.0.names) => Ok(false),
+            Err(fault) if !fault.ours && !fault.bound && root.lacks_foreign(&self.0.names) => Ok(false),
             Err(fault) => {
-                Err(Error::new(Kind::Refused, format!("cannot decide `{}`: {fault}", shown(&self.0.source))))
+                let sentence = format!("cannot decide `{}`: {fault}", shown(&self.0.source));
+                Err(Error::new(kind(&fault), sentence))
             }
         }
     }
 
     /// Whether it is about the settings alone, and they say no: whatever is asked, the answer is known before.
     pub fn is_ruled_out(&self, scope: &Scope) -> bool {
-        let settled = self.names().iter().all(|name| name.starts_with("settings."));
-        settled && matches!(self.holds(scope), Ok(false))
+        self.is_about_settings() && matches!(self.holds(scope), Ok(false))
+    }
+
+    /// Whether it is about the settings alone, and they say yes.
+    pub fn is_settled(&self, scope: &Scope) -> bool {
+        self.is_about_settings() && matches!(self.holds(scope), Ok(true))
+    }
+
+    fn is_about_settings(&self) -> bool {
+        self.names().iter().all(|name| name.starts_with("settings."))
     }
 
     /// Whether one of our own names lacks what it names: something that was not saved yet.

@@ -15,30 +15,26 @@ use super::answer::{self, Answer};
 use super::budget::{Budgets, Hold, Ticket};
 use super::client::Client;
 use super::connections::Peer;
-use super::endpoint::{Endpoint, Known};
+use super::endpoint::Endpoint;
 use super::inflate;
 use super::limits::Limits;
 use super::meters;
 use super::pool::End;
+use super::proving::{PROVING, Proving, former_by_head, proven};
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
 use super::store::store;
 use super::unknown::Unknown;
-use super::unread::{SMALL, Unread};
-use super::verify::{self, Failure, Prover, Told, Verified};
+use super::unread::Unread;
+use super::verify::{self, Told, Verified};
 use super::{body, rules, shared, told};
 use crate::connector::coding::Coding;
-use crate::connector::template::RequestFacts;
 
 /// What rules and answers see of a compressed body, inflated.
 const INFLATED: usize = 256 << 10;
-/// Keys that are fetched for one request.
-const MOST_FETCHES: usize = 4;
 /// Large bodies that are decoded at once.
 const HEAVY: usize = 2;
-/// Large bodies whose sender is proven at once.
-const PROVING: usize = 2;
 
 /// What all requests of one listener share.
 pub(super) struct Gate {
@@ -224,6 +220,7 @@ async fn life(
     let told = verify::by_head(verify, &known.keys, &head).map_err(Refused::NotReady);
     if let Ok(Told::Sender(_)) = told {
         ticket.authenticated();
+        former_by_head(endpoint, &known, &head);
     }
     told::by_head(endpoint, &told);
     if !rules::any(endpoint, false, &head) {
@@ -256,8 +253,9 @@ async fn life(
         Ok(Told::Sender(verified)) => Ok(verified),
         Ok(Told::Stranger(rejection)) => Err(rejection.into()),
         Ok(Told::Nothing) => {
-            let proving =
-                Proving { hold: Some(hold.clone()), ..Proving::new(endpoint, &known, &head, &bytes, now) };
+            let client = raw.client.group;
+            let hold = Some(hold.clone());
+            let proving = Proving::new(endpoint, &known, &head, &bytes, now).of(client, hold);
             proven(&gate.proving, proving).await
         }
         Err(refused) => Err(refused),
@@ -335,103 +333,6 @@ pub async fn who(endpoint: &Arc<Endpoint>, request: http::Request<Bytes>) -> Res
         Err(refused) => Err(refused),
     };
     proof.map_err(|refused| refused.reason())
-}
-
-/// What it takes to prove who sent a request; of its own, so that it may be done on another thread.
-#[derive(Clone)]
-struct Proving {
-    endpoint: Arc<Endpoint>,
-    known: Arc<Known>,
-    head: Arc<Head>,
-    body: Bytes,
-    facts: Arc<RequestFacts>,
-    /// The public URL among those that the vendor may still use; none: the newest.
-    former: Option<usize>,
-    now: jiff::Timestamp,
-    /// What the body takes, for as long as a proof works with it.
-    hold: Option<Arc<Hold>>,
-}
-
-impl Proving {
-    fn new(
-        endpoint: &Arc<Endpoint>,
-        known: &Arc<Known>,
-        head: &Arc<Head>,
-        body: &Bytes,
-        now: jiff::Timestamp,
-    ) -> Self {
-        let facts = whole(endpoint.facts(head, body.clone()));
-        let (endpoint, known, head) = (endpoint.clone(), known.clone(), head.clone());
-        Self { endpoint, known, head, body: body.clone(), facts, former: None, now, hold: None }
-    }
-
-    /// The same at a public URL that the vendor may still use.
-    fn at_former(&self, number: usize) -> Option<Self> {
-        let (url, _) = self.known.former.get(number)?;
-        let facts = whole(self.endpoint.facts_at(Some(url), &self.head, self.body.clone()));
-        Some(Self { facts, former: Some(number), ..self.clone() })
-    }
-
-    fn prove(&self) -> Result<Verified, Failure> {
-        let former = self.former.and_then(|number| self.known.former.get(number));
-        let prover = Prover {
-            keys: &self.known.keys,
-            fetched: &self.endpoint.fetched,
-            scopes: former.map_or(self.known.scopes.as_slice(), |(_, scopes)| scopes.as_slice()),
-            facts: self.facts.clone(),
-            head: &self.head,
-            body: &self.body,
-            now: self.now,
-        };
-        prover.prove(&self.endpoint.instance.connector.receiver.verify)
-    }
-}
-
-/// What is signed is seen whatever its size.
-fn whole(facts: RequestFacts) -> Arc<RequestFacts> {
-    Arc::new(RequestFacts { parsed: usize::MAX, ..facts })
-}
-
-/// Only a request that proved its sender gets past here: at the newest public URL, or at one that its vendor may still
-/// use.
-async fn proven(turns: &Arc<Semaphore>, proving: Proving) -> Result<Verified, Refused> {
-    let newest = proven_at(turns, &proving).await;
-    if let Err(Refused::Rejected(_)) = newest {
-        for former in (0..proving.known.former.len()).filter_map(|number| proving.at_former(number)) {
-            if let Ok(verified) = proven_at(turns, &former).await {
-                return Ok(verified);
-            }
-        }
-    }
-    newest
-}
-
-/// Proves the sender at one public URL. A large body is proven on a thread that serves no other request, few at once, and
-/// keeps its turn and its memory until the work is done even where the request is dropped. A key that takes fetching is fetched, as
-/// often as there are checks that may name one.
-async fn proven_at(turns: &Arc<Semaphore>, proving: &Proving) -> Result<Verified, Refused> {
-    for _ in 0..=MOST_FETCHES {
-        let proof = if proving.body.len() <= SMALL {
-            proving.prove()
-        } else {
-            let turn = turns.clone().acquire_owned().await.map_err(|_| Refused::Stopping)?;
-            let proving = proving.clone();
-            let work = tokio::task::spawn_blocking(move || {
-                let _held = (turn, proving.hold.clone());
-                proving.prove()
-            });
-            work.await.map_err(|error| Refused::Broken(error.to_string()))?
-        };
-        match proof {
-            Ok(verified) => return Ok(verified),
-            Err(Failure::Rejected(rejection)) => return Err(rejection.into()),
-            Err(Failure::NotReady(detail)) => return Err(Refused::NotReady(detail)),
-            Err(Failure::Wants(want)) => {
-                proving.endpoint.fetched.fetch(&want, proving.now).await.map_err(Refused::NotReady)?;
-            }
-        }
-    }
-    Err(Refused::NotReady("the request names too many keys".to_owned()))
 }
 
 /// The answer to a request that ended early; the spec may say how a rejected one looks.

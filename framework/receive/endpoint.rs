@@ -94,6 +94,16 @@ pub(super) struct Known {
     pub scope: Scope,
     /// What requests are verified with.
     pub keys: Keys,
+    /// The same without the former values of one secret, for each that has some.
+    pub without: Vec<Without>,
+}
+
+/// What requests are verified with where the former values of a secret do not count.
+pub(super) struct Without {
+    /// The secret.
+    pub secret: String,
+    pub scopes: Vec<Scope>,
+    pub keys: Keys,
 }
 
 /// Names that a template uses beside those that exist everywhere.
@@ -245,7 +255,9 @@ impl Endpoint {
             Proof::Basic { .. } => true,
             Proof::Jwt(_) | Proof::Hmac { .. } | Proof::Digest { .. } | Proof::PublicKey { .. } => false,
         };
-        !receiver.verify.checks().iter().all(by_head) || receiver.rules.iter().any(|rule| !rule.verified)
+        let known = self.known();
+        let mut checks = receiver.verify.checks().into_iter().filter(|check| !known.keys.excludes(check));
+        !checks.all(|check| by_head(&check)) || receiver.rules.iter().any(|rule| !rule.verified)
     }
 
     /// Whether events come by this method: those of the spec, and GET where they have no body.
@@ -274,20 +286,28 @@ impl Endpoint {
         }
         let scope = self.instance.scope().with("state", Json::clone(&state));
         let before = self.before.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let states = std::iter::once(Json::clone(&state)).chain(before);
-        let lives = self.instance.verify_scopes();
-        let scopes: Vec<Scope> = states
-            .flat_map(|state| lives.iter().map(move |scope| scope.with("state", state.clone())))
-            .collect();
+        let states: Vec<Json> = std::iter::once(Json::clone(&state)).chain(before).collect();
+        let in_states = |lives: Vec<Scope>| -> Vec<Scope> {
+            let in_state = |state: &Json, scope: &Scope| scope.with("state", state.clone());
+            states.iter().flat_map(|state| lives.iter().map(move |scope| in_state(state, scope))).collect()
+        };
+        let scopes = in_states(self.instance.verify_scopes());
         let connector = &self.instance.connector;
         let url_known = self.instance.receiver_url.is_some();
-        let keys = Keys::new(&connector.receiver.verify, &connector.vars, &scopes, url_known);
+        let keys_of =
+            |scopes: &[Scope]| Keys::new(&connector.receiver.verify, &connector.vars, scopes, url_known);
+        let keys = keys_of(&scopes);
+        let without = secrets.iter().filter(|(_, secret)| !secret.former.is_empty()).map(|(name, _)| {
+            let scopes = in_states(self.instance.verify_scopes_without(name));
+            Without { secret: name.clone(), keys: keys_of(&scopes), scopes }
+        });
+        let without = without.collect();
         let at = |url: &Url| {
             let receiver = json!({"url": url.as_str(), "path": url.path()});
             (url.clone(), scopes.iter().map(|scope| scope.with("receiver", receiver.clone())).collect())
         };
         let former = former_urls.iter().map(at).collect();
-        let known = Arc::new(Known { secrets, state, former_urls, scopes, former, scope, keys });
+        let known = Arc::new(Known { secrets, state, former_urls, scopes, former, scope, keys, without });
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         known
     }

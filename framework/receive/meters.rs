@@ -172,6 +172,13 @@ impl Meters {
         }
     }
 
+    /// Counts a request that a former value of a secret proved, or a former public URL.
+    pub(super) fn proved_by_former(&self, secret: &str) {
+        let (instance, secret) = (self.instance.clone(), secret.to_owned());
+        counter!("forebay_former_secret_accepted_total", "instance" => instance, "secret" => secret)
+            .increment(1);
+    }
+
     /// Logs an answer of the spec that could not be built, not more often than a refusal.
     pub(super) fn unanswerable(&self, whose: &str, error: &Error, now: Timestamp) {
         if let Some(suppressed) = self.may_say("unanswerable", 1, QUIET, now) {

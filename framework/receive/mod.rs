@@ -26,6 +26,7 @@ mod meters;
 mod pace;
 mod pair;
 mod pool;
+mod proving;
 mod proxy_header;
 mod records;
 mod refused;

@@ -33,6 +33,8 @@ pub(super) enum Refused {
     Undone(String),
     /// More bytes than allowed, as sent or inflated.
     TooLarge,
+    /// What is signed takes more work or memory to look at than one request may; which bound, for the log.
+    TooMuch(String),
     /// It took too long.
     TooSlow,
     /// It broke off.
@@ -68,6 +70,7 @@ impl Refused {
             Self::Astray(_) => "call_refused",
             Self::Undone(_) => "call_failed",
             Self::TooLarge => "too_large",
+            Self::TooMuch(_) => "too_much_work",
             Self::TooSlow => "too_slow",
             Self::BrokenOff => "broken_off",
             Self::Crowded => "crowded",
@@ -86,6 +89,7 @@ impl Refused {
             | Self::Astray(detail)
             | Self::Undone(detail)
             | Self::Source(detail)
+            | Self::TooMuch(detail)
             | Self::Broken(detail) => detail,
             Self::Full { detail, .. } => detail,
             Self::UnknownPath
@@ -109,7 +113,7 @@ impl Refused {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Rejected(_) => StatusCode::UNAUTHORIZED,
             Self::Source(_) | Self::Taken(_) | Self::Astray(_) => StatusCode::FORBIDDEN,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::TooMuch(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenOff => StatusCode::BAD_REQUEST,
             Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -131,6 +135,7 @@ impl Refused {
             Self::Rejected(_) => "unauthorized",
             Self::Source(_) | Self::Taken(_) | Self::Astray(_) => "forbidden",
             Self::TooLarge => "the body is larger than what is taken here",
+            Self::TooMuch(_) => "the body holds more values than can be checked here",
             Self::TooSlow => "the body took too long",
             Self::BrokenOff => "the body broke off",
             Self::Coding => "this Content-Encoding is not accepted: expected gzip, deflate, zstd or identity",
@@ -159,6 +164,7 @@ impl Refused {
             | Self::Taken(_)
             | Self::Astray(_)
             | Self::TooLarge
+            | Self::TooMuch(_)
             | Self::TooSlow
             | Self::BrokenOff
             | Self::Coding => None,

@@ -236,7 +236,7 @@ fn decided(refused: &Refused) -> (Stage, &'static [&'static str]) {
     match refused {
         Refused::UnknownPath | Refused::Method | Refused::Ambiguous => (Stage::Route, &["receiver", "path"]),
         Refused::Rejected(_) => (Stage::Verify, &["receiver", "verify"]),
-        Refused::NotReady(_) => (Stage::Verify, &["receiver", "verify"]),
+        Refused::NotReady(_) | Refused::TooMuch(_) => (Stage::Verify, &["receiver", "verify"]),
         Refused::Taken(_) | Refused::Astray(_) | Refused::Undone(_) => (Stage::Rule, &["receiver", "rules"]),
         Refused::Source(_)
         | Refused::TooLarge

@@ -41,6 +41,7 @@ pub type Description = (&'static str, Shape, Unit, &'static [&'static str], &'st
 pub const METRICS: &[Description] = &[
     ("forebay_requests_total", Shape::Counter, Unit::Count, &["instance"], "Requests that came to an instance's path"),
     ("forebay_rejected_total", Shape::Counter, Unit::Count, &["instance", "reason"], "Requests that were not accepted"),
+    ("forebay_former_secret_accepted_total", Shape::Counter, Unit::Count, &["instance", "secret"], "Requests that only a former value of a secret proved, or a former public URL (`receiver.url`)"),
     ("forebay_key_fetches_total", Shape::Counter, Unit::Count, &[], "Calls for keys that vendors publish"),
     ("forebay_accept_errors_total", Shape::Counter, Unit::Count, &[], "Connections that could not be accepted"),
     ("forebay_tls_errors_total", Shape::Counter, Unit::Count, &[], "Connections that did not get through the TLS handshake"),

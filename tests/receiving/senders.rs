@@ -22,25 +22,29 @@ use serde_json::{Map, Value as Json, json};
 use tokio::io::AsyncWriteExt;
 
 use super::stage::{KEY, Stage, connector, instance};
+use crate::queue::Hand;
 
 /// A vendor that serves one document at every URL, counts, and answers only while it is not held.
-struct Documents {
+pub struct Documents {
     document: Mutex<String>,
     asked: Mutex<Vec<String>>,
     hold: tokio::sync::Mutex<()>,
 }
 
 impl Documents {
-    fn of(document: impl Into<String>) -> Arc<Self> {
+    pub fn of(document: impl Into<String>) -> Arc<Self> {
         let (document, asked) = (Mutex::new(document.into()), Mutex::default());
         Arc::new(Self { document, asked, hold: tokio::sync::Mutex::default() })
     }
     fn asked(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
+    pub fn urls(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
 }
 
-struct To(Arc<Documents>);
+pub struct To(pub Arc<Documents>);
 
 #[async_trait]
 impl Transport for To {
@@ -52,28 +56,25 @@ impl Transport for To {
     }
 }
 
-struct At(Mutex<Timestamp>);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
+/// A clock that stands at a time.
+pub fn at(time: &str) -> Arc<Hand> {
+    Hand::at(time.parse::<Timestamp>().unwrap().as_millisecond())
 }
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-const TOPIC: &str =
+pub const TOPIC: &str =
     "arn:aws:sns:us-east-2:295079676684:publish-and-verify-62674b1d-4295-426b-88e7-5fb75652a04e";
-const URL: &str =
+pub const URL: &str =
     "https://sns.us-east-2.amazonaws.com/SimpleNotificationService-7ff5318490ec183fbaddaa2a969abfda.pem";
 const SIGNATURE: &str = "CXVqp9PfZAL+4JHS3Zxo1PFbQsvnOjvmYhtIf17TWpwc+iIVas8kZ8GopuzVzVMdatE7rCl/O4P91Zp05Dwz8lk8dLhfp8gSu3Njlzxlyrmzo9x3va3Jb7zFnedgS2GKnZWHGBdwTXho+TosNUE+3e10OMSlwN5XGDwX7+R3WL+rn+AXmFAqp3alg27sYa55h1dLE9cGszGPjScPdtF3BmZsUDMx9wSdNKsCk+vSvE8yBjnCmUl7laSFj3LzPVrlSwgNYCF3kYnNAkah7NplK4SFhJYLwS0HCVCQJKa8rVbQLf9cBTu60U402mrgy0bN8xWoyimzbYbrOMJjalqkUg==";
-const GENUINE: &str = include_str!("../certificates/sns-2022.pem");
-const IN_TIME: &str = "2022-07-28T21:25:00Z";
+pub const GENUINE: &str = include_str!("../certificates/sns-2022.pem");
+pub const IN_TIME: &str = "2022-07-28T21:25:00Z";
 
 /// A genuine message (github.com/aws/aws-sdk-ruby, message_verifier_spec.rb), with its key at another URL perhaps.
-fn message(url: &str) -> String {
+pub fn message(url: &str) -> String {
     json!({"Type": "Notification", "MessageId": "17dea24b-55c2-540b-8362-f916557af765", "TopicArn": TOPIC,
         "Message": "Hello world", "Timestamp": "2022-07-28T21:24:08.324Z", "SignatureVersion": "2",
         "Signature": SIGNATURE, "SigningCertURL": url})
@@ -81,18 +82,23 @@ fn message(url: &str) -> String {
 }
 
 async fn topic(arn: &str, documents: &Arc<Documents>, now: &str) -> (Stage, Arc<Conditions>) {
-    topic_at(arn, documents, Arc::new(At(Mutex::new(now.parse().unwrap())))).await
+    topic_at(arn, documents, at(now)).await
 }
 
-async fn topic_at(arn: &str, documents: &Arc<Documents>, clock: Arc<At>) -> (Stage, Arc<Conditions>) {
+async fn topic_at(arn: &str, documents: &Arc<Documents>, clock: Arc<Hand>) -> (Stage, Arc<Conditions>) {
+    let stage = topic_asking(arn, Arc::new(To(documents.clone())), clock).await;
+    let conditions = Arc::new(Conditions::default());
+    stage.endpoint.reports_to(&conditions);
+    (stage, conditions)
+}
+
+/// What a topic's messages are sent to.
+pub async fn topic_asking(arn: &str, vendor: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Stage {
     let connector = Arc::new(load(&root().join("connectors/aws-sns")).unwrap());
     let settings: Map<String, Json> = [("topic_arn".to_owned(), json!(arn))].into_iter().collect();
     let (id, secrets) = (InstanceId::parse("probe").unwrap(), std::sync::RwLock::default());
     let instance = Arc::new(Instance { id, connector, settings, secrets, receiver_url: None });
-    let stage = Stage::asking(instance, Arc::new(To(documents.clone())), clock).await;
-    let conditions = Arc::new(Conditions::default());
-    stage.endpoint.reports_to(&conditions);
-    (stage, conditions)
+    Stage::asking(instance, vendor, clock).await
 }
 
 /// A certificate of the attacker's own, issued by itself.
@@ -139,7 +145,7 @@ async fn key_url_with_a_query_or_of_another_region_is_never_fetched() {
 #[tokio::test]
 async fn certificate_of_another_issuer_is_503_and_a_condition() {
     let documents = Documents::of(own_certificate("sns.amazonaws.com"));
-    let clock = Arc::new(At(Mutex::new(IN_TIME.parse().unwrap())));
+    let clock = at(IN_TIME);
     let (stage, conditions) = topic_at(TOPIC, &documents, clock.clone()).await;
     assert_eq!(stage.send(&[], message(URL)).await.status, 503);
     assert!(conditions.holds(Code::SenderCertificate, &Subject::instance("probe")));
@@ -148,7 +154,7 @@ async fn certificate_of_another_issuer_is_503_and_a_condition() {
     assert!(held.message.starts_with(begins) && held.message.contains("ends at no issuer"), "{held:?}");
     // Once the sender has one of a known issuer, the condition ends.
     *documents.document.lock().unwrap() = GENUINE.to_owned();
-    *clock.0.lock().unwrap() += Duration::from_secs(31);
+    clock.forward(Duration::from_secs(31));
     assert_eq!(stage.send(&[], message(URL)).await.status, 200);
     assert_eq!(conditions.list(), []);
     // A name that is not SNS's is a forgery, whoever issued it.
@@ -161,8 +167,20 @@ async fn certificate_of_another_issuer_is_503_and_a_condition() {
 #[tokio::test]
 async fn certificate_within_another_document_is_no_key() {
     let inside = format!("<GetEndpointAttributesResponse>{GENUINE}</GetEndpointAttributesResponse>");
-    let (stage, _) = topic(TOPIC, &Documents::of(inside), IN_TIME).await;
+    let (documents, clock) = (Documents::of(inside), at(IN_TIME));
+    let stage = topic_asking(TOPIC, Arc::new(To(documents.clone())), clock.clone()).await;
+    let conditions = Arc::new(Conditions::default());
+    stage.endpoint.reports_to(&conditions);
+    // Only URLs of the vendor's that the connector pins are asked: what it serves there may be right the next time.
     assert_eq!(stage.send(&[], message(URL)).await.status, 503);
+    let said = conditions.list();
+    assert!(said.len() == 1 && said[0].message.contains("not a certificate in PEM"), "{said:?}");
+    assert!(conditions.holds(Code::SenderCertificate, &Subject::instance("probe")));
+    *documents.document.lock().unwrap() = GENUINE.to_owned();
+    clock.step(6);
+    assert_eq!(stage.send(&[], message(URL)).await.status, 200);
+    assert_eq!(conditions.list(), []);
+    assert_eq!(documents.asked(), 2);
 }
 
 #[tokio::test]

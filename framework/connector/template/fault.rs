@@ -20,11 +20,18 @@ pub(super) struct Fault {
     pub(super) ours: bool,
     /// The place that knows the name has yet to say it.
     pub(super) unnamed: bool,
+    /// A bound on work or memory was reached: with less to work through it may succeed.
+    pub(super) bound: bool,
 }
 
 impl Fault {
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), ours: false, unnamed: false }
+        Self { what: what.into(), ours: false, unnamed: false, bound: false }
+    }
+
+    /// A bound was reached.
+    pub(super) fn bound(what: impl Into<String>) -> Self {
+        Self { bound: true, ..Self::new(what) }
     }
 }
 
@@ -44,6 +51,7 @@ impl From<Error> for Fault {
         Self {
             ours: matches!(error.kind(), ErrorKind::OutOfFuel | ErrorKind::UndefinedError),
             unnamed: what == UNNAMED,
+            bound: matches!(error.kind(), ErrorKind::OutOfFuel | ErrorKind::WriteFailure),
             what,
         }
     }

@@ -13,8 +13,9 @@ use minijinja::{Environment, Error, Value};
 use serde_json::Value as Json;
 
 use super::fault::{MAX_TEXT, TOO_LONG, refused};
+use super::large;
 use super::operators::{data, is_omit, number, scalar, value as made, written};
-use super::work::{spend, weight};
+use super::work::{beyond, spend, weight};
 use crate::connector::units;
 
 type Made = Result<Value, Error>;
@@ -59,7 +60,7 @@ const FILTERS: &[(&str, Filter)] = &[
         let value = text(value)?;
         // A piece takes memory beyond its bytes.
         if value.split(separator.as_ref()).nth(MOST_PIECES).is_some() {
-            return Err(refused(format!("`split` makes more than {MOST_PIECES} pieces")));
+            return Err(beyond(format!("`split` makes more than {MOST_PIECES} pieces")));
         }
         Ok(value.split(separator.as_ref()).map(Value::from).collect())
     }),
@@ -86,7 +87,12 @@ const FILTERS: &[(&str, Filter)] = &[
     ("form_concat", |value, _| {
         let mut fields = sorted_fields(value)?;
         fields.dedup();
-        Ok(Value::from(fields.into_iter().map(|(name, value)| name + &value).collect::<String>()))
+        let mut text = String::new();
+        for (name, value) in &fields {
+            text.push_str(name);
+            text.push_str(value);
+        }
+        Ok(Value::from(text))
     }),
     ("sorted_query", |value, _| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -127,12 +133,13 @@ fn apply(name: &str, filter: Filter, value: &Value, args: &[Value]) -> Made {
     {
         return Ok(passes.clone());
     }
-    spend(std::iter::once(value).chain(args).map(weight).sum())?;
+    let before = |value: &Value| large::fields(value).map_or_else(|| weight(value), large::Fields::weight);
+    spend(std::iter::once(value).chain(args).map(before).sum())?;
     let made = filter(value, args)?;
     spend(weight(&made))?;
     // What is made of a body may be as large as the body in hexadecimal, whatever the body's own limit is.
-    let most = MAX_TEXT.max(weight(value).saturating_mul(2).min(MAX_GROWN));
-    if weight(&made) > most { Err(refused(TOO_LONG)) } else { Ok(made) }
+    let most = MAX_TEXT.max(before(value).saturating_mul(2).min(MAX_GROWN));
+    if weight(&made) > most { Err(beyond(TOO_LONG)) } else { Ok(made) }
 }
 
 fn argument(args: &[Value], index: usize) -> Result<&Value, Error> {
@@ -229,7 +236,7 @@ fn replace(value: &Value, args: &[Value]) -> Made {
     let (value, from, to) = (text(value)?, text(argument(args, 0)?)?, text(argument(args, 1)?)?);
     let grown = value.matches(from.as_ref()).count().saturating_mul(to.len());
     if grown > MAX_TEXT.max(value.len().saturating_mul(2).min(MAX_GROWN)) {
-        return Err(refused(TOO_LONG));
+        return Err(beyond(TOO_LONG));
     }
     Ok(Value::from(value.replace(from.as_ref(), &to)))
 }
@@ -240,7 +247,7 @@ fn join(value: &Value, args: &[Value]) -> Made {
     let length = items.iter().map(|item| weight(item).saturating_add(separator.len())).sum();
     spend(length)?;
     if length > MAX_TEXT {
-        return Err(refused(TOO_LONG));
+        return Err(beyond(TOO_LONG));
     }
     let texts: Result<Vec<_>, _> = items.iter().map(text).collect();
     Ok(Value::from(texts?.join(&separator)))
@@ -318,7 +325,10 @@ fn regex_match(value: &Value, args: &[Value]) -> Made {
     Ok(Value::from(regex.is_match(&text(value)?)))
 }
 
-fn sorted_fields(value: &Value) -> Result<Vec<(String, String)>, Error> {
+fn sorted_fields(value: &Value) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Error> {
+    if let Some(fields) = large::fields(value) {
+        return fields.sorted();
+    }
     if value.kind() != ValueKind::Map {
         return Err(refused(format!("a {} has no fields", value.kind())));
     }
@@ -327,7 +337,7 @@ fn sorted_fields(value: &Value) -> Result<Vec<(String, String)>, Error> {
         let found = value.get_item(&key)?;
         let texts = if found.kind() == ValueKind::Seq { items(&found)? } else { vec![found] };
         for one in texts {
-            fields.push((text(&key)?.into_owned(), text(&one)?.into_owned()));
+            fields.push((Cow::Owned(text(&key)?.into_owned()), Cow::Owned(text(&one)?.into_owned())));
         }
     }
     fields.sort();

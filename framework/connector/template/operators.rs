@@ -12,7 +12,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use serde_json::Value as Json;
 
 use super::fault::{Fault, MAX_TEXT, TOO_LONG, UNNAMED, refused};
-use super::work::{NODE, spend, weight};
+use super::work::{NODE, beyond, spend, weight};
 
 /// Nesting that a value may have when it leaves a template.
 const MAX_DEPTH: usize = 128;
@@ -169,7 +169,7 @@ fn join(a: &Value, b: &Value) -> Result<Value, Error> {
     spend(weight(a) + weight(b))?;
     let (a, b) = (scalar(a)?, scalar(b)?);
     if a.len() + b.len() > MAX_TEXT {
-        return Err(refused(TOO_LONG));
+        return Err(beyond(TOO_LONG));
     }
     Ok(Value::from(format!("{a}{b}")))
 }
@@ -300,7 +300,7 @@ fn write(value: &Value, depth: usize, out: &mut String) -> Result<(), Fault> {
         }
         _ => out.push_str(&nested(value, depth)?.to_string()),
     }
-    if out.len() > MAX_TEXT { Err(Fault::from(refused(TOO_LONG))) } else { Ok(()) }
+    if out.len() > MAX_TEXT { Err(Fault::from(beyond(TOO_LONG))) } else { Ok(()) }
 }
 
 fn nested(value: &Value, depth: usize) -> Result<Json, Fault> {

@@ -28,7 +28,7 @@ impl Parts {
     pub(super) fn push(&mut self, text: &[u8], body: usize) -> Result<(), Fault> {
         self.rendered += text.len();
         if self.rendered > MAX_TEXT.saturating_add(body) {
-            return Err(Fault::new(TOO_LONG));
+            return Err(Fault::bound(TOO_LONG));
         }
         match self.parts.last_mut() {
             Some(Part::Rendered(before)) => before.extend_from_slice(text),
@@ -40,7 +40,7 @@ impl Parts {
     /// Adds the body of the request. It may stand in a text twice and no more.
     pub(super) fn push_body(&mut self, body: Bytes) -> Result<(), Fault> {
         if self.parts.iter().filter(|part| matches!(part, Part::Body(_))).count() >= 2 {
-            return Err(Fault::new(TOO_LONG));
+            return Err(Fault::bound(TOO_LONG));
         }
         self.parts.push(Part::Body(body));
         Ok(())

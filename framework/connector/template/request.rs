@@ -11,14 +11,16 @@ use minijinja::value::Object;
 use serde_json::Value as Json;
 
 use super::document::document;
-use super::operators;
+use super::{large, operators};
 
 /// Bytes of a body up to which `request.json` and `request.form` exist for rules and answers: handshakes and pings are
 /// small. What proves a sender sees them whatever the size: see [`RequestFacts::parsed`].
 pub const MAX_PARSED: usize = 1 << 20;
-/// Values up to which `request.json` exists: as rows they take sixteen bytes each.
-const MAX_VALUES: usize = 2 << 20;
-/// Fields up to which a form or a query exists: as values they take fifty times the memory of their text.
+/// Values up to which a document is read into a table, sixteen bytes each: 4 MiB, which each thread that proves senders
+/// may keep. One with more is [`large`], and is looked up where it stands.
+const MAX_VALUES: usize = 256 << 10;
+/// Fields up to which a form or a query is read into values, which take fifty times the memory of their text. With more,
+/// a form that proves a sender is [`large`], and any other does not exist.
 const MAX_FIELDS: usize = 10_000;
 
 /// What a request says.
@@ -67,15 +69,23 @@ impl RequestValue {
 
     fn json(&self) -> Option<Value> {
         let body = &self.facts.body;
-        self.json
-            .get_or_init(|| (body.len() <= self.facts.parsed).then(|| document(body, MAX_VALUES)).flatten())
-            .clone()
+        self.json.get_or_init(|| (body.len() <= self.facts.parsed).then(|| json(body)).flatten()).clone()
     }
 
     fn form(&self) -> Option<Value> {
         let body = &self.facts.body;
-        self.form.get_or_init(|| (body.len() <= self.facts.parsed).then(|| fields(body)).flatten()).clone()
+        let whatever_its_size = self.facts.parsed > MAX_PARSED;
+        let form = || match fields(body) {
+            None if whatever_its_size => Some(large::form(body)),
+            form => form,
+        };
+        self.form.get_or_init(|| (body.len() <= self.facts.parsed).then(form).flatten()).clone()
     }
+}
+
+/// A JSON document; `None` where the bytes are none.
+pub(super) fn json(bytes: &Bytes) -> Option<Value> {
+    document(bytes, MAX_VALUES).or_else(|| large::json(bytes, MAX_VALUES))
 }
 
 impl Object for RequestValue {

@@ -15,7 +15,8 @@ use super::dialect::{self, FOREIGN, OWN};
 use super::fault::Fault;
 use super::name::Name;
 use super::operators;
-use super::request::{RequestFacts, RequestValue};
+use super::request::{self, RequestFacts, RequestValue};
+use super::work::beyond;
 
 /// How many vars one text or condition may work out, those of vars counted: vars that use vars twice would
 /// double with every level.
@@ -34,6 +35,11 @@ impl Scope {
     /// A scope with one name more; a name that is there already is replaced.
     pub fn with(&self, name: &'static str, value: Json) -> Self {
         self.with_value(name, operators::value(value))
+    }
+
+    /// The same with a JSON document, which is looked at where it stands; `None` where it is none.
+    pub fn with_document(&self, name: &'static str, text: &Bytes) -> Option<Self> {
+        Some(self.with_value(name, request::json(text)?))
     }
 
     /// The scope with `request`.
@@ -244,7 +250,7 @@ impl VarValues {
         let value = text.evaluate(&root.inside(name)?)?;
         let most = MAX_VAR.saturating_add(root.body_len().saturating_mul(2));
         if value.as_bytes().is_some_and(|bytes| bytes.len() > most) {
-            return Err(Fault::new(format!("`vars.{name}` grows past 64 KiB and twice the body")));
+            return Err(Fault::bound(format!("`vars.{name}` grows past 64 KiB and twice the body")));
         }
         Ok(value)
     }
@@ -256,6 +262,9 @@ impl Object for VarValues {
         let text = self.0.scope.vars.get(name)?;
         let value = self.work_out(name, text).unwrap_or_else(|fault| {
             // A value that is an error: minijinja raises it where the var is used.
+            if fault.bound {
+                return Value::from(beyond(fault.to_string()));
+            }
             let kind = if fault.ours { ErrorKind::UndefinedError } else { ErrorKind::InvalidOperation };
             Value::from(Error::new(kind, fault.to_string()))
         });

@@ -19,6 +19,8 @@ const TOO_MUCH: &str = "it takes too much work";
 thread_local! {
     /// What the evaluation under way may still spend.
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Whether it met another bound.
+    static MET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Ends the evaluation also where it panics.
@@ -27,6 +29,7 @@ struct Ended;
 impl Drop for Ended {
     fn drop(&mut self) {
         LEFT.set(None);
+        MET.set(false);
     }
 }
 
@@ -38,7 +41,24 @@ pub(super) fn within<T>(evaluate: impl FnOnce() -> Result<T, Fault>) -> Result<T
     LEFT.set(Some(MOST));
     let _ended = Ended;
     let outcome = evaluate();
-    if LEFT.get() == Some(0) { Err(Fault::new(TOO_MUCH)) } else { outcome }
+    if LEFT.get() == Some(0) {
+        return Err(Fault::bound(TOO_MUCH));
+    }
+    outcome.map_err(|mut fault| {
+        fault.bound |= MET.get();
+        fault
+    })
+}
+
+/// The error of a bound other than that on work: the evaluation under way fails by it, and says so.
+pub(super) fn beyond(what: impl Into<String>) -> Error {
+    MET.set(true);
+    refused(what)
+}
+
+/// Ends the evaluation under way where no error can be returned.
+pub(super) fn exhaust() {
+    LEFT.set(LEFT.get().map(|_| 0));
 }
 
 /// Takes so many bytes of what is left.

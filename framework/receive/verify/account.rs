@@ -59,6 +59,7 @@ impl Prover<'_> {
                 (Outcome::Refused, said, json!(why.reason()))
             }
             Err(Failure::NotReady(why)) => (Outcome::Refused, (why, Vec::new()), json!("key_unknown")),
+            Err(Failure::TooMuch(why)) => (Outcome::Refused, (why, Vec::new()), json!("too_much_work")),
             Err(Failure::Wants(_)) => {
                 let sentence = "the key that the vendor publishes could not be had".to_owned();
                 (Outcome::Refused, (sentence, Vec::new()), json!("key_unknown"))
@@ -218,7 +219,7 @@ fn wrong(matter: &Matter<'_>) -> Why {
         .ok()
         .and_then(|given| signed::messages(matter, signed, &given, 1).ok())
         .and_then(|messages| {
-            messages.first().map(|message| format!(", {} bytes of this request", message.len()))
+            messages.all.first().map(|message| format!(", {} bytes of this request", message.len()))
         });
     let sentence = format!(
         "{} no signature of this request: signed is {}{}, by {keys}",

@@ -6,7 +6,6 @@ use serde_json::Value as Json;
 
 use super::failure::Failure;
 use super::matter::Matter;
-use super::rejection::Rejection;
 use super::signed;
 use crate::connector::model::{Hash, Signed};
 use crate::connector::template::Parts;
@@ -19,10 +18,11 @@ pub(super) fn check(
 ) -> Result<Vec<(&'static str, Json)>, Failure> {
     let given = signed::read(matter, signed)?;
     let mut matches = false;
-    for message in signed::messages(matter, signed, &given, matter.scopes.len())? {
-        matches |= given.has(of_parts(algorithm(hash), &message).as_ref());
+    let messages = signed::messages(matter, signed, &given, matter.scopes.len())?;
+    for message in &messages.all {
+        matches |= given.has(of_parts(algorithm(hash), message).as_ref());
     }
-    if matches { Ok(given.names) } else { Err(Rejection::Wrong.into()) }
+    if matches { Ok(given.names) } else { Err(messages.wrong()) }
 }
 
 /// The hash of a text, part by part.

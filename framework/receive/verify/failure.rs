@@ -15,6 +15,8 @@ pub(in crate::receive) enum Failure {
     NotReady(String),
     /// It takes a key that has to be fetched first.
     Wants(Want),
+    /// What is signed takes more work or memory to look at than one request may; the reason is for the log.
+    TooMuch(String),
 }
 
 impl From<Rejection> for Failure {

@@ -2,18 +2,17 @@
 //! list, kept for a while.
 //!
 //! Unauthenticated requests can name keys that do not exist. Therefore a URL is asked again only after a while, and all
-//! URLs together only so often. A fetch runs in a task of its own: it belongs to all requests that wait for the key,
-//! and ends whether or not the request that began it is still there. While a key cannot be had, the answer is 503:
-//! never 401, and never open.
+//! URLs together only so often: see [`shelf`](super::shelf). A fetch runs in a task of its own: it belongs to all requests
+//! that wait for the key, and ends whether or not the request that began it is still there. While a key cannot be had,
+//! the answer is 503: never 401, and never open.
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -22,65 +21,33 @@ use super::matter::Matter;
 use super::public_key::PublicKey;
 use super::published;
 use super::rejection::Rejection;
+use super::shelf::{PAUSE, Shelf, Turn, shown, since};
 use crate::call::{Request, Transport};
 use crate::condition::{Code, Conditions, Subject};
 use crate::connector::certificates::Untrusted;
 use crate::connector::instance::InstanceId;
 use crate::connector::model::{CertificateRules, KeyFormat, KeyUrl};
+use crate::receive::client::Group;
 
-/// URLs whose keys are kept.
-const MOST: usize = 32;
-/// How long after a call the same URL is not called again, whatever came of it.
-const PAUSE: Duration = Duration::from_secs(30);
-/// The same after a call that failed.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// How long a certificate that held is taken to hold.
 const RECHECK: Duration = Duration::from_secs(60);
-/// Calls in a minute, all URLs together.
-const CALLS_A_MINUTE: u32 = 30;
 /// How long a fetch may take, and how long a request waits for one.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What became of a fetch; none: it is under way.
-type Outcome = Option<Result<(), String>>;
 
 /// The keys of one instance that are fetched.
 pub(in crate::receive) struct Fetched {
     shared: Arc<Shared>,
     /// The fetches under way; they end with this.
     tasks: Mutex<JoinSet<()>>,
-    /// Where an operator is told that a certificate cannot be checked.
-    reports: OnceLock<(Arc<Conditions>, InstanceId)>,
 }
 
 /// What requests and fetches share.
 struct Shared {
     transport: Arc<dyn Transport>,
     shelf: Mutex<Shelf>,
-}
-
-struct Shelf {
-    documents: HashMap<String, Document>,
-    /// The minute that is counted, and the calls in it.
-    minute: Timestamp,
-    calls: u32,
-}
-
-#[derive(Default)]
-struct Document {
-    keys: Option<Arc<[PublicKey]>>,
-    /// The certificates of the document, the sender's own first.
-    chain: Arc<[Vec<u8>]>,
-    /// When they came, by the receiver's clock.
-    at: Timestamp,
-    /// The names for which the chain held, and when.
-    held: Option<(Vec<String>, Timestamp)>,
-    /// When they were last asked for at the vendor, and whether that failed.
-    asked: Option<(Timestamp, bool)>,
-    /// When they last proved a sender; those that never did make room first.
-    proved: Option<Timestamp>,
-    /// The fetch under way.
-    fetch: Option<watch::Receiver<Outcome>>,
+    /// Where an operator is told that a certificate cannot be checked, and whether that was said.
+    reports: OnceLock<(Arc<Conditions>, InstanceId)>,
+    reported: AtomicBool,
 }
 
 /// Keys of a URL.
@@ -89,16 +56,6 @@ pub(super) struct Set {
     pub keys: Arc<[PublicKey]>,
     want: Want,
     age: Duration,
-}
-
-/// What a request that wants a key does.
-enum Turn {
-    /// It looks again: a newer document is here.
-    Look,
-    /// It waits for a fetch that another request began.
-    Wait(watch::Receiver<Outcome>),
-    /// It begins one.
-    Begin(watch::Sender<Outcome>, watch::Receiver<Outcome>),
 }
 
 impl Set {
@@ -114,17 +71,21 @@ impl Set {
 impl Fetched {
     /// Nothing is fetched yet.
     pub(in crate::receive) fn new(transport: Arc<dyn Transport>) -> Self {
-        let shelf = Mutex::new(Shelf { documents: HashMap::new(), minute: Timestamp::UNIX_EPOCH, calls: 0 });
+        let shelf = Mutex::new(Shelf::new(Timestamp::UNIX_EPOCH));
         Self {
-            shared: Arc::new(Shared { transport, shelf }),
+            shared: Arc::new(Shared {
+                transport,
+                shelf,
+                reports: OnceLock::new(),
+                reported: AtomicBool::new(false),
+            }),
             tasks: Mutex::default(),
-            reports: OnceLock::new(),
         }
     }
 
     /// Raises conditions there from now on; the first one stays.
     pub(in crate::receive) fn reports_to(&self, conditions: Arc<Conditions>, instance: InstanceId) {
-        let _ = self.reports.set((conditions, instance));
+        let _ = self.shared.reports.set((conditions, instance));
     }
 
     /// The keys at the URL that a check names, as far as they are here. Those that are too old are taken for
@@ -182,9 +143,7 @@ impl Fetched {
                 if let Some(document) = self.shared.shelf().documents.get_mut(set.want.url.as_str()) {
                     document.held = Some((names, now));
                 }
-                if let Some((conditions, instance)) = self.reports.get() {
-                    conditions.clear(Code::SenderCertificate, &Subject::instance(instance));
-                }
+                self.shared.cleared();
                 Ok(set)
             }
             // Another one may be there by now.
@@ -192,25 +151,29 @@ impl Fetched {
             Err(Untrusted::Issuer) => {
                 let (place, reason) = (shown(&set.want.url), Untrusted::Issuer.reason());
                 let message = format!("the certificate at {place} {reason}");
-                if let Some((conditions, instance)) = self.reports.get() {
-                    conditions.raise(Code::SenderCertificate, Subject::instance(instance), message.clone());
-                }
+                self.shared.report(message.clone());
                 Err(Failure::NotReady(message))
             }
             Err(why) => Err(Rejection::Certificate(why).into()),
         }
     }
 
-    /// Notes that a set proved a sender: what strangers make up does not push it out.
+    /// Notes that a set proved a sender: what unauthenticated requests make up does not push it out.
     pub(super) fn proved(&self, set: &Set, now: Timestamp) {
         if let Some(document) = self.shared.shelf().documents.get_mut(set.want.url.as_str()) {
             document.proved = Some(now);
         }
+        self.shared.cleared();
     }
 
     /// Fetches a key, or waits for the fetch that another request began. The error says why it is not to be had now.
-    pub(in crate::receive) async fn fetch(&self, want: &Want, now: Timestamp) -> Result<(), String> {
-        let turn = self.shared.shelf().turn(want, now)?;
+    pub(in crate::receive) async fn fetch(
+        &self,
+        want: &Want,
+        client: Group,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let turn = self.shared.shelf().turn(want, client, now)?;
         let mut outcome = match turn {
             Turn::Look => return Ok(()),
             Turn::Wait(outcome) => outcome,
@@ -260,6 +223,22 @@ impl Shared {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn report(&self, message: String) {
+        if let Some((conditions, instance)) = self.reports.get() {
+            conditions.raise(Code::SenderCertificate, Subject::instance(instance), message);
+            self.reported.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A certificate holds: what was said of one is over.
+    fn cleared(&self) {
+        if self.reported.swap(false, Ordering::Relaxed)
+            && let Some((conditions, instance)) = self.reports.get()
+        {
+            conditions.clear(Code::SenderCertificate, &Subject::instance(instance));
+        }
+    }
+
     /// Asks the vendor, and keeps what it says.
     async fn fetch(&self, want: &Want, now: Timestamp) -> Result<(), String> {
         let found = tokio::time::timeout(PATIENCE, self.ask(want)).await;
@@ -302,92 +281,13 @@ impl Shared {
         if answer.status != http::StatusCode::OK {
             return Err(format!("the answer is {}", answer.status));
         }
-        let keys =
-            published::read(&answer.body, want.format).map_err(|why| format!("what is there is {why}"))?;
+        let keys = published::read(&answer.body, want.format).map_err(|why| {
+            // Only URLs that the spec pins are asked: this is the vendor's own, or a proxy's on the way to it.
+            if want.format == Some(KeyFormat::X509Pem) {
+                self.report(format!("what is at {} is {why}", shown(&want.url)));
+            }
+            format!("what is there is {why}")
+        })?;
         Ok((keys, published::chain(&answer.body)))
-    }
-}
-
-impl Shelf {
-    /// The document of a URL; the one that proved nobody, or not for the longest time, makes room.
-    fn document(&mut self, url: &Url, now: Timestamp) -> &mut Document {
-        if !self.documents.contains_key(url.as_str()) && self.documents.len() >= MOST {
-            let oldest = self.documents.iter().min_by_key(|(_, known)| (known.proved, known.at));
-            if let Some(oldest) = oldest.map(|(url, _)| url.clone()) {
-                self.documents.remove(&oldest);
-            }
-        }
-        self.documents
-            .entry(url.as_str().to_owned())
-            .or_insert_with(|| Document { at: now, ..Document::default() })
-    }
-
-    /// What a request does that wants a key. The error says why the vendor is not asked.
-    fn turn(&mut self, want: &Want, now: Timestamp) -> Result<Turn, String> {
-        let document = self.document(&want.url, now);
-        let newer = document.keys.is_some() && want.newer_than.is_none_or(|known| document.at > known);
-        if newer {
-            return Ok(Turn::Look);
-        }
-        // A fetch whose task was ended leaves a channel that is closed.
-        if let Some(under_way) = document.fetch.clone().filter(|fetch| fetch.has_changed().is_ok()) {
-            return Ok(Turn::Wait(under_way));
-        }
-        if let Some((at, failed)) = document.asked {
-            let pause = if failed { PAUSE_AFTER_FAILURE } else { PAUSE };
-            if since(at, now) < pause {
-                return Err(format!("{} was asked for its key just now", shown(&want.url)));
-            }
-        }
-        document.asked = Some((now, true));
-        let proved = document.proved.is_some();
-        // Strangers can use up the calls of a minute. What proved a sender is asked for all the same: it is one vendor's.
-        if !proved && !self.may_call(now) {
-            return Err("too many keys were fetched this minute".to_owned());
-        }
-        let (sender, receiver) = watch::channel(None);
-        self.document(&want.url, now).fetch = Some(receiver.clone());
-        Ok(Turn::Begin(sender, receiver))
-    }
-
-    fn may_call(&mut self, now: Timestamp) -> bool {
-        if since(self.minute, now) >= Duration::from_secs(60) {
-            (self.minute, self.calls) = (now, 0);
-        }
-        self.calls += 1;
-        self.calls <= CALLS_A_MINUTE
-    }
-}
-
-/// How far apart two times lie; a clock that was set back makes what is known old, not young for long.
-fn since(at: Timestamp, now: Timestamp) -> Duration {
-    now.duration_since(at).unsigned_abs()
-}
-
-/// Where a URL leads, without what may be secret.
-fn shown(url: &Url) -> String {
-    crate::error::escaped(&format!("{}{}", url.host_str().unwrap_or_default(), url.path()), 200)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_that_strangers_make_up_keep_no_vendors_key_from_being_fetched_again() {
-        let now = Timestamp::UNIX_EPOCH;
-        let want = |name: &str| Want {
-            url: Url::parse(&format!("https://keys.example.com/{name}")).unwrap(),
-            format: None,
-            newer_than: None,
-        };
-        let mut shelf = Shelf { documents: HashMap::new(), minute: now, calls: 0 };
-        shelf.document(&want("vendor").url, now).proved = Some(now);
-        let begins = |turn: Result<Turn, String>| matches!(turn, Ok(Turn::Begin(..)));
-        let made_up = (0..100).filter(|n| begins(shelf.turn(&want(&n.to_string()), now))).count();
-        assert_eq!(made_up, CALLS_A_MINUTE as usize);
-        let Ok(Turn::Begin(_sender, _)) = shelf.turn(&want("vendor"), now) else { panic!() };
-        // Not twice at once either.
-        assert!(matches!(shelf.turn(&want("vendor"), now), Ok(Turn::Wait(_))));
     }
 }

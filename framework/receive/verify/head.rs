@@ -1,7 +1,8 @@
 //! What the head of a request tells of its sender, before the body is read.
 //!
 //! `accept` asks here first: a stranger costs no body, and a known sender gets the larger budget. A check that
-//! takes the body tells nothing here; it never makes one of several pass that the body could still fail.
+//! takes the body tells nothing here; it never makes one of several pass that the body could still fail. One that the
+//! settings leave out is no check, and what `require` demands of the settings is decided before any request.
 
 use super::keys::{Keys, Material};
 use super::rejection::Rejection;
@@ -55,6 +56,9 @@ pub(in crate::receive) fn by_head(verify: &Verify, keys: &Keys, head: &Head) -> 
 }
 
 pub(super) fn check_by_head(check: &Demand, keys: &Keys, head: &Head) -> Result<Told, String> {
+    if keys.excludes(check) {
+        return Ok(Told::Stranger(Rejection::Required));
+    }
     let in_head = match &check.proof {
         Proof::Token { place, .. } => in_head(place),
         Proof::Basic { .. } => true,
@@ -66,13 +70,12 @@ pub(super) fn check_by_head(check: &Demand, keys: &Keys, head: &Head) -> Result<
     let expected = match keys.of(check) {
         Material::Known(expected) => expected,
         Material::Missing(why) => return Err(why.clone()),
-        Material::Excluded => return Ok(Told::Stranger(Rejection::Required)),
-        Material::PerRequest => return Ok(Told::Nothing),
+        Material::Excluded | Material::PerRequest => return Ok(Told::Nothing),
     };
     let subject = Subject { head, body: &[], item: None };
     Ok(match token::check(&check.proof, expected, &subject) {
         Err(rejection) => Told::Stranger(rejection),
-        Ok(()) if check.require.is_empty() => Told::Sender(Verified(())),
+        Ok(()) if keys.is_settled(check) => Told::Sender(Verified(())),
         Ok(()) => Told::Nothing,
     })
 }

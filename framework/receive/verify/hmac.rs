@@ -19,12 +19,13 @@ pub(super) fn check(
     let Expected::Hashes(keys) = expected else { return Err(Rejection::Malformed.into()) };
     let given = signed::read(matter, signed)?;
     let mut matches = false;
-    for message in signed::messages(matter, signed, &given, 1)? {
+    let messages = signed::messages(matter, signed, &given, 1)?;
+    for message in &messages.all {
         for key in keys.iter() {
             let mut context = hmac::Context::with_key(key);
             message.iter().for_each(|part| context.update(part));
             matches |= given.has(context.sign().as_ref());
         }
     }
-    if matches { Ok(given.names) } else { Err(Rejection::Wrong.into()) }
+    if matches { Ok(given.names) } else { Err(messages.wrong()) }
 }

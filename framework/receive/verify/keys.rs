@@ -20,7 +20,14 @@ use crate::connector::template::{Scope, Text, Vars};
 use crate::error::{Error, Kind, Result};
 
 /// What requests are verified with, a check at a time.
-pub(in crate::receive) struct Keys(Vec<Material>);
+pub(in crate::receive) struct Keys(Vec<Kept>);
+
+/// What is known of one check before any request.
+struct Kept {
+    material: Material,
+    /// Whether all that it requires besides holds by the settings alone.
+    settled: bool,
+}
 
 /// What one check compares with.
 pub(super) enum Material {
@@ -47,7 +54,7 @@ pub(super) enum Expected {
 }
 
 /// For a check that has none, which cannot be.
-static NONE: Material = Material::Known(Expected::Nothing);
+static NONE: Kept = Kept { material: Material::Known(Expected::Nothing), settled: false };
 
 impl Keys {
     /// Renders what every check compares with, in a scope for each generation of the secrets. Where the public
@@ -73,12 +80,30 @@ impl Keys {
                 Err(error) => Material::Missing(error.to_string()),
             }
         };
-        Self(verify.checks().into_iter().map(material).collect())
+        let settled = |check: &Demand| {
+            check.require.iter().all(|condition| scopes.iter().all(|scope| condition.is_settled(scope)))
+        };
+        let kept = |check| Kept { material: material(check), settled: settled(check) };
+        Self(verify.checks().into_iter().map(kept).collect())
+    }
+
+    fn kept(&self, check: &Demand) -> &Kept {
+        self.0.get(check.number).unwrap_or(&NONE)
     }
 
     /// What a check compares with.
     pub(super) fn of(&self, check: &Demand) -> &Material {
-        self.0.get(check.number).unwrap_or(&NONE)
+        &self.kept(check).material
+    }
+
+    /// Whether all that a check requires besides holds by the settings alone, whoever asks.
+    pub(super) fn is_settled(&self, check: &Demand) -> bool {
+        self.kept(check).settled
+    }
+
+    /// Whether the settings leave a check out.
+    pub(in crate::receive) fn excludes(&self, check: &Demand) -> bool {
+        matches!(self.of(check), Material::Excluded)
     }
 }
 

@@ -19,6 +19,7 @@ mod matter;
 mod public_key;
 mod published;
 mod rejection;
+mod shelf;
 mod signed;
 mod subject;
 mod token;
@@ -27,7 +28,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::Value as Json;
 
 pub(super) use failure::Failure;
 pub(super) use fetched::Fetched;
@@ -82,7 +82,9 @@ impl Prover<'_> {
         };
         let all = matches!(verify, Verify::AllOf(_));
         let mut failed: Option<Failure> = None;
-        for member in members {
+        // What the settings leave out is none of several.
+        let left_out = |member: &&Verify| matches!(member, Verify::One(check) if self.keys.excludes(check));
+        for member in members.iter().filter(|member| all || !left_out(member)) {
             match self.verification(member, scopes) {
                 Ok(()) if all => {}
                 Ok(()) => return Ok(()),
@@ -95,7 +97,7 @@ impl Prover<'_> {
         }
         match failed {
             None if all => Ok(()),
-            None => Err(Failure::Rejected(Rejection::Missing)),
+            None => Err(Failure::Rejected(Rejection::Required)),
             Some(failure) => Err(failure),
         }
     }
@@ -109,7 +111,7 @@ impl Prover<'_> {
         let items = list(self.body, each).ok_or(Rejection::NoItems)?;
         for item in scan::elements(items) {
             let item = item.map_err(|_| Rejection::NoItems)?.text;
-            let scopes = with_item(check, scopes, item)?;
+            let scopes = with_item(check, scopes, &self.body.slice_ref(item.as_bytes()))?;
             let subject = Subject { item: Some(item), ..whole };
             self.matter(&Matter { check, subject, scopes: &scopes, now: self.now })?;
             seen += 1;
@@ -169,9 +171,9 @@ impl Prover<'_> {
             KeySource::Named(_) => return check(expected),
             KeySource::Fetched(url) => url,
         };
-        let set = self.fetched.keys(matter, url, format)?;
+        let set = self.fetched.keys(matter, url, format).map_err(|failure| wanted(matter, failure))?;
         if token.is_some_and(|token| !token.is_known_to(&set.keys)) {
-            return Err(set.unknown());
+            return Err(wanted(matter, set.unknown()));
         }
         let passed = check(&Expected::Public(set.keys.clone()))?;
         self.fetched.proved(&set, matter.now);
@@ -179,10 +181,18 @@ impl Prover<'_> {
     }
 }
 
+/// A key is fetched only for a request that meets whatever is required besides, as far as that takes no key.
+fn wanted(matter: &Matter<'_>, failure: Failure) -> Failure {
+    match failure {
+        Failure::Wants(_) => matter.required_without_key().err().unwrap_or(failure),
+        Failure::Rejected(_) | Failure::NotReady(_) | Failure::TooMuch(_) => failure,
+    }
+}
+
 fn is_rejection(failure: &Failure) -> bool {
     match failure {
         Failure::Rejected(_) => true,
-        Failure::NotReady(_) | Failure::Wants(_) => false,
+        Failure::NotReady(_) | Failure::Wants(_) | Failure::TooMuch(_) => false,
     }
 }
 
@@ -194,10 +204,10 @@ fn list<'a>(body: &'a [u8], pointer: &Pointer) -> Option<&'a str> {
 }
 
 /// The scopes with `item`, where a text of the check may name it.
-fn with_item(check: &Demand, scopes: &[Scope], item: &str) -> Result<Vec<Scope>, Failure> {
+fn with_item(check: &Demand, scopes: &[Scope], item: &Bytes) -> Result<Vec<Scope>, Failure> {
     if matches!(check.proof, Proof::Token { .. }) && check.require.is_empty() {
         return Ok(scopes.to_vec());
     }
-    let item: Json = serde_json::from_str(item).map_err(|_| Rejection::NoItems)?;
-    Ok(scopes.iter().map(|scope| scope.with("item", item.clone())).collect())
+    let scopes: Option<Vec<Scope>> = scopes.iter().map(|scope| scope.with_document("item", item)).collect();
+    scopes.ok_or_else(|| Rejection::NoItems.into())
 }

@@ -57,7 +57,7 @@ impl PublicKey {
 pub(super) struct Given {
     algorithm: Algorithm,
     given: signed::Given,
-    messages: Vec<Parts>,
+    messages: signed::Messages,
 }
 
 impl Given {
@@ -82,12 +82,12 @@ impl Given {
 
     /// Checks the signature; gives the names that `require` may use.
     pub(super) fn check(self, keys: &[PublicKey]) -> Result<Vec<(&'static str, Json)>, Failure> {
-        for message in &self.messages {
+        for message in &self.messages.all {
             if self.is_signed(message, keys)? {
                 return Ok(self.given.names);
             }
         }
-        Err(Rejection::Wrong.into())
+        Err(self.messages.wrong())
     }
 
     fn is_signed(&self, message: &Parts, keys: &[PublicKey]) -> Result<bool, Rejection> {

@@ -64,14 +64,29 @@ pub(super) fn read(matter: &Matter<'_>, signed: &Signed) -> Result<Given, Reject
     Ok(Given { signatures, names })
 }
 
+/// What may have been signed.
+pub(super) struct Messages {
+    /// Each message; never empty.
+    pub all: Vec<Parts>,
+    /// Why another one could not be made, where that is no fault of the sender.
+    failed: Option<Failure>,
+}
+
+impl Messages {
+    /// What it means that none of them is signed.
+    pub(super) fn wrong(self) -> Failure {
+        self.failed.unwrap_or_else(|| Rejection::Wrong.into())
+    }
+}
+
 /// What may have been signed, in the newest of `generations` of the secrets first. The body is not copied.
 pub(super) fn messages(
     matter: &Matter<'_>,
     signed: &Signed,
     given: &Given,
     generations: usize,
-) -> Result<Vec<Parts>, Failure> {
-    let mut messages = Vec::new();
+) -> Result<Messages, Failure> {
+    let (mut messages, mut failed) = (Vec::new(), None);
     for scope in matter.scopes.iter().take(generations.max(1)) {
         let scope =
             given.names.iter().fold(scope.clone(), |scope, (name, value)| scope.with(name, value.clone()));
@@ -81,12 +96,18 @@ pub(super) fn messages(
                 // One of several that this request lacks something for.
                 Err(error) if signed.messages.len() > 1 && !text.lacks_own(&scope) => {
                     tracing::trace!(%error, "a message that this request does not have");
+                    if let failure @ Failure::TooMuch(_) = matter.lacking(&[text], &error) {
+                        failed = Some(failure);
+                    }
                 }
                 Err(error) => return Err(matter.lacking(&[text], &error)),
             }
         }
     }
-    if messages.is_empty() { Err(Rejection::Malformed.into()) } else { Ok(messages) }
+    if messages.is_empty() {
+        return Err(failed.unwrap_or_else(|| Rejection::Malformed.into()));
+    }
+    Ok(Messages { all: messages, failed })
 }
 
 /// The time of signing as it is written, where it can be found: for whoever tells why it was refused.
