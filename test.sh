@@ -20,6 +20,10 @@ if command -v npm >/dev/null && ! cmp -s tests/editor/package-lock.json tests/ed
   (cd tests/editor && npm ci --silent --ignore-scripts --no-audit --no-fund && cp package-lock.json node_modules/.forebay-lock.json)
 fi
 
+# Generated inputs differ in each run. With the seed that is printed a run generates the same ones again.
+export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}"
+echo "PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED"
+
 if cargo nextest --version >/dev/null 2>&1; then
   exec cargo nextest run "$@"
 else

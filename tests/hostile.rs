@@ -418,6 +418,22 @@ fn probe() -> (tokio::runtime::Runtime, Stage) {
 }
 
 #[test]
+fn form_feed_is_no_white_space_of_json() {
+    let (_runtime, stage) = probe();
+    let event = r#"{"log_id":"1","data":{"type":"s","date":"d","log_id":"1"}}"#;
+    for (body, records, dead) in [
+        ("\x0c".to_owned(), 0, 1),
+        (format!("\x0c{event}"), 0, 1),
+        (format!("{event}\x0c"), 0, 1),
+        (format!("{event}\n\x0c\n"), 1, 1),
+        (format!(" \t\r\n{event} \r\n\t"), 1, 0),
+    ] {
+        let found = decode(&stage, body.clone().into_bytes());
+        assert_eq!((found.0.len(), found.1.len()), (records, dead), "{body:?}");
+    }
+}
+
+#[test]
 fn no_bytes_make_decoding_panic_and_nothing_vanishes() {
     let (_runtime, stage) = probe();
     proptest!(|(bytes in prop::collection::vec(any::<u8>(), 0..300))| {

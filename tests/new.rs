@@ -125,7 +125,8 @@ async fn answers_by_chance_validate_and_pass_their_case() {
     let root = TempDir::new().unwrap();
     let loopback =
         Arc::new(HttpTransport::new(Options { allow_loopback: true, ..Options::default() }).unwrap());
-    let mut state = seed("FOREBAY_NEW_SEED");
+    let mut state = seed();
+    println!("PROPTEST_RNG_SEED={state}");
     for n in 0..80 {
         let mut answers = questions::Answers::new();
         let chosen = questions::answer(&format!("by-chance-{n}"), &BTreeMap::new(), |question, _| {

@@ -2,8 +2,8 @@
 //! acknowledgements, refusals, letters sent again or dropped and sinks dropped by a second process, restarts, crashes,
 //! a clock that jumps. A crash is a copy of the files as they are at that moment, opened elsewhere.
 //!
-//! `PROPTEST_CASES=5000` plays more cases, `FOREBAY_MODEL_SEED=7` other ones, `FOREBAY_MODEL_SEED=random` others each
-//! time. What failed once is kept in `queue_model/regressions.txt` and played first.
+//! `PROPTEST_CASES=5000` plays more cases; `PROPTEST_RNG_SEED=7` plays those of a seed again. What failed once is kept
+//! in `queue_model/regressions.txt` and played first.
 
 mod model;
 mod play;
@@ -88,9 +88,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 #[test]
 fn the_queue_does_what_a_simple_model_does() {
-    let seed = crate::support::seed("FOREBAY_MODEL_SEED");
+    let seed = crate::support::seed();
     let cases = std::env::var("PROPTEST_CASES").map_or(48, |cases| cases.parse().expect("a number"));
-    println!("{cases} cases of FOREBAY_MODEL_SEED={seed}");
+    println!("{cases} cases of PROPTEST_RNG_SEED={seed}");
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/queue_model/regressions.txt");
     let mut runner = TestRunner::new(ProptestConfig {
         cases,

@@ -192,15 +192,11 @@ pub fn get(url: &str) -> String {
     answer
 }
 
-/// The seed of tests that play by chance. The same one each time, so that nothing fails by chance; `random` in this
-/// variable of the environment asks for another each time, and a number for that one.
-pub fn seed(variable: &str) -> u64 {
-    match std::env::var(variable).as_deref() {
-        Err(_) => 1,
-        Ok("random") => {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-            u64::from(since.subsec_nanos())
-        }
-        Ok(number) => number.parse().unwrap_or_else(|_| panic!("{variable} is a number, or random")),
+/// Returns the seed of generated inputs: PROPTEST_RNG_SEED, which proptest reads too and `test.sh` draws for each run,
+/// or a seed of its own. A test prints it: with it the same inputs are generated again.
+pub fn seed() -> u64 {
+    match std::env::var("PROPTEST_RNG_SEED") {
+        Ok(number) => number.parse().expect("PROPTEST_RNG_SEED is a number"),
+        Err(_) => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "seed"),
     }
 }

@@ -36,6 +36,19 @@ pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches(BLANKS)
 }
 
+/// Returns the bytes without white space before them. `[u8]::trim_ascii_start` takes a form feed too, which JSON does
+/// not: a body of form feeds would be no body.
+pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| !blank(*byte)).unwrap_or(bytes.len());
+    bytes.get(start..).unwrap_or_default()
+}
+
+/// Returns the bytes without white space behind them.
+pub(crate) fn trim_end(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| !blank(*byte)).map_or(0, |last| last + 1);
+    bytes.get(..end).unwrap_or_default()
+}
+
 /// The one value that the text is; nothing but white space may stand around it.
 pub(crate) fn whole(text: &str) -> Result<Span<'_>, Torn> {
     let text = trim(text);

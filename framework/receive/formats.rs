@@ -28,7 +28,7 @@ impl Work<'_, '_> {
     pub(super) fn read(&mut self) {
         let body = self.texts.body.clone();
         let decode = &self.decoder.instance.connector.receiver.decode;
-        let bytes = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body).trim_ascii_start();
+        let bytes = scan::trim_start(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body));
         let read = match decode {
             Decode::Nothing(tree) => self.built(tree),
             Decode::Form { field } => self.form(&body, field.as_deref()),
@@ -56,11 +56,11 @@ impl Work<'_, '_> {
     fn lines(&mut self, bytes: &[u8], also_json: bool) -> Result<(), Broken> {
         let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
         let lines = ends.scan(0, |start, end| bytes.get(std::mem::replace(start, end + 1)..end));
-        let lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let lines = lines.map(|line| scan::trim_end(scan::trim_start(line))).filter(|line| !line.is_empty());
         for (n, line) in lines.enumerate() {
             let Err(Broken(detail)) = self.attempt(line) else { continue };
             // A first line that is no JSON may be the first line of one document that was written on many.
-            if n == 0 && also_json && line.len() < bytes.trim_ascii().len() {
+            if n == 0 && also_json && line.len() < scan::trim_end(bytes).len() {
                 match self.document_or_nothing(bytes) {
                     Ok(()) => return Ok(()),
                     Err(_) => self.out = Decoded::default(),
@@ -74,7 +74,7 @@ impl Work<'_, '_> {
 
     /// One document after the other. One whose end cannot be found ends where a line begins as it did.
     fn concatenated(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let (mut rest, mut looks) = (bytes.trim_ascii_start(), 0);
+        let (mut rest, mut looks) = (scan::trim_start(bytes), 0);
         while !rest.is_empty() {
             let end = scan::end_of_value(rest, 0).map(|(end, _)| end);
             let (document, behind) = rest.split_at(end.unwrap_or(rest.len()));
@@ -84,7 +84,7 @@ impl Work<'_, '_> {
                 None => Err(Broken("it breaks off".to_owned())),
             };
             let Err(Broken(detail)) = read else {
-                rest = behind.trim_ascii_start();
+                rest = scan::trim_start(behind);
                 continue;
             };
             looks += 1;
@@ -92,7 +92,7 @@ impl Work<'_, '_> {
             let next = memmem::find(document, &line).filter(|_| looks <= MOST_LOOKS);
             let (lost, behind) = rest.split_at(next.unwrap_or(document.len()));
             self.lose(lost, &detail)?;
-            rest = behind.trim_ascii_start();
+            rest = scan::trim_start(behind);
         }
         Ok(())
     }

@@ -188,7 +188,7 @@ impl Work<'_, '_> {
         inner: &[Layer],
         lines: bool,
     ) -> Result<(), Broken> {
-        let mut rest = bytes.trim_ascii_start();
+        let mut rest = scan::trim_start(bytes);
         while !rest.is_empty() {
             let end = if lines {
                 memchr::memchr(b'\n', rest)
@@ -196,11 +196,11 @@ impl Work<'_, '_> {
                 scan::end_of_value(rest, 0).map(|(end, _)| end)
             };
             let (document, behind) = rest.split_at(end.unwrap_or(rest.len()));
-            let document = bytes.slice_ref(document.trim_ascii_end());
+            let document = bytes.slice_ref(scan::trim_end(document));
             if let Err(why) = self.open_document(opening, &document, inner)? {
                 self.closed(opening, Piece::Bytes(document), why)?;
             }
-            rest = behind.trim_ascii_start();
+            rest = scan::trim_start(behind);
         }
         Ok(())
     }

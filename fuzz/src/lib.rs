@@ -7,8 +7,8 @@
 #[path = "../../tests/fuzz/mod.rs"]
 pub mod fuzz;
 
+#[path = "../../tests/receiving"]
 pub mod receiving {
-    #[path = "../../../tests/receiving/stage.rs"]
     pub mod stage;
 }
 
@@ -21,7 +21,7 @@ pub mod support {
     }
 
     /// Returns the seed of the generated inputs, which no fuzz target plays.
-    pub fn seed(_: &str) -> u64 {
+    pub fn seed() -> u64 {
         1
     }
 }

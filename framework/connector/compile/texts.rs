@@ -18,8 +18,10 @@ use crate::spec::path::Path;
 /// A name of ours with too few braces around it.
 static SINGLE: LazyLock<Regex> = LazyLock::new(|| {
     let name = r"(?:settings|secrets|vars|instance|state|receiver|auth|request|response|item|current|desired|batch)\.[\w.]+";
+    // A map may be among what is in the braces.
+    let within = r"(?:[^{}\x22]|\{[^{}\x22]*\})*";
     Regex::new(&format!(
-        r"(?:^|[^{{$])(\$?\{{\s*{name}[^{{}}]*\}}{{1,2}}|\{{[^{{}}\x22]*\b{name}[^{{}}\x22]*\}}\}})"
+        r"(?:^|[^{{$])(\$?\{{\s*{name}[^{{}}]*\}}{{1,2}}|\{{{within}\b{name}{within}\}}\}})"
     ))
     .expect("it is fixed")
 });
@@ -94,7 +96,9 @@ impl Compiler {
     pub fn single_braces(&mut self, at: &At<'_>, source: &str, start: usize) -> bool {
         let Some(found) = SINGLE.captures(source).and_then(|found| found.get(1)) else { return false };
         let bytes = start + found.start()..start + found.end();
-        let name = found.as_str().trim_matches(|c: char| matches!(c, '{' | '}' | '$') || c.is_whitespace());
+        let name = found.as_str().trim_start_matches('$');
+        let name = name.strip_prefix('{').unwrap_or(name);
+        let name = name.strip_suffix("}}").or_else(|| name.strip_suffix('}')).unwrap_or(name).trim();
         self.report(
             Mistake::new(
                 Code::TemplateSyntax,
