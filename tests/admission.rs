@@ -4,6 +4,7 @@
 mod budgets;
 mod grammar;
 mod http2;
+mod instances;
 mod proxies;
 
 use std::net::SocketAddr;

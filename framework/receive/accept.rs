@@ -16,10 +16,10 @@ use super::budget::{Budgets, Hold, Ticket};
 use super::client::Client;
 use super::connections::Peer;
 use super::endpoint::{Endpoint, Known};
+use super::holdings::End;
 use super::inflate;
 use super::limits::Limits;
 use super::meters;
-use super::pool::End;
 use super::refused::Refused;
 use super::request::{Head, Raw};
 use super::router::Router;
@@ -158,7 +158,8 @@ pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
     }
     let endpoint = route.endpoint.clone();
     endpoint.meters.request();
-    // Until it is authenticated a request may lose what it has to another: then it is dropped where it is.
+    // Until it is authenticated, and while its body comes, a request may lose what it has to another: then it is
+    // dropped where it is.
     let ended = match begun {
         Err(crowded) => Err(crowded.into()),
         Ok(()) => tokio::select! {

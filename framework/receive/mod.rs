@@ -18,8 +18,11 @@ mod deeds;
 mod endpoint;
 mod envelope;
 mod events;
+#[cfg(test)]
+mod fairness;
 mod formats;
 mod heads;
+mod holdings;
 mod inflate;
 mod known_types;
 mod meters;
