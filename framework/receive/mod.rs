@@ -15,6 +15,10 @@ mod client;
 mod connections;
 mod decode;
 mod deeds;
+#[cfg(test)]
+mod dropped_stages;
+#[cfg(test)]
+mod dropped_work;
 mod endpoint;
 mod envelope;
 mod events;
