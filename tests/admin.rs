@@ -10,7 +10,7 @@ use forebay::condition::{Code, Subject};
 use forebay::connector::clock::Clock;
 use forebay::connector::instance::InstanceId;
 use forebay::deliver::SinkStatus;
-use forebay::run::admin::{Admin, serve};
+use forebay::run::admin::{Admin, serve, start};
 use forebay::run::health::{Health, StreamStatus};
 use forebay::run::{log, metrics as described};
 use jiff::Timestamp;
@@ -189,6 +189,35 @@ async fn silent_connections_do_not_delay_health() {
             assert!(before.elapsed() < Duration::from_secs(1), "{:?} after {n}", before.elapsed());
         }
     }
+}
+
+/// The listener has a thread of its own: it answers though every thread of the process is busy with one request.
+#[test]
+fn health_answers_while_no_task_of_the_process_runs() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (stop, shutdown) = watch::channel(false);
+    let (address, ended) = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (health, metrics) = (Arc::new(Health::default()), Arc::new(String::new));
+        let admin = Admin { health, metrics, clock: Arc::new(Noon) };
+        (address, start(listener, admin, shutdown).unwrap())
+    });
+    let (release, busy) = std::sync::mpsc::channel::<()>();
+    let (begun, works) = std::sync::mpsc::channel();
+    let work = runtime.spawn(async move {
+        begun.send(()).unwrap();
+        let _ = busy.recv();
+    });
+    works.recv().unwrap();
+    let health = crate::support::HealthWatch::start(&address);
+    std::thread::sleep(Duration::from_secs(2));
+    health.within_a_second();
+    drop(release);
+    stop.send(true).unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), ended).await }).unwrap().unwrap();
+    runtime.block_on(work).unwrap();
+    assert!(std::net::TcpStream::connect(&address).is_err(), "the listener is closed");
 }
 
 #[tokio::test]

@@ -3,14 +3,17 @@
 
 mod budgets;
 mod grammar;
-mod http2;
+pub mod http2;
+mod instances;
 mod proxies;
+mod resets;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use forebay::receive::Limits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::receiving::stage::{self, KEY, Stage};
@@ -124,7 +127,7 @@ async fn requests_come_from_allowed_sources_alone() {
 }
 
 /// Whether the other side closed the connection, and what it had said before.
-async fn closed(stream: &mut TcpStream) -> String {
+async fn closed<S: AsyncRead + Unpin>(stream: &mut S) -> String {
     let mut said = Vec::new();
     let reading = async {
         // A connection that is reset is closed too.

@@ -1,5 +1,6 @@
 //! Hostile senders: whatever arrives, memory and time are bounded, and who has the key is served.
 
+mod health;
 mod siege;
 
 use std::time::{Duration, Instant};

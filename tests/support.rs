@@ -192,6 +192,58 @@ pub fn get(url: &str) -> String {
     answer
 }
 
+/// Asks for the health of a process ten times a second, beside whatever a test does to it.
+pub struct HealthWatch {
+    stop: Arc<std::sync::atomic::AtomicBool>,
+    thread: std::thread::JoinHandle<Vec<(Duration, String)>>,
+}
+
+impl HealthWatch {
+    /// Begins to ask the operator's listener at this address (`127.0.0.1:PORT`).
+    pub fn start(admin: &str) -> Self {
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (over, admin) = (stop.clone(), admin.to_owned());
+        let thread = std::thread::spawn(move || {
+            let mut answers = Vec::new();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let begun = Instant::now();
+                let answer = Self::ask(&admin);
+                answers.push((begun.elapsed(), answer));
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            answers
+        });
+        Self { stop, thread }
+    }
+
+    /// The first line of the answer, or why there was none.
+    fn ask(admin: &str) -> String {
+        use std::io::Write;
+        let asked = || -> std::io::Result<String> {
+            let mut stream = std::net::TcpStream::connect(admin)?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer.lines().next().unwrap_or_default().to_owned())
+        };
+        asked().unwrap_or_else(|error| error.to_string())
+    }
+
+    /// Stops, and fails if an answer took a second or was no 200; gives the longest.
+    pub fn within_a_second(self) -> Duration {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let answers = self.thread.join().unwrap();
+        assert!(answers.len() >= 10, "only {} answers: the test is over too soon", answers.len());
+        let worst = answers.iter().map(|(took, _)| *took).max().unwrap_or_default();
+        println!("health: {} answers, {worst:?} at most", answers.len());
+        for (took, answer) in answers {
+            assert!(took < Duration::from_secs(1) && answer.contains(" 200 "), "{answer:?} after {took:?}");
+        }
+        worst
+    }
+}
+
 /// Returns the seed of generated inputs: PROPTEST_RNG_SEED, which proptest reads too and `test.sh` draws for each run,
 /// or a seed of its own. A test prints it: with it the same inputs are generated again.
 pub fn seed() -> u64 {

@@ -17,20 +17,20 @@ use crate::receiving::stage::{self, KEY, Stage};
 const EVENT: &str = r#"{"log_id":"1","data":{"date":"d","type":"s","log_id":"1"}}"#;
 
 /// A certificate for localhost and its key, as files.
-struct Pair {
+pub struct Pair {
     folder: tempfile::TempDir,
 }
 
 impl Pair {
-    fn new() -> (Self, CertificateDer<'static>) {
+    pub fn new() -> (Self, CertificateDer<'static>) {
         let pair = Self { folder: tempfile::tempdir().unwrap() };
         let certificate = pair.renew();
         (pair, certificate)
     }
-    fn certificate(&self) -> PathBuf {
+    pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("cert.pem")
     }
-    fn key(&self) -> PathBuf {
+    pub fn key(&self) -> PathBuf {
         self.folder.path().join("key.pem")
     }
     fn renew(&self) -> CertificateDer<'static> {
@@ -39,12 +39,13 @@ impl Pair {
         std::fs::write(self.key(), made.signing_key.serialize_pem()).unwrap();
         made.cert.der().clone()
     }
-    fn load(&self, every: Duration) -> Arc<Tls> {
+    pub fn load(&self, every: Duration) -> Arc<Tls> {
         Tls::load(&self.certificate(), &self.key(), every).unwrap()
     }
 }
 
-fn config(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+/// What a client trusts and asks for.
+pub fn config(trusted: &CertificateDer<'static>, alpn: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

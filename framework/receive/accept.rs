@@ -16,10 +16,10 @@ use super::budget::{Budgets, Hold, Ticket};
 use super::client::Client;
 use super::connections::Peer;
 use super::endpoint::Endpoint;
+use super::holdings::End;
 use super::inflate;
 use super::limits::Limits;
 use super::meters;
-use super::pool::End;
 use super::proving::{PROVING, Proving, former_by_head, proven};
 use super::refused::Refused;
 use super::request::{Head, Raw};
@@ -95,7 +95,21 @@ impl Gate {
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         let in_flight = self.in_flight.load(Ordering::SeqCst);
-        in_flight == 0 && self.budgets.used() == 0 && self.heavy.available_permits() == HEAVY
+        in_flight == 0 && self.budgets.used() == 0 && self.turns() == 0
+    }
+
+    /// Bytes that requests hold.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.budgets.used()
+    }
+
+    /// How many turns for large bodies are taken.
+    #[cfg(test)]
+    pub(super) fn turns(&self) -> usize {
+        let middling = std::thread::available_parallelism().map_or(HEAVY, usize::from).max(HEAVY);
+        let all = [(HEAVY, &self.heavy), (middling, &self.middling), (PROVING, &self.proving)];
+        all.map(|(most, turns)| most - turns.available_permits()).iter().sum()
     }
 
     fn enter(&self) -> InFlight<'_> {
@@ -108,8 +122,7 @@ impl Gate {
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let in_flight = self.in_flight.load(Ordering::SeqCst);
-        let turns = self.heavy.available_permits();
-        write!(f, "{in_flight} in flight, {} bytes, {turns} turns free", self.budgets.used())
+        write!(f, "{in_flight} in flight, {} bytes, {} turns", self.budgets.used(), self.turns())
     }
 }
 
@@ -154,7 +167,8 @@ pub(super) async fn accept(gate: &Gate, raw: &mut Raw) -> Answer {
     }
     let endpoint = route.endpoint.clone();
     endpoint.meters.request();
-    // Until it is authenticated a request may lose what it has to another: then it is dropped where it is.
+    // Until it is authenticated, and while its body comes, a request may lose what it has to another: then it is
+    // dropped where it is.
     let ended = match begun {
         Err(crowded) => Err(crowded.into()),
         Ok(()) => tokio::select! {

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use super::client::Group;
 use super::connections::Counted;
+use super::holdings::{End, Owner, Policy};
 use super::limits::Limits;
-use super::pool::{Claim, End, Owner, Policy, Pool};
+use super::pool::{Claim, Pool};
 
 pub(super) use super::pool::Crowded;
 
@@ -113,7 +114,8 @@ impl Ticket {
         Ok(())
     }
 
-    /// The request is authenticated: from now on it gives way to no other.
+    /// The request is authenticated: from now on it gives way to no other, but for a body that makes no progress while
+    /// another instance waits.
     pub(super) fn authenticated(&self) {
         self.owner.end.secure();
         let peer = &self.owner.end.peer;
@@ -198,6 +200,7 @@ impl Hold {
         if length > SMALL {
             self.large(length).await?;
         }
+        self.coming(0);
         if length > 0 && self.room >= length {
             self.wide = Some(self.owner.end.peer.widen());
         }
@@ -217,10 +220,15 @@ impl Hold {
                 self.large(most.max(length)).await?;
             }
         }
-        if let (true, Some(claim)) = (length > SMALL, self.claims.last_mut()) {
+        self.coming(length);
+        Ok(())
+    }
+
+    /// So much of the body has come.
+    fn coming(&mut self, length: usize) {
+        for claim in &mut self.claims {
             claim.came(length, self.length);
         }
-        Ok(())
     }
 
     async fn small(&mut self, bytes: usize) -> Result<(), Crowded> {
@@ -266,6 +274,7 @@ impl Hold {
     /// The body is whole: what was set aside for it beyond its length is given back.
     pub(super) fn whole(&mut self, bytes: usize) {
         self.wide = None;
+        self.claims.iter_mut().for_each(Claim::whole);
         if let (None, Some(claim)) = (self.length, self.claims.last_mut()) {
             claim.shrink(bytes);
         }

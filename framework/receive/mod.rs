@@ -15,11 +15,18 @@ mod client;
 mod connections;
 mod decode;
 mod deeds;
+#[cfg(test)]
+mod dropped_stages;
+#[cfg(test)]
+mod dropped_work;
 mod endpoint;
 mod envelope;
 mod events;
+#[cfg(test)]
+mod fairness;
 mod formats;
 mod heads;
+mod holdings;
 mod inflate;
 mod known_types;
 mod meters;

@@ -2,10 +2,12 @@
 //!
 //! `run` hands it a bound listener. It answers GET and HEAD, reads no bodies, keeps no connection open, and
 //! shows no secret. Connections, header sizes and times are bounded: when all places are taken, the connection that
-//! has been here longest ends for the next one, so that silent ones keep no probe waiting.
+//! has been here longest ends for the next one, so that silent ones keep no probe waiting. It has a thread of its own:
+//! a probe waits for no request and no record, however many there are.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::health::{Answer, Health};
 use crate::connector::clock::Clock;
+use crate::error::{Error, Kind, Result};
 
 /// Connections at once.
 const CONNECTIONS: usize = 128;
@@ -43,6 +46,33 @@ pub struct Admin {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Serves on a thread of its own until the signal. What is returned ends when that thread is done.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn start(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool>) -> Result<JoinHandle<()>> {
+    let failed = |error: io::Error| Error::new(Kind::Io, "the admin listener cannot start").because(error);
+    let listener = listener.into_std().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (done, ended) = oneshot::channel();
+    let serving = async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => serve(listener, admin, shutdown).await,
+            Err(error) => tracing::error!(%error, "the admin listener cannot start"),
+        }
+    };
+    let thread = move || {
+        runtime.block_on(serving);
+        let _ = done.send(());
+    };
+    std::thread::Builder::new().name("forebay-admin".to_owned()).spawn(thread).map_err(failed)?;
+    Ok(tokio::spawn(async move {
+        if ended.await.is_err() {
+            tracing::error!("the admin listener ended by a panic");
+        }
+    }))
 }
 
 /// Answers until the signal; then what is in flight is let go.

@@ -150,7 +150,7 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
         tokio::spawn(changes::watch(written, health.conditions.clone(), hangups, rest_stop.clone()))
     });
     let watchdog = watchdog::start(health.conditions.clone(), store.clone(), rest_stop.clone());
-    let operators = world.admin.map(|(listener, recorder)| {
+    let operators = world.admin.map(|(listener, recorder)| -> Result<_> {
         let current = metrics::keep_current(
             recorder.clone(),
             store.clone(),
@@ -163,9 +163,10 @@ pub async fn run(members: Vec<Configured>, world: World) -> Result<Tallies> {
             shown.set_gauges(time.now());
             recorder.render()
         });
-        let admin = admin::serve(listener, Admin { health: health.clone(), metrics, clock }, rest_stop);
-        [tokio::spawn(current), tokio::spawn(admin)]
+        let admin = Admin { health: health.clone(), metrics, clock };
+        Ok([admin::start(listener, admin, rest_stop)?, tokio::spawn(current)])
     });
+    let operators = operators.transpose()?;
     // 6. Until the signal, or an end that nothing mends.
     let mut shutdown = world.shutdown;
     let ended = tokio::select! {

@@ -2,7 +2,7 @@
 //! clock jumped.
 //!
 //! A task beats every second. A thread of its own looks at the beat, since a runtime whose threads all hang cannot look
-//! at itself: what it raises reaches the log, and `/healthz` as soon as that can answer.
+//! at itself: what it raises reaches the log and `/healthz`, which is answered on another thread of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

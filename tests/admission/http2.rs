@@ -8,10 +8,12 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::tls::over_tls;
 use super::{EVENT, closed, connect_from, proven_by_bodies, signed};
-use crate::receiving::stage::{KEY, Stage};
+use crate::receiving::stage::{self, KEY, Stage};
+use crate::tls::Pair;
 
-async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> SendRequest<Bytes> {
+pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> SendRequest<Bytes> {
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(async move {
         let _ = connection.await;
@@ -19,12 +21,12 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S
     client
 }
 
-async fn plain(stage: &Stage) -> SendRequest<Bytes> {
+pub async fn plain(stage: &Stage) -> SendRequest<Bytes> {
     handshake(connect_from("127.0.0.1", stage.address).await).await
 }
 
 /// Sends a head, and gives what its body and its answer go through.
-async fn begin(
+pub async fn begin(
     client: &mut SendRequest<Bytes>,
     path: &str,
     headers: &[(&str, &str)],
@@ -38,12 +40,12 @@ async fn begin(
     ready.send_request(request.body(()).unwrap(), ends).unwrap()
 }
 
-async fn status(answer: ResponseFuture) -> u16 {
+pub async fn status(answer: ResponseFuture) -> u16 {
     tokio::time::timeout(Duration::from_secs(20), answer).await.expect("no answer").unwrap().status().as_u16()
 }
 
 /// Sends as much as the window takes, so that everything is on its way when this returns.
-async fn send(stream: &mut SendStream<Bytes>, body: Bytes, ends: bool) {
+pub async fn send(stream: &mut SendStream<Bytes>, body: Bytes, ends: bool) {
     let mut rest = body;
     while !rest.is_empty() {
         stream.reserve_capacity(rest.len());
@@ -101,7 +103,17 @@ async fn streams_reset_at_each_stage_leave_nothing_held() {
     let body = 1 << 20;
     let limits =
         Limits { body, inflated: body, in_flight: body, in_flight_strangers: 1 << 20, ..Limits::default() };
-    let stage = Stage::auth0_within(limits).await;
+    for encrypted in [false, true] {
+        let (pair, certificate) = Pair::new();
+        let tls = encrypted.then(|| pair.load(Duration::from_secs(60)));
+        let instance = stage::instance(stage::auth0(), "acme", &[("monad_api_key", KEY)]);
+        let stage = Stage::with(instance, limits.clone(), tls).await;
+        let client = if encrypted { over_tls(&stage, &certificate).await } else { plain(&stage).await };
+        reset_at_each_stage(&stage, client).await;
+    }
+}
+
+async fn reset_at_each_stage(stage: &Stage, mut client: SendRequest<Bytes>) {
     let event = |n: usize| {
         format!(
             r#"{{"log_id":"{n}","data":{{"date":"d","type":"s","log_id":"{n}","x":"{}"}}}}"#,
@@ -111,7 +123,6 @@ async fn streams_reset_at_each_stage_leave_nothing_held() {
     let large = Bytes::from((0..800).map(event).collect::<Vec<_>>().join("\n"));
     let length = large.len().to_string();
     let key = [("x-api-key", KEY), ("content-length", length.as_str())];
-    let mut client = plain(&stage).await;
     for round in 0..60 {
         // Before the body, in it, and while it is decoded.
         let (_answer, mut stream) = begin(&mut client, &stage.endpoint.path, &key, false).await;

@@ -8,12 +8,12 @@ use tokio::io::AsyncWriteExt;
 use super::{EVENT, closed, connect_from};
 use crate::receiving::stage::{self, KEY, Stage};
 
-fn behind(protocol: bool, trusted: &str) -> Limits {
+pub(super) fn behind(protocol: bool, trusted: &str) -> Limits {
     let proxies = Proxies { protocol, trusted: vec![trusted.parse().unwrap()] };
     Limits { proxies, header_time: Duration::from_millis(500), ..Limits::default() }
 }
 
-fn v2(source: [u8; 4]) -> Vec<u8> {
+pub(super) fn v2(source: [u8; 4]) -> Vec<u8> {
     let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
     bytes.extend(source);
     bytes.extend([127, 0, 0, 1, 0, 80, 0, 80]);

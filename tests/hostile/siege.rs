@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::main_job::{KEY, event, manual};
 use crate::receiving::stage::{read_reply, request};
-use crate::support::{Running, eventually, get, post, root};
+use crate::support::{HealthWatch, Running, eventually, get, post, root};
 
 /// Pushes of the vendor at least; it goes on until the strangers are through with their paths.
 const PUSHES: usize = 200;
@@ -257,6 +257,7 @@ fn rejected(metrics: &str, reason: &str) -> u64 {
 async fn strangers_of_every_kind_at_once_keep_no_vendor_out_and_take_bounded_memory() {
     let folder = TempDir::new().unwrap();
     let (running, siege, admin) = besieged(&folder);
+    let health = HealthWatch::start(admin.split('/').nth(2).unwrap());
     let mut strangers = siege.begin();
     let mut explorers = JoinSet::new();
     for n in 0..EXPLORERS {
@@ -274,6 +275,7 @@ async fn strangers_of_every_kind_at_once_keep_no_vendor_out_and_take_bounded_mem
     let most = memory(&running, "VmHWM");
     println!("{pushed} pushes, {} MB at most", most >> 20);
     assert!(most <= stated(), "{most} bytes were resident");
+    tokio::task::spawn_blocking(|| health.within_a_second()).await.unwrap();
     siege.over.store(true, Ordering::Relaxed);
     while let Some(ended) = strangers.join_next().await {
         ended.unwrap();

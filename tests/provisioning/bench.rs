@@ -37,9 +37,22 @@ pub struct Remembered {
 #[async_trait]
 impl State for Remembered {
     async fn load(&self, _: &InstanceId) -> Result<Option<Json>> {
+        // Who asks may be dropped here, and after a save.
+        tokio::task::yield_now().await;
         Ok(self.document.lock().unwrap().clone())
     }
     async fn save(&self, _: &InstanceId, was: Option<&Json>, document: &Json) -> Result<bool> {
+        let saved = self.save_at_once(was, document);
+        tokio::task::yield_now().await;
+        saved
+    }
+    async fn latest_event_time(&self, _: &InstanceId) -> Result<Option<Timestamp>> {
+        Ok(*self.latest.lock().unwrap())
+    }
+}
+
+impl Remembered {
+    fn save_at_once(&self, was: Option<&Json>, document: &Json) -> Result<bool> {
         if let Some(left) = &mut *self.left.lock().unwrap() {
             *left = left.checked_sub(1).ok_or_else(|| Error::new(Kind::Io, "the process was killed"))?;
         }
@@ -50,9 +63,6 @@ impl State for Remembered {
         *kept = Some(document.clone());
         *self.saves.lock().unwrap() += 1;
         Ok(true)
-    }
-    async fn latest_event_time(&self, _: &InstanceId) -> Result<Option<Timestamp>> {
-        Ok(*self.latest.lock().unwrap())
     }
 }
 

@@ -34,14 +34,17 @@ impl Transport for Asked {
             head = head.header(name, value);
         }
         let (parts, ()) = head.body(()).unwrap().into_parts();
+        // Who asks may be dropped before the call, and before its answer.
+        tokio::task::yield_now().await;
         let answer = self.0.answer(&Incoming::read(&parts, request.body)).into_response();
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
+        tokio::task::yield_now().await;
         Ok(Response { status: parts.status, headers: parts.headers, body })
     }
 }
 
-struct Stage {
+pub struct Stage {
     vendor: Arc<Vendor>,
     instance: Arc<Instance>,
     clock: Arc<SetClock>,
@@ -49,7 +52,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn of(spec: &str) -> Self {
+    pub fn of(spec: &str) -> Self {
         let connector = Arc::new(load(&root().join("tests/provisioning/specs").join(spec)).unwrap());
         let filled = fill(&connector, Default::default(), Default::default(), true).unwrap();
         let id = InstanceId::parse(spec).unwrap();
@@ -60,14 +63,14 @@ impl Stage {
         Self { vendor, instance, clock, state: Arc::default() }
     }
 
-    fn provisioner(&self) -> Provisioner {
+    pub fn provisioner(&self) -> Provisioner {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let caller = Caller::new(Arc::new(Asked(self.vendor.clone())), clock.clone(), Pace::default());
         Provisioner::new(self.instance.clone(), Arc::new(caller), self.state.clone(), clock)
     }
 
     /// One pass of a new process.
-    async fn pass(&self) -> Vec<What> {
+    pub async fn pass(&self) -> Vec<What> {
         deeds(&self.provisioner().reconcile().await.unwrap_or_else(|e| panic!("{e}")))
     }
 
@@ -79,8 +82,12 @@ impl Stage {
         deeds.map(|deed| (deed.what, deed.calls.join("\n"))).collect()
     }
 
-    fn after_ms(&self, milliseconds: i64) {
+    pub fn after_ms(&self, milliseconds: i64) {
         *self.clock.0.lock().unwrap() += SignedDuration::from_millis(milliseconds);
+    }
+
+    pub fn vendor(&self) -> &Vendor {
+        &self.vendor
     }
 
     fn now(&self) -> Timestamp {

@@ -234,7 +234,18 @@ impl Stage {
     }
 
     async fn of(endpoint: Arc<Endpoint>, limits: Limits, tls: Option<Arc<Tls>>, memory: Arc<Memory>) -> Self {
-        let router = Arc::new(Router::new([endpoint.clone()]).unwrap());
+        Self::several(vec![endpoint], limits, tls, memory).await
+    }
+
+    /// A receiver of several instances; `endpoint` is the first.
+    pub async fn several(
+        endpoints: Vec<Arc<Endpoint>>,
+        limits: Limits,
+        tls: Option<Arc<Tls>>,
+        memory: Arc<Memory>,
+    ) -> Self {
+        let endpoint = endpoints[0].clone();
+        let router = Arc::new(Router::new(endpoints).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, stopping) = watch::channel(false);

@@ -20,10 +20,8 @@ static SINGLE: LazyLock<Regex> = LazyLock::new(|| {
     let name = r"(?:settings|secrets|vars|instance|state|receiver|auth|request|response|item|current|desired|batch)\.[\w.]+";
     // A map may be among what is in the braces.
     let within = r"(?:[^{}\x22]|\{[^{}\x22]*\})*";
-    Regex::new(&format!(
-        r"(?:^|[^{{$])(\$?\{{\s*{name}[^{{}}]*\}}{{1,2}}|\{{{within}\b{name}{within}\}}\}})"
-    ))
-    .expect("it is fixed")
+    Regex::new(&format!(r"(?:^|[^{{$])(\$?\{{\s*{name}[^{{}}]*\}}{{1,2}}|\{{{within}\b{name}{within}\}}\}})"))
+        .expect("it is fixed")
 });
 
 impl Compiler {
