@@ -12,7 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::main_job::event;
-use crate::support::{HealthWatch, Running, eventually, forebay, post, root};
+use crate::support::{HealthWatch, Running, eventually, forebay, get, post, root};
 use crate::tenant::{CLIENT_ID, CLIENT_SECRET, Fault, Tenant};
 
 /// An automatic instance whose key is in a file.

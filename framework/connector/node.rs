@@ -103,9 +103,10 @@ impl<'t> Parsed<'t> {
 }
 
 impl Kept {
-    /// Reads one JSON document. `most` bounds its nesting.
-    pub fn read(text: String, most: usize) -> Result<Self, Unread> {
-        let mut rows = Vec::new();
+    /// Reads one JSON document. `most` bounds its nesting. Its table has room for so many rows from the beginning: one
+    /// that grows takes its memory twice for a moment.
+    pub fn read(text: String, most: usize, room: usize) -> Result<Self, Unread> {
+        let mut rows = Vec::with_capacity(room);
         reading::read(&text, most, &mut rows)?;
         Ok(Self { text, rows })
     }

@@ -18,8 +18,6 @@ use super::request::Incoming;
 const GRACE: u32 = 12;
 /// How often the rate of a body that pauses is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-/// Memory that is set aside on the word of a head; beyond it, memory grows with what arrives.
-const ON_TRUST: usize = 256 << 10;
 /// How long, and how many bytes, what is left of a body is read on for after the answer.
 const LINGER: (Duration, usize) = (Duration::from_secs(10), 16 << 20);
 /// How long a sender may pause in that.
@@ -61,7 +59,10 @@ pub(super) async fn read(
             continue;
         }
         if whole.is_empty() {
-            whole.reserve(announced.min(ON_TRUST).max(length));
+            // All that was announced, if there is room for it: what grows takes its memory twice for a moment. The system
+            // gives it as it is written to.
+            let ahead = if hold.has_room_for(announced) { announced } else { 0 };
+            whole.reserve(ahead.max(length));
             whole.extend_from_slice(&std::mem::take(&mut only));
         }
         whole.extend_from_slice(&data);

@@ -129,6 +129,12 @@ impl Ticket {
         self.working.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
+    /// Whether the request has no place of its own: it was refused one, or lost it to another.
+    pub(super) fn is_turned_away(&self) -> bool {
+        let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.is_authenticated() && (claim.is_none() || self.owner.end.is_struck())
+    }
+
     /// The request has its answer. What it took it gives back when this is dropped.
     pub(super) fn answered(&self) {
         drop(self.working.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -205,6 +211,11 @@ impl Hold {
             self.wide = Some(self.owner.end.peer.widen());
         }
         Ok(())
+    }
+
+    /// Whether there is room for a body of this length.
+    pub(super) fn has_room_for(&self, length: usize) -> bool {
+        self.room >= length
     }
 
     /// Makes room for `length` bytes in all, which have come.

@@ -22,6 +22,9 @@ use super::meters;
 /// Bytes of one read of what has no memory set aside. HTTP's buffer grows with what a read brings: after these it stays at its
 /// smallest, where reads that fill it would let it double up to its bound.
 const PIECE: usize = 4 << 10;
+/// Bytes of HTTP/2 that are read before the requests which they began have had their turn: what those are not given
+/// room for is thrown away, and does not pile up on thousands of connections.
+const TURN: usize = 16 << 10;
 /// How long, and how many bytes, a sender is heard out that is still sending when its connection ends.
 const LINGER: (Duration, usize) = (Duration::from_secs(2), 4 << 20);
 
@@ -83,6 +86,8 @@ pub(super) struct Paced<S> {
     write_time: Duration,
     /// HTTP/2 talks between requests too: bytes alone are no sign of a head.
     heads: bool,
+    /// Bytes that were read since requests last had their turn.
+    since: usize,
 }
 
 impl<S> Paced<S> {
@@ -102,6 +107,7 @@ impl<S> Paced<S> {
             idle: limits.idle,
             write_time: limits.body_time,
             heads: true,
+            since: 0,
         }
     }
 
@@ -125,8 +131,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             this.answered = answered;
             this.wait_for(Waiting::Idle, this.idle);
         }
+        if !this.heads && this.since >= TURN {
+            this.since = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         if let Poll::Ready(result) = this.read(cx, buf) {
+            this.since += buf.filled().len() - before;
             let some = buf.filled().len() > before;
             this.begun |= some;
             if this.heads && this.waiting == Waiting::Idle && some {
@@ -134,6 +146,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             }
             return Poll::Ready(result);
         }
+        this.since = 0;
         if this.progress.open.load(Ordering::SeqCst) > 0 {
             return Poll::Pending;
         }

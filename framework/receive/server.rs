@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, EXPECT, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -176,6 +176,14 @@ async fn answer(talk: Talk, slot: Slot, head: Head, body: Incoming) -> Response<
     let mut raw = Raw { head, peer: talk.peer, client, ahead, body, read: None, ticket: None };
     let mut answer = accept(&talk.gate, &mut raw).await;
     if let Some(ticket) = raw.ticket.take() {
+        // Nothing is counted for it any more: over HTTP/2, where an answer may wait for long, all of it is its head.
+        if talk.h2 && ticket.is_turned_away() {
+            let mut head = Response::new(Bytes::new());
+            *head.status_mut() = answer.status();
+            head.headers_mut()
+                .extend(answer.headers_mut().remove(RETRY_AFTER).map(|after| (RETRY_AFTER, after)));
+            return head;
+        }
         ticket.answered();
         let _ = slot.set(ticket);
     }

@@ -23,8 +23,11 @@ pub(super) fn document(bytes: &[u8], most: usize) -> Option<Value> {
     if bytes.len() > most && memchr::memchr3_iter(b',', b'[', b'{', bytes).nth(most).is_some() {
         return None;
     }
-    let text = text.to_owned();
-    let kept = Arc::new(Kept::read(text, NESTING).ok()?);
+    // The names of members are rows too, each before one of these. What stands in texts is counted as well: room that is
+    // not written to takes no memory.
+    let values = memchr::memchr3_iter(b',', b'[', b'{', bytes).count();
+    let names = memchr::memchr_iter(b':', bytes).count().min(values);
+    let kept = Arc::new(Kept::read(text.to_owned(), NESTING, 1 + values + names).ok()?);
     Some(value(&kept, kept.root()))
 }
 
