@@ -55,7 +55,7 @@ fn every_page_states_the_window_of_duplicates() {
         page("slack-events")
             .contains("An id is remembered for 1 day, unless `queue.dedupe.age` is configured.")
     );
-    assert!(page("github-webhooks").contains("with the same bytes and comes within 10 minutes;"));
+    assert!(page("github-webhooks").contains("with the same bytes and comes within 10 minutes."));
 }
 
 #[test]

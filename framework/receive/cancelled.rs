@@ -113,10 +113,15 @@ pub(super) fn gate_of(
     (Gate::new(Arc::new(Router::new([endpoint]).unwrap()), limits), path)
 }
 
-/// The signature of a body as GitHub sends it.
-pub(super) fn signature(body: &[u8]) -> String {
+/// The headers of a request whose body proves it: its signature first.
+pub(super) fn signed(body: &[u8]) -> Vec<(&'static str, String)> {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, KEY.as_bytes());
-    format!("sha256={}", data_encoding::HEXLOWER.encode(aws_lc_rs::hmac::sign(&key, body).as_ref()))
+    let signature = data_encoding::HEXLOWER.encode(aws_lc_rs::hmac::sign(&key, body).as_ref());
+    vec![
+        ("x-hub-signature-256", format!("sha256={signature}")),
+        ("x-github-event", "repository".to_owned()),
+        ("x-github-delivery", "1".to_owned()),
+    ]
 }
 
 pub(super) fn raw(path: &str, headers: &[(&str, String)], body: &Bytes, h2: bool) -> Raw {
@@ -218,11 +223,7 @@ async fn request_proven_by_its_body_dropped_at_any_await_leaves_nothing_held() {
     let (gate, path) = gate("github-webhooks", "hook_secret");
     for (length, announced) in [(100, true), (100, false), (300 << 10, true), (300 << 10, false)] {
         let body = Bytes::from(format!(r#"{{"action":"created","pad":"{}"}}"#, "x".repeat(length)));
-        let mut headers = vec![
-            ("x-hub-signature-256", signature(&body)),
-            ("x-github-event", "repository".to_owned()),
-            ("x-github-delivery", "1".to_owned()),
-        ];
+        let mut headers = signed(&body);
         if announced {
             headers.push(("content-length", body.len().to_string()));
         }
