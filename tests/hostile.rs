@@ -1,6 +1,7 @@
 //! Hostile senders: whatever arrives, memory and time are bounded, and who has the key is served.
 
 mod health;
+mod memory;
 mod siege;
 
 use std::time::{Duration, Instant};

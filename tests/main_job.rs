@@ -106,7 +106,7 @@ fn one_broken_line_among_a_hundred_is_one_dead_letter_and_ninety_nine_records() 
         .collect();
     let (status, answer) =
         post(&running.urls[0], &[("x-api-key", KEY)], lines.join("\n").as_bytes()).unwrap();
-    assert_eq!((status, answer.as_str()), (200, r#"{"status":"success","count":100}"#));
+    assert_eq!((status, answer.as_str()), (200, r#"{"status":"success","count":99,"dead":1}"#));
     eventually("ninety-nine records", || delivered(folder.path()).len() == 99);
 
     // While `run` runs: another process reads the same store.

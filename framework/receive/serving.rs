@@ -232,8 +232,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
+    /// Nothing to send is the end, however the body says so: over HTTP/2 it would wait for room that is not needed.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() || self.body.size_hint().exact() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -206,21 +206,21 @@ async fn push(siege: &Siege, kept: &mut Option<TcpStream>, id: &str) {
 }
 
 /// A figure of the process, in bytes: `VmHWM` is the most that was ever resident.
-fn memory(running: &Running, field: &str) -> u64 {
+pub(super) fn memory(running: &Running, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
 /// The bound that operators are told.
-fn stated() -> u64 {
+pub(super) fn stated() -> u64 {
     let text = std::fs::read_to_string(root().join("docs/operating.md")).unwrap();
     let rest = text.split("never take the process beyond ").nth(1).expect("the page states a bound");
     rest.split(' ').next().unwrap().parse::<u64>().unwrap() << 20
 }
 
 /// `run` with as many file handles as this takes; this process, where the strangers live, gets them too.
-fn with_handles(run: Command) -> Command {
+pub(super) fn with_handles(run: Command) -> Command {
     let most = 8192;
     let raised = Command::new("prlimit")
         .args(["--pid", &std::process::id().to_string(), &format!("--nofile={most}:")])

@@ -249,6 +249,10 @@ impl Play {
             return;
         }
         let there = model.cursors.remove(sink).is_some();
+        if there && model.cursors.is_empty() {
+            // The last one: no sink needs what is kept.
+            model.trimmed = model.log.len();
+        }
         model.trims();
         assert_eq!(self.beside().drop_sink(&id(NAMES[of]), sink).unwrap(), there);
     }
