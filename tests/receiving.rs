@@ -54,7 +54,7 @@ fn count(reply: &Reply) -> u64 {
 }
 
 /// Records that an answer of the Auth0 connector counts, dead letters too.
-fn taken(answer: &Json) -> u64 {
+fn taken(answer: &serde_json::Value) -> u64 {
     answer["count"].as_u64().unwrap() + answer["dead"].as_u64().unwrap_or_default()
 }
 

@@ -325,7 +325,7 @@ fn regex_match(value: &Value, args: &[Value]) -> Made {
     Ok(Value::from(regex.is_match(&text(value)?)))
 }
 
-fn sorted_fields(value: &Value) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Error> {
+fn sorted_fields(value: &Value) -> Result<Vec<large::Field<'_>>, Error> {
     if let Some(fields) = large::fields(value) {
         return fields.sorted();
     }

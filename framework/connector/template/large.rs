@@ -166,6 +166,9 @@ impl Iterator for Elements {
     }
 }
 
+/// Name and value of a field.
+pub(super) type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// A form with many fields.
 #[derive(Debug)]
 pub(super) struct Fields(Bytes);
@@ -187,7 +190,7 @@ impl Fields {
     }
 
     /// Names and values, by name and then by value.
-    pub(super) fn sorted(&self) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Error> {
+    pub(super) fn sorted(&self) -> Result<Vec<Field<'_>>, Error> {
         if memchr::memchr_iter(b'&', &self.0).count() >= MAX_SORTED {
             return Err(beyond(format!("a form of more than {MAX_SORTED} fields is not sorted")));
         }
