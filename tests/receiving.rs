@@ -344,8 +344,10 @@ async fn our_own_trouble_is_503_with_retry_after_and_the_retry_is_taken() {
 /// The documented range: the wait, up to twice as long.
 #[tokio::test]
 async fn retry_after_lies_in_its_range_and_is_spread() {
+    /// What the store refuses with, and the seconds that the answer may name.
+    type Trouble = (fn() -> Refusal, std::ops::RangeInclusive<u64>);
     let stage = Stage::auth0().await;
-    let troubles: [(fn() -> Refusal, std::ops::RangeInclusive<u64>); 2] = [
+    let troubles: [Trouble; 2] = [
         (|| Refusal::Closing, 5..=10),
         (
             || Refusal::Full {
