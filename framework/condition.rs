@@ -101,7 +101,7 @@ codes! {
     BodyLimitLow = "body_limit_low", Warning, "remove receiver.limits.body from the configuration, or raise it to the size that the message names";
     /// The database files at the path are not the ones that are open.
     StoreReplaced = "store_replaced", Error, "put the database files back, or stop Forebay before you restore a backup";
-    /// What stands at the URL of a sender's certificate is none, or ends at no issuer that the connector bundles: its requests get 503.
+    /// The document at the URL of a sender's certificate is not a certificate, or its issuer is not one that the connector bundles: its requests get 503.
     SenderCertificate = "sender_certificate", Error, "for an issuer update Forebay, or add it to the file that the connector names under `certificate.issuers`; else get the URL from this machine: a proxy may answer for the vendor";
     /// The store was not closed cleanly, and its write-ahead log is missing.
     StoreLogMissing = "store_log_missing", Warning, "compare what was sent with what was delivered, and back up forebay.db together with forebay.db-wal";
