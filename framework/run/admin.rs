@@ -56,13 +56,12 @@ pub fn start(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool
     let failed = |error: io::Error| Error::new(Kind::Io, "the admin listener cannot start").because(error);
     let listener = listener.into_std().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let (done, ended) = oneshot::channel();
-    let serving = async move {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => serve(listener, admin, shutdown).await,
-            Err(error) => tracing::error!(%error, "the admin listener cannot start"),
-        }
+    let listener = {
+        let _inside = runtime.enter();
+        TcpListener::from_std(listener).map_err(failed)?
     };
+    let (done, ended) = oneshot::channel();
+    let serving = serve(listener, admin, shutdown);
     let thread = move || {
         runtime.block_on(serving);
         let _ = done.send(());
